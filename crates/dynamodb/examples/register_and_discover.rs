@@ -1,5 +1,5 @@
-//! Registers a peer and discovers it, in a table at the endpoint that `AURORA_DYNAMODB_ENDPOINT`
-//! names. The README of this crate shows how to run it on DynamoDB Local.
+//! Registers a peer and discovers it. The table is at the endpoint in `AURORA_DYNAMODB_ENDPOINT`.
+//! The README of this crate shows how to run this program on DynamoDB Local.
 #![allow(clippy::print_stdout, reason = "it prints what it found")]
 
 use std::error::Error;
@@ -21,7 +21,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let store = DynamoStore::new(client, options, &limits);
     let registry = Registry::new(Arc::new(store), limits)?;
 
-    // Time is an argument of every operation, so the caller owns the clock.
+    // Time is an argument of every operation. This program takes it from the system's clock.
     let now = Timestamp::from_secs(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs());
     let caller = Caller { address: "203.0.113.7".parse()?, page: WebOrigin::None };
     let mut request = RegisterRequest::new(PeerId::parse("peer-1")?);

@@ -1,8 +1,8 @@
-//! Counts the units that each operation is billed, on a stand-in that counts them like AWS
-//! (DynamoDB Local), and the distribution of index writes over the index keys.
+//! Measures how many units each operation is billed, on a stand-in that counts them like AWS
+//! (DynamoDB Local), and how index writes are distributed over the index keys.
 //!
-//! `bench/units` runs it, and `bench/serverless` with `--json`. Time is simulated, so an hour of
-//! heartbeats takes seconds.
+//! `bench/units` runs this program, and `bench/serverless` runs it with `--json`. Time is
+//! simulated, so an hour of heartbeats takes seconds.
 #![allow(clippy::print_stdout, reason = "it prints a table")]
 
 use std::error::Error;
@@ -22,12 +22,12 @@ use serde::Serialize;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// Number of concurrent batches while a table is filled. The stand-in processes them one after the
-/// other anyway.
+/// Number of concurrent batches while a table is filled. More would not be faster, because the
+/// stand-in processes them one after the other.
 const CONCURRENT_BATCHES: usize = 4;
 /// Number of peers per batch.
 const PEERS_PER_BATCH: u16 = 200;
-/// Number of samples in an average.
+/// Number of samples from which the average cost of one is computed.
 const SAMPLES: u32 = 40;
 /// Number of peers whose distribution over the index is counted.
 const SPREAD_PEERS: u32 = 1_000_000;
@@ -51,14 +51,15 @@ struct Operation {
     write_units: f64,
 }
 
-/// A filled table.
+/// A table that was filled for the measurements, and how long that took.
 #[derive(Serialize)]
 struct FilledTable {
     peers: u32,
     seconds: f64,
 }
 
-/// The distribution of index writes over the keys of the archetype that all peers have.
+/// The distribution of index writes over the keys of the archetype that all peers have: the number
+/// of writes to the busiest key, and to all of them.
 #[derive(Default, Serialize)]
 struct Spread {
     busiest_key: u64,
@@ -172,8 +173,9 @@ impl Bench {
         Ok(())
     }
 
-    /// A hundred peers that each discover every five minutes make one request every three seconds.
-    /// Here everything is ten times as fast.
+    /// Measures a hundred peers of which each discovers every five minutes. Together they make one
+    /// request every three seconds. To save time, requests and snapshots are ten times as fast
+    /// here.
     async fn paced(&mut self, peers: u32, query: &Query) -> Result<()> {
         const FASTER: u32 = 10;
         let mut options = self.options(&peers.to_string());
@@ -200,7 +202,8 @@ impl Bench {
         Ok(())
     }
 
-    /// Writes nothing: the index keys of items are computed without the table.
+    /// Counts the index writes that these peers would cause. It computes the index keys of their
+    /// items, and writes none of them.
     async fn spread(&mut self, peers: u32) -> Result<()> {
         let store = self.store("spread").await?;
         let mut common = IndexKeyCounts::new();
@@ -217,6 +220,7 @@ impl Bench {
         Ok(())
     }
 
+    /// Runs an operation several times, and records the average of the units that it was billed.
     async fn count(
         &mut self,
         name: &str,
@@ -297,7 +301,7 @@ fn claim() -> Claim {
     }
 }
 
-/// The same registration from another source, with the token of the first.
+/// The registration of the same peer from another source, with the token of its first registration.
 fn moved(n: u32) -> PutRequest {
     let mut put = registration(n);
     put.claim.source = Source::of([198, 51, 100, 7].into());
@@ -305,7 +309,7 @@ fn moved(n: u32) -> PutRequest {
     put
 }
 
-/// A signed registration of the same form, of another peer.
+/// A signed registration of another peer, of the same form.
 fn signed(n: u32, seq: u64) -> std::result::Result<PutRequest, StoreError> {
     const FIRST: u32 = 1_000_000;
     let put = registration(FIRST + n);

@@ -1,5 +1,5 @@
-//! Bulk writes for tests and measurements: writes the items of many registrations in batches, while
-//! no other process writes.
+//! Bulk writes for tests and benchmarks: writes the items of many registrations in batches, into a
+//! table that no other process writes to.
 
 use std::collections::BTreeMap;
 
@@ -13,8 +13,8 @@ use crate::item::{self, Item};
 pub type IndexKeyCounts = BTreeMap<String, u64>;
 
 impl Core {
-    /// Writes the items of [`Core::put`] without its checks, because one write at a time would take
-    /// too long to fill a large table.
+    /// Writes the items that [`Core::put`] would write, without its checks and in batches. To fill
+    /// a large table by single writes would take too long.
     pub(crate) async fn write_unchecked(
         &self,
         puts: &[PutRequest],

@@ -1,5 +1,4 @@
-//! What a store caches between calls: the last scan, the last census, and dormant peers that
-//! samples found.
+//! The caches of a store: the last scan, the last census, and the dormant peers that samples found.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -16,10 +15,10 @@ use crate::lane::RingPosition;
 /// All peers of a small network, by their position on the ring.
 pub(crate) type Peers = BTreeMap<RingPosition, Arc<StoredPeer>>;
 
-/// The state of the network.
+/// The network, as far as it was read.
 #[derive(Clone, Debug)]
 pub(crate) enum Network {
-    /// Every peer, including the recent writes of this process.
+    /// All peers, including the recent writes of this process.
     Small(Arc<Peers>),
     /// Too large to be read completely.
     Large,
@@ -64,15 +63,16 @@ impl LastCensus {
     }
 }
 
-/// Dormant peers that samples have found.
+/// Dormant peers that samples have found, from which the sweep takes those that it removes from the
+/// index.
 #[derive(Debug, Default)]
 pub(crate) struct DormantPeers(Mutex<VecDeque<Arc<StoredPeer>>>);
 
 impl DormantPeers {
     /// Maximum number of dormant peers that are remembered between two sweeps.
     const MAX_PEERS: usize = 1_000;
-    /// How many lease durations after its lease a peer counts as long-dormant, so that a short
-    /// outage causes no writes.
+    /// A peer counts as long-dormant if its lease ended more than this many lease durations ago.
+    /// After a short outage, peers revive before that, so that no write is made for them.
     const LEASES_DORMANT: u64 = 2;
 
     /// Records a peer for the next sweep if it is long-dormant.
@@ -85,7 +85,7 @@ impl DormantPeers {
         }
     }
 
-    /// Removes and returns up to `max` peers, oldest first.
+    /// Removes and returns up to `max` peers, in the order in which they were recorded.
     pub(crate) fn take(&self, max: usize) -> Vec<Arc<StoredPeer>> {
         let mut peers = self.0.lock();
         // The rest stays for the next sweep.

@@ -1,4 +1,5 @@
-//! The census: exact for a small network, estimated from a sample for a large one.
+//! The census: the numbers of live and dormant peers, and of peers per archetype. It is exact for a
+//! small network, and estimated from a sample for a large one.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,12 +13,13 @@ use crate::core::Core;
 use crate::estimate::{Observation, scale, to_u64};
 use crate::item::StoredPeer;
 
-/// How long the census of a large network is reused. It costs about seventy read units.
+/// How long the census of a large network is reused. A new one costs about seventy read units.
 const MAX_AGE: Duration = Duration::from_secs(60);
 /// Number of peers that are sampled from a large network.
 const SAMPLE_SIZE: usize = 100;
 
 impl Core {
+    /// The census, with at most `archetypes` archetypes in its list of counts.
     pub(crate) async fn census(&self, archetypes: usize, now: Timestamp) -> Result<Census, StoreError> {
         let mut census = match self.network().await? {
             Network::Small(peers) => self.count(&peers, now),
@@ -27,6 +29,7 @@ impl Core {
         Ok(census)
     }
 
+    /// The exact census of a small network.
     fn count(&self, peers: &Peers, now: Timestamp) -> Census {
         let live = peers.values().filter(|stored| stored.is_live(now));
         let known = peers.values().filter(|stored| {
@@ -42,6 +45,7 @@ impl Core {
         }
     }
 
+    /// The estimated census of a large network.
     async fn estimated_census(&self, now: Timestamp) -> Result<Census, StoreError> {
         if let Some(census) = self.last_census.younger_than(MAX_AGE) {
             return Ok(census);
@@ -57,8 +61,7 @@ impl Core {
         };
         let (sampled, seen) = self.live_sample(&all_peers, now).await?;
         let live = seen.estimated_live();
-        // The sample stands for the whole network: its counts are scaled to the estimate of live
-        // peers.
+        // Extrapolates the counts in the sample to the estimated number of live peers.
         let by_archetype = by_archetype(sampled.iter(), live, to_u64(sampled.len()));
         let census = Census {
             live,
@@ -70,7 +73,8 @@ impl Core {
         Ok(census)
     }
 
-    /// A random sample of live peers, and the entries that were counted for it.
+    /// A random sample of live peers. Also returns the observations about the query so far,
+    /// including those of this sample.
     async fn live_sample(
         &self,
         query: &Query,
@@ -111,16 +115,20 @@ fn by_archetype<'a>(
 }
 
 impl Core {
-    /// Whether the limit of peers is reached: by an exact count in a small network, otherwise by an
-    /// estimate that may be a minute old. Many concurrent registrations may exceed the limit.
+    /// Whether the limit of live peers is reached.
+    ///
+    /// If the limit and the network are small, the peers of the snapshot are counted. Otherwise the
+    /// number is an estimate that may be a minute old. Concurrent registrations may exceed the
+    /// limit, because they do not count each other.
     pub(crate) async fn is_full(&self, now: Timestamp) -> Result<bool, StoreError> {
-        const MAX_COUNTED: u64 = 1_000; // no network with more peers is small
+        const MAX_COUNTED: u64 = 1_000; // the default of `snapshot_items`
         let network = if self.max_peers <= MAX_COUNTED { Some(self.network().await?) } else { None };
         let live = match network {
             Some(Network::Small(peers)) => {
                 to_u64(peers.values().filter(|stored| stored.is_live(now)).count())
             }
-            // Markers and dormant peers make a network large as well, so it need not be full.
+            // Markers and dormant peers can make a network large, too, so a large network is not
+            // necessarily full.
             Some(Network::Large) | None => {
                 let seen = match self.sizes.get(&[]) {
                     Some(seen) => seen,

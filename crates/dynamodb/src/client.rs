@@ -24,7 +24,7 @@ use chain::config;
 use environment::config;
 pub(crate) use retry::{Attempts, is_transient_response};
 
-/// The Region of a loopback endpoint, which does not have one.
+/// The Region for signing requests to a loopback endpoint, if none is configured.
 const LOCAL_REGION: &str = "us-east-1";
 
 /// How long a connection may be idle before it is discarded. DynamoDB closes idle connections after
@@ -52,9 +52,9 @@ pub async fn connect(options: &DynamoOptions) -> Result<Client, ConnectError> {
     Ok(Client::from_conf(config.build()))
 }
 
-/// The SDK's HTTP client with rustls on ring, through the proxy that `HTTPS_PROXY`, `HTTP_PROXY`
-/// and `NO_PROXY` select. The SDK's default client would do the same with a second cryptography
-/// library. A proxy cannot reach a loopback endpoint of this machine, so that none is used for it.
+/// The SDK's HTTP client, with rustls on ring. It uses the proxy that `HTTPS_PROXY`, `HTTP_PROXY`
+/// and `NO_PROXY` select, except for a loopback endpoint, which a proxy cannot reach. The SDK's
+/// default client would do the same, but would add a second cryptography library.
 fn http_client(endpoint: Option<&Uri>) -> SharedHttpClient {
     let proxy = match endpoint {
         Some(endpoint) if has_loopback_host(endpoint) => ProxyConfig::disabled(),
@@ -68,12 +68,12 @@ fn http_client(endpoint: Option<&Uri>) -> SharedHttpClient {
     })
 }
 
-/// An environment variable. An empty one counts as unset.
+/// The value of an environment variable. A blank value counts as unset.
 fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.trim().is_empty())
 }
 
-/// The first of two environment variables that is set.
+/// The value of `first`, or else of `second`.
 fn either(first: &str, second: &str) -> Option<String> {
     variable(first).or_else(|| variable(second))
 }
@@ -91,7 +91,8 @@ fn region(options: &DynamoOptions, endpoint: Option<&Uri>) -> Result<Option<Stri
     }
 }
 
-/// Whether the text can be part of a host name. The SDK inserts the Region into one.
+/// Whether a Region has only characters that a part of a host name may have. The SDK inserts the
+/// Region into the host name of the endpoint, so other characters could redirect requests.
 fn is_host_label(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
@@ -123,7 +124,7 @@ fn parse_endpoint(text: &str) -> Result<Uri, ConnectError> {
     })
 }
 
-/// Credentials for a loopback endpoint, which does not check them.
+/// Credentials for a loopback endpoint. A stand-in does not check them.
 fn local_credentials() -> Credentials {
     Credentials::new("local", "local", None, None, "loopback endpoint")
 }

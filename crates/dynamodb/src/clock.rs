@@ -11,14 +11,15 @@ use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_dynamodb::error::BoxError;
 use aws_smithy_types::config_bag::{Storable, StoreReplace};
 
-/// `Date` has whole seconds, so that the time may be up to one second later.
+/// The resolution of the `Date` header. It has whole seconds, so the time may be up to a second
+/// later than it says.
 pub(crate) const RESOLUTION: Duration = Duration::from_secs(1);
 
-/// Takes a sample from each response of DynamoDB.
+/// An interceptor that passes the time in each response of DynamoDB to the clock.
 #[derive(Debug)]
 pub(crate) struct DateReader(pub(crate) Arc<StoreClock>);
 
-/// When an attempt was sent.
+/// The moment at which an attempt was sent.
 #[derive(Debug)]
 struct SentAt(Moment);
 
@@ -48,7 +49,8 @@ impl Intercept for DateReader {
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let headers = context.response().headers();
-        // A proxy on the way, which may respond itself, does not know DynamoDB's time.
+        // A proxy on the way may respond itself, with the time of its own clock. Only a response of
+        // DynamoDB has this request id.
         if let (Some(_), Some(date), Some(sent)) =
             (headers.get("x-amzn-requestid"), headers.get("date"), config.load::<SentAt>())
             && let Ok(date) = httpdate::parse_http_date(date)

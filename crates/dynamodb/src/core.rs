@@ -1,4 +1,5 @@
-//! What all operations share: the table, its secret, and the caches.
+//! The state that all operations share (the table, its secret, the caches), and the helpers that
+//! several of them use.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -20,14 +21,14 @@ use crate::recent::{RecentWrite, RecentWrites};
 use crate::source_bound::Newcomers;
 use crate::table::{Table, WriteOutcome};
 
-/// Maximum number of attempts of an operation whose conditional write fails because another process
-/// changed the peer. Each failed attempt means that the other process made progress.
+/// Maximum number of attempts of an operation whose conditional write is refused because another
+/// process has changed the peer. Each refusal means that another process made progress.
 pub(crate) const MAX_ATTEMPTS: u32 = 64;
-/// The longest pause between two attempts, in milliseconds, as a power of two. 64 ms are enough for
-/// the calls of one registration.
+/// The longest pause between two attempts is two to the power of this number, in milliseconds. 64
+/// ms are enough for the calls of one registration.
 const MAX_PAUSE_EXPONENT: u32 = 6;
-/// Number of locks for peers that are being changed. Each peer is assigned one by its hash. Peers
-/// that share a lock wait for each other.
+/// Number of locks for peers that are being changed. The position of a peer selects its lock.
+/// Changes of peers that share a lock wait for each other.
 const LOCKS: usize = 4_096;
 
 /// The implementation of the store.
@@ -37,8 +38,9 @@ pub(crate) struct Core {
     pub(crate) revival_window_millis: u64,
     pub(crate) max_peers: u64,
     pub(crate) max_peers_per_source: u32,
-    /// The size of the largest page in bytes, and the most that reading it may cost, in half read units.
+    /// The maximum size of a page, in bytes.
     page_bytes: usize,
+    /// The maximum cost of reading a page of `page_bytes`, in half read units.
     pub(crate) max_page_half_units: u64,
     pub(crate) clock: Arc<StoreClock>,
     pub(crate) recent: RecentWrites,
@@ -47,11 +49,13 @@ pub(crate) struct Core {
     pub(crate) snapshots: SnapshotCache,
     pub(crate) dormant: DormantPeers,
     pub(crate) last_census: LastCensus,
+    /// The table's secret, once it has been read or created.
     secret: OnceCell<Secret>,
+    /// See [`Core::lock`].
     locks: Vec<Mutex<()>>,
 }
 
-/// What the table has under a peer's key.
+/// The contents of the table under a peer's key.
 #[derive(Debug)]
 pub(crate) enum Lookup {
     /// There is no item.
@@ -88,7 +92,7 @@ impl Core {
         self.table.counters()
     }
 
-    /// The table's secret. The first store that needs it creates it.
+    /// The table's secret. It is read once, and created if the table does not have one yet.
     pub(crate) async fn secret(&self) -> Result<&Secret, StoreError> {
         self.secret.get_or_try_init(|| self.read_or_create_secret()).await
     }
@@ -97,8 +101,8 @@ impl Core {
         if let Some(item) = self.table.get(item::table_key()).await? {
             return read_secret(&item);
         }
-        // The condition makes one of several concurrent processes the creator. The others read its
-        // secret.
+        // If several processes try this at once, the condition lets one of them write its secret.
+        // The others read that secret.
         let secret = Secret::from_bytes(random_bytes()?);
         match self.table.put(item::secret_item(&secret), Expression::absent()).await? {
             WriteOutcome::Done => Ok(secret),
@@ -111,8 +115,11 @@ impl Core {
         }
     }
 
-    /// Whether the table responds. Reading the secret again checks the permissions that every
-    /// operation needs, for one read unit.
+    /// Checks that the table responds, by reading the item with the secret. This needs the same
+    /// permission as most operations, and costs one read unit.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the item cannot be read.
     pub(crate) async fn check(&self) -> Result<(), StoreError> {
         self.secret().await?;
         self.table.get(item::table_key()).await.map(drop)
@@ -122,23 +129,26 @@ impl Core {
         Ok(self.secret().await?.position(peer))
     }
 
-    /// Locks a peer for changes, so that requests in one process do not compete for it in the
-    /// table.
+    /// Locks a peer for changes. Requests of this process that change the same peer then wait for
+    /// each other, instead of refusing each other's conditional writes.
     pub(crate) async fn lock(&self, position: RingPosition) -> MutexGuard<'_, ()> {
         let count = u64::try_from(self.locks.len()).unwrap_or(1);
         let chosen = usize::try_from(position.lock(count)).unwrap_or(0);
         self.locks[chosen].lock().await
     }
 
-    /// What the table currently has under a peer's key.
+    /// Reads a peer's item with strong consistency.
     pub(crate) async fn look_up(&self, peer: &PeerId) -> Result<Lookup, StoreError> {
         let item = self.table.get(item::peer_key(peer)).await?;
         Ok(self.classify(item))
     }
 
-    /// What the table has after the conditional write of an attempt was refused. `attempt` counts
-    /// from 0. The first time, the refusal itself includes the item. Later, a random pause keeps
-    /// two processes from repeatedly interfering with each other, and then the item is read.
+    /// The current contents of a peer's item, after its conditional write was refused.
+    ///
+    /// `refusal` is the item that the refusal contained, if there was one, and `attempt` is the
+    /// number of the refused attempt, from 0. After the first attempt, the item in the refusal is
+    /// used. After later attempts, the item is read again after a random pause, so that two
+    /// processes do not keep refusing each other's writes.
     pub(crate) async fn look_up_again(
         &self,
         peer: &PeerId,
@@ -149,7 +159,7 @@ impl Core {
         Ok(self.classify(item))
     }
 
-    /// The same for an item of any kind.
+    /// The same as [`Core::look_up_again`], for an item of any kind.
     pub(crate) async fn read_again(
         &self,
         key: Item,
@@ -166,18 +176,19 @@ impl Core {
         }
     }
 
+    /// Parses the item that was read under a peer's key, if there is one.
     pub(crate) fn classify(&self, item: Option<Item>) -> Lookup {
         match item {
             None => Lookup::Absent,
-            Some(item) => match self.read(&item) {
+            Some(item) => match self.parse_peer(&item) {
                 Some(stored) => Lookup::Found(Box::new(stored)),
                 None => Lookup::Unreadable(item),
             },
         }
     }
 
-    /// Parses a peer's item. An item that cannot be parsed is counted and logged.
-    pub(crate) fn read(&self, item: &Item) -> Option<StoredPeer> {
+    /// Parses a peer's item. If that is not possible, counts and logs the item.
+    pub(crate) fn parse_peer(&self, item: &Item) -> Option<StoredPeer> {
         StoredPeer::from_item(item).map_err(|error| self.report_unreadable(item, &error)).ok()
     }
 
@@ -188,16 +199,19 @@ impl Core {
         tracing::warn!(?key, %error, "skipped an item that cannot be parsed");
     }
 
-    /// Reads peers with eventual consistency, but including all recent writes of this process. Also
-    /// returns what reading them cost, in half read units.
+    /// Reads the peers of index entries, in any order, and without those that no longer exist. Also
+    /// returns the cost of the read, in half read units.
+    ///
+    /// The read has eventual consistency, but a recent write of this process takes precedence over
+    /// what the table returns.
     pub(crate) async fn read_peers(
         &self,
         entries: Vec<(RingPosition, PeerId)>,
     ) -> Result<(Vec<Arc<StoredPeer>>, u64), StoreError> {
         let mut peers = Vec::with_capacity(entries.len());
         let mut keys = Vec::with_capacity(entries.len());
-        // DynamoDB rejects a batch that contains a key twice, and leftover items can produce two
-        // entries for one peer.
+        // DynamoDB rejects a batch that contains a key twice. An orphaned index entry can give one
+        // peer two entries.
         let mut distinct = HashSet::with_capacity(entries.len());
         for (position, peer) in entries {
             if !distinct.insert(peer.clone()) {
@@ -210,23 +224,25 @@ impl Core {
             }
         }
         let (read, half_units) = self.table.read_all(keys).await?;
-        peers.extend(read.iter().filter_map(|item| self.read(item)).map(Arc::new));
+        peers.extend(read.iter().filter_map(|item| self.parse_peer(item)).map(Arc::new));
         Ok((peers, half_units))
     }
 
-    /// An empty page. What may be spent on it is in proportion to its size.
+    /// An empty page for a query. If the query permits only a part of the maximum size of a page,
+    /// reading the page may cost the same part of the maximum cost.
     pub(crate) fn page<'q>(&self, query: &'q Query, now: Timestamp) -> PageBuilder<'q> {
         let [bytes, most] = [query.page_bytes, self.page_bytes].map(to_u64);
         PageBuilder::new(query, scale(self.max_page_half_units, bytes, most), now)
     }
 
-    /// Whether a peer is live and has one of the archetypes.
+    /// Whether a peer is live and has any of the archetypes. If there are none, every live peer
+    /// matches.
     pub(crate) fn is_listed(stored: &StoredPeer, archetypes: &[Archetype], now: Timestamp) -> bool {
         stored.is_live(now) && stored.has_any_of(archetypes)
     }
 }
 
-/// A new unique generation.
+/// A new random generation, which no other registration has.
 pub(crate) fn new_generation() -> Result<Generation, StoreError> {
     random_bytes().map(Generation)
 }

@@ -1,10 +1,10 @@
-//! The store's counters: calls, billed units, and items that were skipped.
+//! The counters of a store, from which its metrics are made.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aurora_discovery_registry::{MetricValue, StoreMetric};
 
-/// Read and write units that the table and its index were billed, as reported by DynamoDB.
+/// Read and write units that were billed for the table and its index, as reported by DynamoDB.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Units {
     /// Read request units.
@@ -14,7 +14,7 @@ pub struct Units {
     pub write: f64,
 }
 
-/// Counts of one store since it was created.
+/// Counts since the store was created. The help texts of [`Counters::metrics`] describe them.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) calls: Counter,
@@ -28,7 +28,6 @@ pub(crate) struct Counters {
     write_units: UnitCounter,
 }
 
-/// A counter.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
 
@@ -42,15 +41,15 @@ impl Counter {
     }
 }
 
-/// A counter of units. DynamoDB bills half units, so it counts in halves.
+/// A counter of units. It counts half units, because DynamoDB bills these.
 #[derive(Debug, Default)]
 struct UnitCounter(AtomicU64);
 
 impl UnitCounter {
     fn add(&self, units: f64) {
         let mut halves = 0;
-        // A call is billed at most a few thousand units. Counting them one by one avoids a lossy
-        // conversion.
+        // Counts the halves one by one, which avoids a lossy conversion. A call is billed at most a
+        // few thousand units.
         let mut rest = (units.max(0.0) * 2.0).round();
         while rest >= 1.0 && halves < 100_000 {
             halves += 1;
@@ -61,7 +60,7 @@ impl UnitCounter {
 
     fn value(&self) -> f64 {
         let halves = self.0.load(Ordering::Relaxed);
-        // Exact up to 2^32 in each part.
+        // The conversion of each half of the bits to a float is exact.
         let high = u32::try_from(halves >> 32).unwrap_or(u32::MAX);
         let low = u32::try_from(halves & u64::from(u32::MAX)).unwrap_or(u32::MAX);
         (f64::from(high) * 4_294_967_296.0 + f64::from(low)) / 2.0

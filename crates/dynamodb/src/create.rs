@@ -15,13 +15,14 @@ use crate::failure::{store_error, unavailable};
 use crate::item::{KEY, LANE, RING_POSITION, TIME_TO_LIVE};
 use crate::table::INDEX;
 
-/// Creates the table if it does not exist. For local endpoints: on AWS, the stack's template
-/// creates it.
+/// Creates the table if it does not exist, and waits until it can be used. This is for local
+/// endpoints. On AWS, the template of the stack creates the table.
 ///
-/// With `time_to_live`, DynamoDB deletes items some time after they expire, as on AWS.
+/// With `time_to_live`, the table's time to live is enabled as on AWS: DynamoDB then deletes items
+/// some time after they have expired.
 ///
 /// # Errors
-/// [`StoreError`] if the endpoint rejects a call.
+/// [`StoreError`] if the endpoint rejects a call, or if the table cannot be used after a minute.
 pub async fn create_table(client: &Client, name: &str, time_to_live: bool) -> Result<(), StoreError> {
     let invalid = |error: BuildError| StoreError::Internal(error.to_string());
     let key = |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build();
@@ -56,8 +57,8 @@ pub async fn create_table(client: &Client, name: &str, time_to_live: bool) -> Re
     if time_to_live { enable_time_to_live(client, name).await } else { Ok(()) }
 }
 
-/// Enables the time to live if it is off. DynamoDB refuses to enable it twice, and an attempt whose
-/// response was lost counts as the first.
+/// Enables the time to live if it is off. DynamoDB refuses to enable it twice. This happens if
+/// another process enables it at the same time, or if the response to an earlier attempt was lost.
 async fn enable_time_to_live(client: &Client, name: &str) -> Result<(), StoreError> {
     if time_to_live_is_enabled(client, name).await? {
         return Ok(());

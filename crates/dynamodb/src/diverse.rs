@@ -1,7 +1,20 @@
 //! Diverse samples of a network that is too large to be read completely.
 //!
-//! The index entries of the windows that a uniform sample reads carry the classes of their networks,
-//! so that several hundred candidates cost no read unit more. Only the peers that are chosen are read.
+//! One half of a diverse sample is uniform. The other half lists peers from different wide networks
+//! (IPv4 /16, IPv6 /32), so that a party with many peers in few networks cannot fill it.
+//!
+//! Both halves come from the same windows of the ring. A uniform sample picks a few of the several
+//! hundred index entries that its windows hold, and ignores the others. Each entry contains the
+//! class of its network, so the other entries are candidates for the second half, without further
+//! cost:
+//!
+//! 1. Random windows are read, as for a uniform sample. Their picks are the first half.
+//! 2. The other entries are grouped by class. Classes are drawn uniformly, so a class with one
+//!    entry is as likely as one with hundreds. One random entry is taken of each drawn class. These
+//!    entries are the second half.
+//! 3. The peers of the chosen entries are read, and the live ones that match are listed.
+//! 4. If peers are missing, because some were dormant or windows were rejected, another round
+//!    follows. The entries of earlier rounds stay candidates.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -18,10 +31,8 @@ use crate::sample::{Entry, MAX_ROUNDS, spare_windows};
 use crate::window::Drawn;
 
 impl Core {
-    /// Adds a diverse sample of a large network to a page. Returns the number of matching peers.
-    ///
-    /// The picks of the windows are the uniform half. The networks of the other half are drawn
-    /// uniformly from the classes of all entries that the windows held.
+    /// Adds a diverse sample of a large network to a page. Returns the estimated number of live
+    /// peers that match. `known` is the estimate of the size so far.
     pub(crate) async fn diverse_sample_from_windows(
         &self,
         page: &mut PageBuilder<'_>,
@@ -32,10 +43,13 @@ impl Core {
         let (mut uniform_left, mut different_left) = diverse_halves(query.limit);
         let mut candidates = Candidates::new(query);
         for round in 0..MAX_ROUNDS {
+            // Splits what the page still needs between the halves. Some of the chosen peers may be
+            // dormant, so that more entries are chosen than peers are needed.
             let missing = page.missing().min(page.readable());
             let different = different_left.min(missing / 2);
             let uniform = known.entries_needed_for(uniform_left.min(missing - different));
             let different = known.entries_needed_for(different);
+            // Reads windows only if the picks of earlier rounds do not suffice.
             let mut seen = Observation::default();
             let more = uniform.saturating_sub(candidates.picks.len());
             if more > 0 {
@@ -47,9 +61,12 @@ impl Core {
             }
             let mut chosen = candidates.take_picks(uniform);
             let from_networks = candidates.take_from_networks(different);
-            // The windows held too few networks. Further uniform picks take their places.
+            // If fewer networks were drawn than the second half needs, for example because the
+            // windows held too few, further uniform picks replace the missing ones.
             let lacking = different_left.saturating_sub(from_networks.len());
             (uniform_left, different_left) = (uniform_left + lacking, different_left - lacking);
+            // The peers of both halves are read in one batch. `classes` has those of the second
+            // half.
             chosen.extend(from_networks.iter().map(|(position, peer, _)| (*position, peer.clone())));
             let classes: HashMap<PeerId, NetworkClass> =
                 from_networks.into_iter().map(|(_, peer, class)| (peer, class)).collect();
@@ -57,11 +74,13 @@ impl Core {
             let peers = self.read_matching(chosen, query, &mut seen, now).await?;
             page.charge(seen.half_units, read);
             known = self.sizes.add(&query.archetypes, &seen);
+            // `peers` are shuffled, and contain only live peers that match. A half that is complete
+            // lists no further peer.
             for stored in peers {
                 let class = classes.get(&stored.registration.peer_id);
                 let left = if class.is_some() { &mut different_left } else { &mut uniform_left };
                 if *left > 0
-                    && class.is_none_or(|class| candidates.lists(*class, &stored))
+                    && class.is_none_or(|class| candidates.claim_network(*class, &stored))
                     && page.push(&stored)
                 {
                     *left -= 1;
@@ -75,15 +94,15 @@ impl Core {
     }
 }
 
-/// The index entries that windows held, except those that were taken.
+/// The index entries in the windows that were read, except those that were taken.
 struct Candidates {
     /// Uniform picks in the order in which they were drawn.
     picks: VecDeque<(RingPosition, PeerId)>,
-    /// All other entries, by the class of their network.
+    /// All other entries, by the class of their network, until a peer of the class is listed.
     by_class: BTreeMap<NetworkClass, Vec<(RingPosition, PeerId)>>,
-    /// The peers that were taken, and the excluded one.
+    /// The peers that were taken, and the peer that the query excludes.
     taken: HashSet<PeerId>,
-    /// The networks from which the half from different networks lists a peer.
+    /// The networks of the peers that the second half lists.
     networks: HashSet<WideNetwork>,
 }
 
@@ -100,10 +119,10 @@ impl Candidates {
         }
     }
 
-    /// Takes up to `count` picks.
+    /// Takes up to `count` uniform picks that were not taken before.
     fn take_picks(&mut self, count: usize) -> Vec<(RingPosition, PeerId)> {
         let mut picks = Vec::with_capacity(count.min(self.picks.len()));
-        // Windows may overlap, so an entry may be in several of them.
+        // Windows may overlap, so several of them may hold the same entry.
         while picks.len() < count
             && let Some((position, peer)) = self.picks.pop_front()
         {
@@ -114,7 +133,7 @@ impl Candidates {
         picks
     }
 
-    /// Takes an entry of each of up to `count` classes, which are drawn uniformly.
+    /// Draws up to `count` classes uniformly, and takes one entry of each.
     fn take_from_networks(&mut self, count: usize) -> Vec<Entry> {
         let mut classes: Vec<NetworkClass> = self.by_class.keys().copied().collect();
         fastrand::shuffle(&mut classes);
@@ -125,7 +144,7 @@ impl Candidates {
         entries.take(count).collect()
     }
 
-    /// Takes a random entry of a class.
+    /// Takes a random entry of a class. `None` if all of them were taken before.
     fn take_of_class(&mut self, class: NetworkClass) -> Option<(RingPosition, PeerId)> {
         let entries = self.by_class.get_mut(&class)?;
         while !entries.is_empty() {
@@ -137,16 +156,22 @@ impl Candidates {
         None
     }
 
-    /// Whether a peer that was taken of a class may be listed. No other peer of its class and of its
-    /// network is listed after it. A class whose peer turned out to be dormant is drawn from again.
-    fn lists(&mut self, class: NetworkClass, stored: &StoredPeer) -> bool {
+    /// Reserves the class and the network of a live peer, which was taken of this class. No further
+    /// entry of the class is drawn then. Returns whether the peer may be listed: `false` if another
+    /// peer of its network has been reserved before.
+    ///
+    /// This is not called for a peer that turned out to be dormant, so another entry of its class
+    /// can be drawn in the next round.
+    fn claim_network(&mut self, class: NetworkClass, stored: &StoredPeer) -> bool {
         self.by_class.remove(&class);
-        // Entries of earlier releases have the class of a random network.
+        // Entries that an earlier release wrote have a random class, so peers of one network may
+        // have different classes. The network itself is known now that the peer has been read.
         self.networks.insert(stored.holder.source.wide_network())
     }
 }
 
-/// Brings the entries of a rare archetype into the order of a diverse sample, backwards.
+/// Arranges the entries of a complete list in the order of a diverse sample, last entry first. The
+/// entries must be shuffled. Networks are distinguished by their classes.
 pub(crate) fn in_diverse_order(
     entries: Vec<(RingPosition, (PeerId, NetworkClass))>,
 ) -> Vec<(RingPosition, PeerId)> {
@@ -157,17 +182,18 @@ pub(crate) fn in_diverse_order(
     chosen
 }
 
-/// The order of the peers of a diverse sample. A batch read returns them in any order.
-pub(crate) struct Rank(HashMap<PeerId, usize>);
+/// The order of the peers of a diverse sample, which is lost when they are read. Each peer has its
+/// index in that order. If the sample is not diverse, no peer has one.
+pub(crate) struct DiverseOrder(HashMap<PeerId, usize>);
 
-impl Rank {
-    /// The order of entries that are taken from the end, or none if the sample is not diverse.
+impl DiverseOrder {
+    /// The order of entries that [`in_diverse_order`] has arranged, if the sample is `diverse`.
     pub(crate) fn of(entries: &[(RingPosition, PeerId)], diverse: bool) -> Self {
         let ranked = if diverse { entries } else { &[] };
         Self(ranked.iter().rev().enumerate().map(|(rank, (_, peer))| (peer.clone(), rank)).collect())
     }
 
-    /// Sorts peers by their rank. Peers without one stay in their order.
+    /// Sorts peers by this order. If the sample is not diverse, the peers stay as they are.
     pub(crate) fn sort(&self, peers: &mut [Arc<StoredPeer>]) {
         peers.sort_by_key(|stored| self.0.get(&stored.registration.peer_id));
     }
@@ -201,7 +227,7 @@ mod tests {
 
     #[test]
     fn classes_are_drawn_uniformly_and_each_gives_one_entry() {
-        // A crowd of one network, and ten networks with one entry each.
+        // One network with 400 entries, and ten networks with one entry each.
         let crowd = (0..400).map(|n| entry(n, class(0)));
         let others: Vec<_> = crowd.chain((1..11).map(|n| entry(400 + u32::from(n), class(n)))).collect();
         let mut counts = HashMap::new();
@@ -210,7 +236,7 @@ mod tests {
             candidates.add(Drawn { picks: Vec::new(), others: others.clone(), entries: 410 });
             let taken = candidates.take_from_networks(5);
             assert_eq!(taken.iter().map(|(_, _, class)| class).collect::<HashSet<_>>().len(), 5);
-            // Only the crowd has a second entry.
+            // Only the large network has a second entry.
             let again = usize::from(taken.iter().any(|(_, _, drawn)| *drawn == class(0)));
             assert_eq!(candidates.take_from_networks(20).len(), 6 + again);
             taken.into_iter().for_each(|(_, _, class)| *counts.entry(class).or_insert(0) += 1);

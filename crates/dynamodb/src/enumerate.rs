@@ -1,5 +1,7 @@
-//! Enumerations follow the ring in ascending order. A peer's position never changes, so peers that
-//! register or expire in the meantime do not affect the others.
+//! Enumerations: all peers, page by page, in the order of their positions on the ring.
+//!
+//! The cursor of a page is the last position that the page covers. The position of a peer never
+//! changes, so peers that register or expire between two pages do not move the others.
 
 use std::collections::BTreeMap;
 
@@ -15,8 +17,9 @@ use crate::lane::{LaneGroup, RingPosition};
 use crate::page::PageBuilder;
 use crate::sample::{Entries, matches};
 
-/// Maximum number of rounds per page: enough to cross all lanes of a rare archetype. If the page is
-/// still short then, it has a cursor to continue.
+/// Maximum number of rounds per page. A round reads one lane at most, so this is enough to cross
+/// the sixteen lanes of a rare archetype. A page that has space left after the last round ends with
+/// a cursor, and the next page continues there.
 const MAX_ROUNDS: usize = 24;
 /// Minimum and maximum number of entries that one round reads.
 const ROUND_ENTRIES: (usize, usize) = (50, 1_000);
@@ -28,10 +31,12 @@ impl Core {
         after: Option<&Position>,
         now: Timestamp,
     ) -> Result<Enumeration, StoreError> {
-        // A cursor of another table has another fingerprint: its positions mean nothing here.
+        // The fingerprint in a cursor shows which table it is from. Positions depend on the table's
+        // secret, so a cursor of another table cannot be used here.
         let fingerprint = self.secret().await?.fingerprint();
         let from = match after {
             None => Some(RingPosition(0)),
+            // `from` becomes `None` if the cursor is at the end of the ring.
             Some(cursor) => match decode_position(cursor, fingerprint) {
                 Some(position) => position.0.checked_add(1).map(RingPosition),
                 None => return Ok(Enumeration::Foreign),
@@ -62,7 +67,11 @@ impl Core {
         }
     }
 
-    /// A page, and the last position that it covers. `None` if it covers the rest of the ring.
+    /// Reads a page from the index, from position `from` on. Also returns the last position that
+    /// the page covers, or `None` if it covers the rest of the ring.
+    ///
+    /// Each round reads a range of one lane, which ends where the entries are complete, and then
+    /// the peers of these entries. The next round continues after that range.
     async fn page_from_ring<'q>(
         &self,
         query: &'q Query,
@@ -79,14 +88,17 @@ impl Core {
             seen.half_units = half_units;
             seen.entries += to_u64(entries.len());
             seen.covered += u128::from(complete_to.0 - from.0) + 1;
-            // The page is full. The next one starts with the peer that did not fit.
             let stopped = self.list_in_order(entries, query, &mut page, &mut seen, now).await?;
             page.charge(std::mem::take(&mut seen.half_units), read);
+            // The page is full. It covers the ring up to the position before the peer that did not
+            // fit, so that the next page starts with this peer.
             if let Some(stopped) = stopped {
                 done = stopped.0.checked_sub(1).map(RingPosition);
                 self.sizes.add(&query.archetypes, &seen);
                 return Ok((page, done.or(position_before(from))));
             }
+            // This round covered its whole range. The next one starts behind it, unless the range
+            // ended with the ring.
             done = Some(complete_to);
             match complete_to.0.checked_add(1) {
                 Some(next) => from = RingPosition(next),
@@ -95,7 +107,7 @@ impl Core {
                     break;
                 }
             }
-            // The next page continues after the peers that this one could afford.
+            // The budget of read units is spent. The next page continues here.
             if page.readable() == 0 {
                 break;
             }
@@ -104,8 +116,8 @@ impl Core {
         Ok((page, done))
     }
 
-    /// Lists the live peers in the order of the ring. Returns the position of the first peer that
-    /// did not fit.
+    /// Reads the peers of the entries, and adds those that match to the page in the order of the
+    /// ring. Returns the position of the first peer that did not fit, or `None` if all did.
     async fn list_in_order(
         &self,
         entries: Entries,
@@ -126,15 +138,15 @@ impl Core {
         Ok(in_order.into_iter().find(|(_, stored)| !page.push(stored)).map(|(position, _)| position))
     }
 
-    /// About `wanted` entries of a lane, starting at a position. Also returns the position up to
-    /// which they are complete, and what reading them cost in half read units.
+    /// Reads about `wanted` entries from position `from` on, within one lane. Also returns the
+    /// position up to which the entries are complete, and the cost of the read in half read units.
     async fn entries_up_to(
         &self,
         query: &Query,
         from: RingPosition,
         wanted: usize,
     ) -> Result<(Entries, RingPosition, u64), StoreError> {
-        // One query reads one lane, because the lane is the index's hash key.
+        // A query cannot read beyond a lane, because the lane is a part of the index's hash key.
         let lane_end = from.lane().last();
         let limit = i32::try_from(wanted).unwrap_or(i32::MAX);
         let mut complete_to = lane_end;
@@ -143,9 +155,9 @@ impl Core {
             let window = Expression::window(group.lane_key(from.lane()), from, lane_end);
             let page = self.table.query(window, Some(limit), None).await?;
             half_units += page.half_units;
-            // A group that has further entries is complete only up to its last one. The union is
-            // complete up to the first such position, and entries after it are left for the next
-            // round.
+            // If the query ended at its limit, this group is complete only up to its last entry.
+            // The union of the groups is complete up to the lowest of these positions. Entries
+            // beyond it are dropped below, and the next round reads them again.
             if page.next.is_some()
                 && let Some(Ok((position, ..))) = page.items.last().map(item::parse_index_entry)
             {
@@ -160,11 +172,13 @@ impl Core {
     }
 }
 
-/// The position before `from`, if the page had no space for its first peer.
+/// The position before `from`, at which a page ends that covers nothing.
 fn position_before(from: RingPosition) -> Option<RingPosition> {
     from.0.checked_sub(1).map(RingPosition)
 }
 
+/// Adds the matching peers of a snapshot to the page, from position `from` on. Also returns the
+/// last position that the page covers, or `None` if it covers the rest of the ring.
 fn page_from_snapshot<'q>(
     peers: &Peers,
     mut page: PageBuilder<'q>,
@@ -182,7 +196,7 @@ fn page_from_snapshot<'q>(
     (page, None)
 }
 
-/// The ring position in a cursor, if the cursor is from this table.
+/// The ring position in a cursor. `None` if the cursor is from another table or malformed.
 fn decode_position(cursor: &Position, fingerprint: [u8; 4]) -> Option<RingPosition> {
     let (table, position) = cursor.0.split_first_chunk::<4>()?;
     (*table == fingerprint).then(|| RingPosition::from_bytes(position)).flatten()

@@ -1,4 +1,8 @@
 //! Estimates the number of peers from what recent operations have read of the index.
+//!
+//! Each operation reports how many entries it found on which part of the ring, and how many of
+//! their peers were live. The hash spreads peers evenly over the ring, so these numbers can be
+//! extrapolated to the whole ring. Older reports lose weight with time.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,27 +13,28 @@ use tokio::time::Instant;
 
 /// How long an estimate is valid without new observations.
 const MAX_AGE: Duration = Duration::from_secs(60);
-/// The time after which past observations count half. Observations from minutes ago say little
-/// about a network that changes.
+/// The time after which past observations count half, so that the estimate follows a network that
+/// changes.
 const HALF_LIFE: Duration = Duration::from_secs(10);
-/// Maximum number of queries with remembered sizes, so that invented archetypes cannot fill the
-/// memory.
+/// Maximum number of queries whose observations are remembered. It bounds the memory that clients
+/// can occupy by queries for archetypes that do not exist.
 const MAX_QUERIES: usize = 4_096;
-/// The size of the whole ring.
+/// The number of positions on the ring.
 const RING: u128 = 1 << 64;
 
-/// Observations about the peers of one query.
+/// What operations have observed about the peers of one query.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Observation {
-    /// Number of index entries that were counted.
+    /// Number of index entries that were read.
     pub(crate) entries: u64,
-    /// The part of the ring on which they were counted.
+    /// Number of ring positions that were searched for these entries. A position that was searched
+    /// twice counts twice.
     pub(crate) covered: u128,
     /// Number of peers that were read.
     pub(crate) peers_read: u64,
-    /// Number of these that were live and matched.
+    /// Number of these peers that were live and matched.
     pub(crate) live: u64,
-    /// What this cost, in half read units. Not part of an estimate.
+    /// The cost of the reads, in half read units. It does not influence the estimates.
     pub(crate) half_units: u64,
 }
 
@@ -47,14 +52,17 @@ impl Observation {
         self.scaled_to_live(self.estimated_entries())
     }
 
+    /// The number of live peers among `entries` entries, if the ratio is the same as among the
+    /// peers that were read. Before any peer was read, all are assumed to be live.
     fn scaled_to_live(&self, entries: u64) -> u64 {
         if self.peers_read == 0 { entries } else { scale(entries, self.live, self.peers_read) }
     }
 
-    /// How many entries to read to find this many live peers.
+    /// How many entries to read to find `live` live peers.
     pub(crate) fn entries_needed_for(&self, live: usize) -> usize {
-        // At worst one peer in sixteen is assumed to be live. If there are fewer, a sample finds
-        // too few at first, until the sweep has removed dormant peers from the index.
+        // At least one peer in sixteen is assumed to be live, which bounds the cost of a sample. If
+        // fewer are live, samples are too small until the sweep has removed the dormant peers from
+        // the index.
         const MAX_READ_PER_LIVE: u64 = 16;
         let live = u64::try_from(live).unwrap_or(u64::MAX);
         let wanted = if self.peers_read == 0 {
@@ -65,9 +73,9 @@ impl Observation {
         usize::try_from(wanted).unwrap_or(usize::MAX)
     }
 
-    /// Whether most of the index entries are of dormant or deleted peers.
+    /// Whether more than half of the peers that were read were dormant or deleted.
     pub(crate) fn mostly_dormant(&self) -> bool {
-        const MIN_READ: u64 = 20; // fewer are not significant
+        const MIN_READ: u64 = 20; // the ratio among fewer peers is not significant
         self.peers_read >= MIN_READ && self.live * 2 < self.peers_read
     }
 
@@ -117,18 +125,19 @@ impl SizeEstimates {
         (estimate.observed.covered > 0).then_some(estimate.observed)
     }
 
-    /// Whether any recent query found mostly dormant peers.
+    /// Whether the recent observations of any query are mostly of dormant peers.
     pub(crate) fn any_mostly_dormant(&self) -> bool {
         let sizes = self.0.lock();
         sizes.values().any(|size| size.updated_at.elapsed() < MAX_AGE && size.observed.mostly_dormant())
     }
 
-    /// Adds an observation. Returns the total including it.
+    /// Adds an observation for a query. Returns the sum of all its observations, in which older
+    /// ones weigh less.
     pub(crate) fn add(&self, archetypes: &[Archetype], seen: &Observation) -> Observation {
         let mut sizes = self.0.lock();
         if sizes.len() >= MAX_QUERIES && !sizes.contains_key(archetypes) {
             sizes.retain(|_, size| size.updated_at.elapsed() < MAX_AGE);
-            // All are recent, so none is worth more than another.
+            // All observations are recent, so there is no reason to keep some rather than others.
             if sizes.len() >= MAX_QUERIES {
                 sizes.clear();
             }
@@ -139,7 +148,6 @@ impl SizeEstimates {
         if size.updated_at.elapsed() >= MAX_AGE {
             *size = fresh();
         } else if size.halved_at.elapsed() >= HALF_LIFE {
-            // Older observations count half, so that the estimate follows a network that changes.
             size.observed.halve();
             size.halved_at = now;
         }

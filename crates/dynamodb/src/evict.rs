@@ -1,6 +1,6 @@
-//! What operators do: evicting peers, and the list of blocks.
+//! The operations for operators: evicting peers, and reading and replacing the list of blocks.
 //!
-//! The list is one item, which each process reads again every few seconds.
+//! The list of blocks is one item, which each process reads again every few seconds.
 
 use aurora_discovery_protocol::{PeerId, PublicKey, Subject, Timestamp};
 use aurora_discovery_registry::{BlockList, Evicted, StoreError, is_subject};
@@ -12,14 +12,16 @@ use crate::failure::unavailable;
 use crate::item::{self, Item, StoredPeer};
 use crate::table::WriteOutcome;
 
-/// Number of items that are searched at once. Deleting the peers of so many takes about a second.
+/// Number of items in a page of the scan. Deleting all peers of a page takes about a second.
 const ITEMS_PER_PAGE: i32 = 250;
 /// Number of peers that are deleted concurrently.
 const CONCURRENT_EVICTIONS: usize = 16;
 
 impl Core {
-    /// Deletes the peers of some subjects among one page of the table's items. Returns the start of
-    /// the next page. There is no index by key or prefix, so that all items are read.
+    /// Reads one page of the table, and deletes the peers in it that belong to any of the subjects.
+    /// `start` is the start of the page, and the start of the next page is returned.
+    ///
+    /// There is no index by signing key or address, so a caller has to read all pages.
     pub(crate) async fn evict_page(
         &self,
         subjects: &[Subject],
@@ -27,7 +29,8 @@ impl Core {
         now: Timestamp,
     ) -> Result<(Evicted, Option<Item>), StoreError> {
         let page = self.table.scan(ITEMS_PER_PAGE, start, true).await?;
-        let peers = page.items.iter().filter(|item| item::is_peer(item)).filter_map(|item| self.read(item));
+        let peers =
+            page.items.iter().filter(|item| item::is_peer(item)).filter_map(|item| self.parse_peer(item));
         let found: Vec<_> = peers.filter(|peer| is_of_any(peer, subjects)).collect();
         let mut evictions = Vec::with_capacity(found.len());
         for peer in &found {
@@ -40,7 +43,7 @@ impl Core {
         Ok((evicted, page.next))
     }
 
-    /// Deletes a peer if it is of one of the subjects.
+    /// Deletes a peer if it belongs to any of the subjects.
     pub(crate) async fn evict_peer(
         &self,
         peer: &PeerId,
@@ -55,7 +58,7 @@ impl Core {
             if !is_of_any(&stored, subjects) {
                 return Ok(Evicted::default());
             }
-            let condition = Expression::same(stored.generation);
+            let condition = Expression::same_generation(stored.generation);
             match self.table.delete(item::peer_key(peer), condition).await? {
                 WriteOutcome::Done => {
                     self.recent.record_removal(position, stored.generation);
@@ -68,13 +71,15 @@ impl Core {
         Err(unavailable("the peer is being changed by too many concurrent requests"))
     }
 
+    /// The numbers to report for an evicted peer. A tombstone or an unknown peer is not counted.
     fn counted(&self, stored: &StoredPeer, now: Timestamp) -> Evicted {
         let is_known = stored.is_known(now, self.revival_window_millis) && !stored.standing().is_tombstone();
         let is_live = stored.is_live(now);
         Evicted { live: u64::from(is_known && is_live), dormant: u64::from(is_known && !is_live) }
     }
 
-    /// The keys that lock the names of these peers. Takes one call per hundred peers.
+    /// The keys that lock the names of these peers, in the same order. A call reads a hundred
+    /// peers.
     pub(crate) async fn locking_keys(
         &self,
         peers: &[PeerId],
@@ -105,6 +110,7 @@ impl Core {
     }
 }
 
+/// Whether a peer belongs to any of the subjects: by its id, its signing key or its source.
 fn is_of_any(stored: &StoredPeer, subjects: &[Subject]) -> bool {
     let key = stored.signed.as_ref().map(|signed| signed.lock.key);
     let (peer, source) = (&stored.registration.peer_id, stored.holder.source);

@@ -1,4 +1,7 @@
 //! The conditions and updates of writes, and the key conditions of queries.
+//!
+//! The methods that return conditions are documented by the statement that must hold for the write
+//! to be made.
 
 use std::collections::HashMap;
 
@@ -34,7 +37,7 @@ impl Expression {
     }
 
     /// The registration is still the one that was read.
-    pub(crate) fn same(generation: Generation) -> Self {
+    pub(crate) fn same_generation(generation: Generation) -> Self {
         Self::new("#g = :g", &[("#g", GENERATION)], vec![(":g", bytes(generation.0))])
     }
 
@@ -72,7 +75,8 @@ impl Expression {
         condition
     }
 
-    /// The item, which cannot be parsed, is still the one that was read.
+    /// The item that cannot be parsed is still the one that was read, as far as its generation
+    /// tells.
     pub(crate) fn same_unreadable(item: &Item) -> Self {
         match item.get(GENERATION) {
             Some(generation) => Self::new("#g = :g", &[("#g", GENERATION)], vec![(":g", generation.clone())]),
@@ -80,7 +84,8 @@ impl Expression {
         }
     }
 
-    /// Sets the lease to that of `renewed`, and with `proven` also the proof.
+    /// An update that sets the lease to that of `renewed`, and with `proven` also the time of the
+    /// proof.
     pub(crate) fn renewal(renewed: &StoredPeer, proven: bool, revival_window_millis: u64) -> Self {
         let mut update = Self::new(
             "SET #e = :e, #s = :seen, #t = :ttl, #m = :marked",
@@ -98,8 +103,8 @@ impl Expression {
         update
     }
 
-    /// Removes a peer's item from the index and changes its generation, so that a concurrent
-    /// renewal that expects the peer on the index fails.
+    /// An update that removes a peer's item from the index. It also gives it a new generation, so
+    /// that a concurrent renewal that has read the peer as indexed is refused.
     pub(crate) fn remove_from_index(generation: Generation) -> Self {
         Self::new(
             "SET #g = :next REMOVE #l, #p",
@@ -108,13 +113,14 @@ impl Expression {
         )
     }
 
-    /// Changes the generation of a marker. The alias is not that of [`Expression::same`], whose
-    /// value is the generation before.
+    /// An update that changes the generation of a marker. An update and its condition share their
+    /// aliases. The alias `:next` therefore differs from that of [`Expression::same_generation`],
+    /// which has the previous generation.
     pub(crate) fn set_generation(generation: Generation) -> Self {
         Self::new("SET #g = :next", &[("#g", GENERATION)], vec![(":next", bytes(generation.0))])
     }
 
-    /// A range of one lane, with both ends included.
+    /// The key condition of a query for a range of one lane, with both ends included.
     pub(crate) fn window(lane_key: String, from: RingPosition, to: RingPosition) -> Self {
         Self::new(
             "#l = :l AND #p BETWEEN :from AND :to",
@@ -123,7 +129,8 @@ impl Expression {
         )
     }
 
-    /// Appends a term about an attribute that is a time, with the aliases `#v` and `:v`.
+    /// Appends a term with the aliases `#v`, for the attribute `name`, and `:v`, for the value
+    /// `time`.
     fn append(&mut self, text: &str, name: &str, time: Timestamp) {
         self.text.push_str(text);
         self.names.insert("#v".to_owned(), name.to_owned());

@@ -1,4 +1,4 @@
-//! Maps errors of DynamoDB to errors of the store, and says when a client may retry.
+//! Maps errors of DynamoDB to errors of the store, which tell a client when it may retry.
 
 use std::error::Error;
 use std::iter;
@@ -8,13 +8,14 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
 use crate::client::is_transient_response;
 
-/// After how many seconds a client may retry after throttling or a timeout. Throttling
-/// ends within one second.
+/// After how many seconds a client may retry if an error is likely to pass soon. Throttling ends
+/// within a second.
 pub(crate) const RETRY_SOON_SECONDS: u32 = 1;
-/// When a client may retry if an operator has to fix the problem first, in seconds.
+/// After how many seconds a client may retry if an operator has to fix the problem first.
 const RETRY_LATER_SECONDS: u32 = 30;
 
-/// Errors that only an operator can fix. Until then the service is unavailable rather than broken.
+/// Errors that an operator has to fix. Clients are told that the service is unavailable, because
+/// they may retry later.
 const NEEDS_OPERATOR: [&str; 6] = [
     "ResourceNotFoundException",
     "AccessDeniedException",
@@ -24,7 +25,7 @@ const NEEDS_OPERATOR: [&str; 6] = [
     "MissingAuthenticationTokenException",
 ];
 
-/// Transient errors, whatever their HTTP status.
+/// Errors that are transient, whatever their HTTP status is.
 const TRANSIENT: [&str; 6] = [
     "ProvisionedThroughputExceededException",
     "ThrottlingException",
@@ -34,9 +35,11 @@ const TRANSIENT: [&str; 6] = [
     "ReplicatedWriteConflictException",
 ];
 
-/// The store's error for a call that failed despite the client's retries. The log gets the error
-/// and its causes, but not the response itself, which may contain stored data. The reason contains
-/// no account and no role, because `/health` shows it to every caller.
+/// Logs a call that failed despite the client's retries, and returns the store's error for it.
+///
+/// The log gets the error and its causes, but not the response itself, which may contain stored
+/// data. The reason in the store's error has only the action and the kind of the error. It must not
+/// contain an account or a role, because `/health` shows it to every caller.
 pub(crate) fn store_error<E>(action: &str, error: &SdkError<E>) -> StoreError
 where
     E: Error + ProvideErrorMetadata + 'static,
@@ -58,7 +61,7 @@ const TIMED_OUT: &str = "no response in time";
 const NO_CONNECTION: &str = "no connection";
 const MALFORMED: &str = "a malformed response";
 
-/// The kind of the error: DynamoDB's name for it, or a short description.
+/// The kind of an error: DynamoDB's code for it, or a short description.
 fn kind<E: ProvideErrorMetadata>(error: &SdkError<E>) -> &str {
     match error {
         SdkError::TimeoutError(_) => TIMED_OUT,
@@ -86,7 +89,7 @@ fn is_transient<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
     }
 }
 
-/// A transient failure.
+/// The store's error for a transient failure.
 pub(crate) fn unavailable(reason: impl Into<String>) -> StoreError {
     StoreError::Unavailable { reason: reason.into(), retry_after_seconds: RETRY_SOON_SECONDS }
 }

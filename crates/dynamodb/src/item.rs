@@ -1,20 +1,21 @@
-//! The representation of peers as items. This is the only module that knows the names of
-//! attributes.
+//! The representation of peers and other data as items of the table. This is the only module that
+//! knows the names of attributes.
 //!
-//! Names and values are short, because a read is billed by the size of all items that it passes.
-//! Expressions refer to every name by an alias, because DynamoDB reserves some words, such as
-//! `ttl`.
+//! Names and values are short, because a query or a scan is billed by the size of all items that it
+//! reads. Expressions refer to every name by an alias, because DynamoDB reserves some words, such
+//! as `ttl`.
 //!
 //! There are six kinds of items:
 //!
 //! - A *peer*, with the peer's id as its key. It has the registration, the lease and the holder.
 //!   While it is on the index, it also has the index keys of all peers.
-//! - A *marker*, with an archetype and a peer's id in its key. It has the index keys of that
-//!   archetype at the same position of the ring, and nothing of the registration. It makes the peer
-//!   findable by the archetype. A read always reads the peer as well, so a marker whose peer is
-//!   gone or has lost the archetype has no effect.
-//! - A *source marker*, with a source and a peer's id in its key, if peers per source are bounded.
-//!   It lists the peer in the lane of the source that it registered from.
+//! - A *marker*, with an archetype and a peer's id in its key. It lists the peer in the index under
+//!   the archetype, at the peer's position on the ring. It has nothing of the registration. A list
+//!   always reads the peer as well, so a marker whose peer is deleted or no longer has the
+//!   archetype has no effect.
+//! - A *source marker*, with a source and a peer's id in its key. It lists the peer in the index
+//!   under the source from which it registered. It exists only if the number of peers per source is
+//!   bounded.
 //! - The *table item*, which has the secret of the hash.
 //! - The *block item*, which has the list of blocks.
 //! - A *mailbox*, with the id of its peer in its key. It has the messages that wait for the peer.
@@ -59,34 +60,36 @@ const HOLDER: &str = "holder";
 const PAGE: &str = "page";
 /// Present and true if the peer is token-only.
 const TOKEN_ONLY: &str = "token_only";
-/// The key that locks the name, if a registration of it was signed. The next four are present with
-/// it.
+/// The public key that locks the name. The items of peers that signed have this attribute, `SEQ`,
+/// `LOCKED_SINCE`, and either `RECORD` or `LEFT_AT`. Other items have none of them.
 const KEY_OF_LOCK: &str = "key";
-/// The number of the record.
+/// The sequence number of the signed registration.
 const SEQ: &str = "seq";
 /// When the name was locked.
 const LOCKED_SINCE: &str = "locked";
 /// The signed registration. A tombstone has none.
 const RECORD: &str = "jws";
-/// When the peer deregistered, of a tombstone.
+/// When the peer deregistered. Only a tombstone has this.
 const LEFT_AT: &str = "left";
-/// When the holder last proved itself. Items of earlier releases have none.
+/// When the holder last proved itself. Items that an earlier release wrote do not have this.
 pub(crate) const PROVEN_AT: &str = "proven";
+/// The [`Generation`] of a peer, a marker or a mailbox.
 pub(crate) const GENERATION: &str = "gen";
+/// When the markers of a peer expire, in seconds since the epoch.
 pub(crate) const MARKERS_EXPIRE_AT: &str = "marked";
 const SECRET: &str = "secret";
 const BLOCKS: &str = "blocks";
 /// The version of the list of blocks.
 pub(crate) const VERSION: &str = "version";
 
-/// The key of the item with the table's secret. Markers have two spaces in their keys, and this has
-/// one.
+/// The key of the item with the table's secret. It contains one space, and the keys of markers
+/// contain at least two, so they never collide.
 const TABLE_KEY: &str = " table";
 /// The key of the item with the list of blocks.
 const BLOCKS_KEY: &str = " blocks";
 
-/// Distinguishes the registrations of a peer. It also changes when the peer is removed from the
-/// index.
+/// Distinguishes the registrations of a peer. Each registration gets a new random generation, and
+/// the peer also gets one when the sweep removes it from the index or when it becomes a tombstone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Generation(pub(crate) [u8; 8]);
 
@@ -100,15 +103,15 @@ pub(crate) struct StoredPeer {
     pub(crate) registered_at: Timestamp,
     pub(crate) ttl: Ttl,
     pub(crate) holder: Holder,
-    /// What is kept of its signature, if it signed.
+    /// The signed registration and the lock of the name, if the peer signed.
     pub(crate) signed: Option<SignedPeer>,
-    /// When the holder last proved itself, if the item says so.
+    /// When the holder last proved itself. `None` if an earlier release wrote the item.
     pub(crate) stored_proof: Option<Timestamp>,
     pub(crate) generation: Generation,
-    /// When its markers expire, in seconds since the epoch.
+    /// When the markers of the peer expire, in seconds since the epoch.
     pub(crate) markers_expire_at: u64,
-    /// Whether it is on the index. The sweep removes a peer that has been dormant for long, and a
-    /// revival adds it again.
+    /// Whether the index lists the peer. The sweep removes a peer that has been dormant for long,
+    /// and a revival adds it again.
     pub(crate) indexed: bool,
 }
 
@@ -126,8 +129,9 @@ struct Body<'a> {
     metadata: &'a Metadata,
 }
 
+/// The same as [`Body`], for parsing.
 #[derive(Deserialize)]
-struct ReadBody {
+struct ParsedBody {
     address: Address,
     port: u16,
     archetypes: Archetypes,
@@ -139,29 +143,31 @@ impl StoredPeer {
         now < self.expires_at
     }
 
-    /// What decides who may change it.
+    /// The standing of the peer, by which the registry decides who may change it.
     pub(crate) fn standing(&self) -> Standing {
-        // Releases that stored no proof let every heartbeat renew the lease.
+        // Releases that stored no proof let every client renew the lease, so the last heartbeat
+        // counts as the proof.
         let proven_at = self.stored_proof.unwrap_or(self.last_seen);
         let lock = self.signed.as_ref().map(|signed| signed.lock);
         Standing { holder: self.holder, proven_at, ttl: self.ttl, expires_at: self.expires_at, lock }
     }
 
-    /// The standing that protects this registration the most: as if it had just been proven. What
-    /// it permits, it permits for as long as the generation is the same, whatever heartbeats do.
+    /// The standing that protects this registration the most: the holder has just proved itself,
+    /// and the lease runs. A change that is permitted even then stays permitted while the
+    /// generation is the same, whatever heartbeats arrive meanwhile.
     pub(crate) fn strongest_standing(&self, now: Timestamp) -> Standing {
         Standing { proven_at: now, expires_at: now.plus_millis(1), ..self.standing() }
     }
 
-    /// Whether it is live, or dormant, or a tombstone.
+    /// Whether the peer is live, or dormant, or a tombstone.
     pub(crate) fn is_known(&self, now: Timestamp, revival_window_millis: u64) -> bool {
         now < self.standing().known_until(revival_window_millis)
     }
 
-    /// When DynamoDB may delete its item, in seconds since the epoch.
+    /// When DynamoDB may delete the peer's item, in seconds since the epoch.
     pub(crate) fn deletable_at(&self, revival_window_millis: u64) -> u64 {
-        // Rounded up, so that the item is not deleted before the last millisecond in which the peer
-        // is known.
+        // The time is rounded up to the next second, so that the item is not deleted while the peer
+        // is still known.
         self.standing().known_until(revival_window_millis).as_secs() + 1
     }
 
@@ -169,12 +175,15 @@ impl StoredPeer {
         self.registration.archetypes.as_slice()
     }
 
-    /// Whether it has any of these archetypes. True if none is requested.
+    /// Whether the peer has any of these archetypes. `true` if there are none.
     pub(crate) fn has_any_of(&self, archetypes: &[Archetype]) -> bool {
         archetypes.is_empty() || archetypes.iter().any(|archetype| self.archetypes().contains(archetype))
     }
 
-    /// The item of this peer.
+    /// Encodes the peer as an item.
+    ///
+    /// # Errors
+    /// [`ItemError`] if the registration cannot be encoded as JSON.
     pub(crate) fn to_item(&self, secret: &Secret, revival_window_millis: u64) -> Result<Item, ItemError> {
         let Registration { peer_id, address, port, archetypes, metadata } = &self.registration;
         let body = serde_json::to_string(&Body { address, port: *port, archetypes, metadata })
@@ -203,7 +212,7 @@ impl StoredPeer {
         if let Some(signed) = &self.signed {
             item.extend(signed_attributes(signed));
         }
-        // An item without index keys is not on the index, although it is in the table.
+        // DynamoDB adds an item to the index only if the item has the index keys.
         if self.indexed {
             let key = secret.position(peer_id).range_key(secret.class(self.holder.source));
             item.extend(index_keys(LaneGroup::All.lane_key(key.lane()), key));
@@ -211,9 +220,13 @@ impl StoredPeer {
         Ok(item)
     }
 
-    /// Parses an item. Everything is validated again, so that no stored value can break a read.
+    /// Parses a peer's item. All values are validated again, so that a malformed one is an error
+    /// here and not a failure elsewhere.
+    ///
+    /// # Errors
+    /// [`ItemError`] if an attribute is missing or malformed.
     pub(crate) fn from_item(item: &Item) -> Result<Self, ItemError> {
-        let ReadBody { address, port, archetypes, metadata } =
+        let ParsedBody { address, port, archetypes, metadata } =
             serde_json::from_str(text_of(item, REGISTRATION)?)
                 .map_err(|error| ItemError(format!("{REGISTRATION} is not a valid registration: {error}")))?;
         let peer_id =
@@ -246,8 +259,8 @@ pub(crate) fn key_of(item: &Item) -> Option<&str> {
     item.get(KEY)?.as_s().ok().map(String::as_str)
 }
 
-/// The position, the peer and the class of its network of an index entry. An archetype may contain
-/// spaces, but an id may not, so the id comes after the last space.
+/// Parses an index entry: the position of the peer, its id and the class of its network. An
+/// archetype may contain spaces, but an id may not, so the id follows the last space of the key.
 pub(crate) fn parse_index_entry(item: &Item) -> Result<(RingPosition, PeerId, NetworkClass), ItemError> {
     let key = text_of(item, KEY)?;
     let id = key.rsplit(' ').next().unwrap_or(key);
@@ -256,7 +269,7 @@ pub(crate) fn parse_index_entry(item: &Item) -> Result<(RingPosition, PeerId, Ne
     Ok((position, peer, class))
 }
 
-/// Whether an item is a peer, and not a marker or the table item.
+/// Whether an item is a peer. The keys of all other kinds of items begin with a space.
 pub(crate) fn is_peer(item: &Item) -> bool {
     text_of(item, KEY).is_ok_and(|key| !key.starts_with(' '))
 }
@@ -296,11 +309,12 @@ pub(crate) fn blocks_of(item: &Item) -> Result<BlockList, ItemError> {
     Ok(BlockList { version: number_of(item, VERSION)?, text: text_of(item, BLOCKS)?.to_owned() })
 }
 
-/// The key of an item, from its text.
+/// The key of an item, from its string.
 pub(crate) fn key(text_of_key: &str) -> Item {
     HashMap::from([(KEY.to_owned(), text(text_of_key))])
 }
 
+/// The attributes that list an item in the index.
 pub(crate) fn index_keys(lane_key: String, range_key: RingPosition) -> [(String, AttributeValue); 2] {
     [(LANE.to_owned(), text(lane_key)), (RING_POSITION.to_owned(), bytes(range_key.to_bytes()))]
 }
@@ -359,7 +373,7 @@ fn signed_of(item: &Item, key: &str) -> Result<SignedPeer, ItemError> {
     Ok(SignedPeer { lock, record: record.into() })
 }
 
-/// An attribute that items of earlier releases do not have.
+/// Parses an attribute that some items do not have. `None` if it is missing.
 fn optional<'a, T>(
     item: &'a Item,
     name: &str,
@@ -402,7 +416,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// The attributes that the releases before did not write.
+    /// The attributes that earlier releases did not write.
     const NEW: [&str; 3] = [PROVEN_AT, PAGE, TOKEN_ONLY];
 
     pub(crate) fn stored(id: &str, archetypes: &[&str]) -> StoredPeer {

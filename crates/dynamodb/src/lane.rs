@@ -1,4 +1,19 @@
-//! The positions of peers in the index: sixteen lanes of a keyed hash.
+//! The positions of peers in the index.
+//!
+//! A keyed hash maps the id of each peer to a position on a *ring* of 2^64 positions. The ring is
+//! divided into sixteen *lanes* of equal width. The position depends only on the id and the table's
+//! secret, so a peer has the same position in every list that it belongs to.
+//!
+//! An entry of the index has two keys:
+//!
+//! - The hash key names a lane of a list. The list contains all peers, or the peers with one
+//!   archetype. The peers of one source are a third kind of list, which is short and not divided
+//!   into lanes.
+//! - The range key is the position on the ring, and the class of the peer's network in the lowest
+//!   twelve bits.
+//!
+//! One query therefore reads a contiguous range of one lane of one list. Such a range is called a
+//! *window*.
 
 use std::fmt;
 
@@ -6,22 +21,28 @@ use aurora_discovery_protocol::{Archetype, PeerId};
 use aurora_discovery_registry::Source;
 use sha2::{Digest, Sha256};
 
-/// A peer's position on the ring of the 64-bit hash. The lowest twelve bits of the hash are not part
-/// of it: in the index's range key they hold the class of the peer's network.
+/// A position on the ring, which has the order of the index's range keys.
+///
+/// The position of a peer is the 64-bit hash of its id with the lowest twelve bits set to zero. In
+/// the index's range key, these bits hold the class of the peer's network. This type also
+/// represents range keys and the ends of ranges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct RingPosition(pub(crate) u64);
 
-/// The class of a peer's wide network: twelve bits of a keyed hash. The index lists keys only, so a
-/// query knows nothing else about a peer's network unless it reads the peer.
+/// The class of a peer's wide network (an IPv4 /16 or an IPv6 /32): twelve bits of a keyed hash.
 ///
-/// Networks that share a class are drawn as one. The hash is keyed, so that nobody can search for a
-/// network that shares the class of another.
+/// The index contains keys only. The class is therefore all that a query of the index returns about
+/// the network of a peer.
+///
+/// A diverse sample treats the networks of one class as one network. The hash is keyed, so that an
+/// attacker cannot search for a network that shares the class of a given one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct NetworkClass(u64);
 
 impl NetworkClass {
-    /// 4,096 classes, which is more than most networks have wide networks. The other 52 bits place
-    /// a million peers without a collision in all but one of ten thousand tables.
+    /// Twelve bits distinguish 4,096 classes, which is more than the number of wide networks in
+    /// most deployments. The other 52 bits are enough for the position: of ten thousand tables with
+    /// a million peers each, about one has two peers at one position.
     const BITS: u32 = 12;
     const MASK: u64 = (1 << Self::BITS) - 1;
 }
@@ -30,8 +51,8 @@ impl RingPosition {
     /// The number of range keys that a peer at one position may have.
     pub(crate) const KEYS: u128 = 1 << NetworkClass::BITS;
 
-    /// The position and the class in a range key. In the keys of earlier releases the class is that
-    /// of a random network.
+    /// Splits a range key into the position and the class. Earlier releases wrote all 64 bits of
+    /// the hash, so the class in their keys is random.
     pub(crate) const fn split(range_key: u64) -> (Self, NetworkClass) {
         (Self(range_key & !NetworkClass::MASK), NetworkClass(range_key & NetworkClass::MASK))
     }
@@ -41,18 +62,19 @@ impl RingPosition {
         Self(self.0 | class.0)
     }
 
-    /// The largest range key of a peer at this position. A range that ends with the peer ends here.
+    /// The largest range key that a peer at this position may have. A range that includes the peer,
+    /// whatever its class is, ends here or later.
     pub(crate) const fn last_key(self) -> Self {
         Self(self.0 | NetworkClass::MASK)
     }
 
-    /// The number of the lock, of `locks`, that a peer at this position shares with few others.
+    /// The index of this position's lock in an array of `locks` locks.
     pub(crate) const fn lock(self, locks: u64) -> u64 {
         (self.0 >> NetworkClass::BITS) % locks
     }
 
     pub(crate) const fn lane(self) -> Lane {
-        // Only the top four bits are left, so the lowest byte has the whole value.
+        // The shift leaves only the top four bits, so the lowest byte contains all of them.
         Lane((self.0 >> Lane::BITS_WITHIN).to_le_bytes()[0])
     }
 
@@ -65,16 +87,18 @@ impl RingPosition {
     }
 }
 
-/// One sixteenth of the ring, selected by the top four bits of the hash. It is part of the index's
-/// hash key, so it determines the partition of an entry. With sixteen lanes, no
-/// index key takes more than a sixteenth of the writes, even if all peers have the same archetype.
+/// One sixteenth of the ring, selected by the top four bits of the hash.
+///
+/// The lane is part of the index's hash key, by which DynamoDB chooses the partition of an entry,
+/// and a partition accepts a limited number of writes. Even if all peers have the same archetype,
+/// each lane of it takes only about a sixteenth of the writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Lane(u8);
 
 impl Lane {
     pub(crate) const COUNT: u8 = 16;
     const BITS_WITHIN: u32 = 60;
-    /// The width of a lane on the ring.
+    /// The number of positions in a lane.
     pub(crate) const WIDTH: u64 = 1 << Self::BITS_WITHIN;
 
     pub(crate) fn all() -> impl Iterator<Item = Self> {
@@ -94,17 +118,19 @@ impl Lane {
     }
 }
 
-/// Sixteen lanes that together cover the ring: those of all peers, or those of one archetype.
+/// A list of peers in the index: sixteen lanes, which together cover the ring.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum LaneGroup {
+    /// All peers.
     All,
-    /// The lanes of an archetype, by its normal form. Releases before normal forms were compared
+    /// The peers with one archetype, in its normal form. Releases that did not compare normal forms
     /// used the form that the peer wrote.
     OfArchetype(Box<str>),
 }
 
 impl LaneGroup {
-    /// The groups whose union contains the peers of a query.
+    /// The groups whose union contains the peers of a query. For each archetype, these are the
+    /// group of its normal form and that of the form in the query, if the forms differ.
     pub(crate) fn for_query(archetypes: &[Archetype]) -> Vec<Self> {
         if archetypes.is_empty() {
             return vec![Self::All];
@@ -114,8 +140,9 @@ impl LaneGroup {
         names.into_iter().map(|name| Self::OfArchetype(name.into())).collect()
     }
 
-    /// The index's hash key for a lane. An archetype is never empty, so `#0` is always a lane of
-    /// all peers.
+    /// The index's hash key for a lane of this group: the archetype, `#` and one hexadecimal digit.
+    /// For all peers, the part before `#` is empty. No archetype is empty, so `#0` is never a lane
+    /// of an archetype.
     pub(crate) fn lane_key(&self, lane: Lane) -> String {
         let name = match self {
             Self::All => "",
@@ -125,21 +152,23 @@ impl LaneGroup {
     }
 }
 
-/// The index's hash key for the peers of a source. One lane is enough, because a source has few
-/// peers. It begins with a space, and neither an archetype nor `#` does.
+/// The index's hash key for the peers of a source. A source has few peers, so their list is not
+/// divided into lanes. The key begins with a space. The other hash keys begin with an archetype or
+/// with `#`, and no archetype begins with a space.
 pub(crate) fn source_lane_key(source: Source) -> String {
     format!(" {source}")
 }
 
-/// The table's secret. Without it, an attacker could search for ids that surround a victim on the
-/// ring.
+/// The table's secret, which keys the hash. If the hash had no key, an attacker could search for
+/// ids whose positions surround a victim on the ring.
 #[derive(Clone)]
 pub(crate) struct Secret([u8; Self::LEN]);
 
 impl Secret {
     pub(crate) const LEN: usize = 32;
 
-    /// The secret of the nonces for signed registrations, which reveals nothing of this one.
+    /// Derives the secret for the nonces of signed registrations. The derived secret does not
+    /// reveal this one.
     pub(crate) fn of_nonces(&self) -> [u8; 32] {
         Sha256::new_with_prefix(self.0).chain_update(b" nonces").finalize().into()
     }
@@ -152,20 +181,24 @@ impl Secret {
         &self.0
     }
 
-    /// The position of a peer. A secret prefix is a sufficient key for the hash, because only 8 of
-    /// its 32 bytes are ever exposed.
+    /// The position of a peer.
+    ///
+    /// The secret is simply a prefix of the hashed bytes. This would allow a length extension
+    /// attack if the whole digest were known, but only 8 of its 32 bytes are used.
     pub(crate) fn position(&self, peer: &PeerId) -> RingPosition {
         RingPosition::split(self.hash(peer.as_str().as_bytes())).0
     }
 
-    /// The class of the network of a source. The input contains a space, and no peer's id does.
+    /// The class of the wide network of a source. The hashed bytes contain a space, which no peer's
+    /// id contains, so they differ from those of every position.
     pub(crate) fn class(&self, source: Source) -> NetworkClass {
         let key = source.wide_network().key().to_be_bytes();
         RingPosition::split(self.hash(&[b" network".as_slice(), &key].concat())).1
     }
 
-    /// Distinguishes the cursors of this table from those of other tables. The input contains a
-    /// space, and a peer's id cannot, so this is not the position of any peer.
+    /// Four bytes that distinguish the cursors of this table from those of other tables. The hashed
+    /// bytes contain a space, which no peer's id contains, so they differ from those of every
+    /// position.
     pub(crate) fn fingerprint(&self) -> [u8; 4] {
         let [a, b, c, d, ..] = self.hash(b" fingerprint").to_be_bytes();
         [a, b, c, d]
@@ -173,7 +206,7 @@ impl Secret {
 
     fn hash(&self, bytes: &[u8]) -> u64 {
         let digest = Sha256::new().chain_update(self.0).chain_update(bytes).finalize();
-        // The first 64 bits are the position. They are as uniform as the whole digest.
+        // The first 64 bits are as uniform as the whole digest.
         let mut first = [0; 8];
         first.copy_from_slice(&digest[..8]);
         u64::from_be_bytes(first)

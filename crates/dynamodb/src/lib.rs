@@ -1,8 +1,10 @@
 #![doc = include_str!("../README.md")]
 //!
-//! Data that is cached in memory (recent writes, the snapshot of a small network) expires by the
-//! real clock, because DynamoDB runs by it. Leases are judged only by `now`, which
-//! [`DynamoStore::clock`] tells.
+//! # Time
+//!
+//! Whether a lease has ended depends only on the argument `now` of an operation. A caller can take
+//! `now` from [`DynamoStore::clock`]. What the store caches in memory (its recent writes, the
+//! snapshot of a small network) expires by the monotonic clock of the machine.
 
 #[cfg(feature = "stand-in")]
 mod bulk;

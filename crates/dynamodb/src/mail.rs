@@ -1,7 +1,7 @@
-//! Mailboxes: one item for each receiver, which DynamoDB deletes once all in it is too old.
+//! Mailboxes. Each receiver has one item, which DynamoDB deletes once everything in it has expired.
 //!
-//! A change reads the item, decides by [`Mailbox`], and writes it on the condition that no other process
-//! has changed it meanwhile.
+//! A change reads the item, lets [`Mailbox`] decide what to change, and writes the item back. The
+//! write is refused if another process has changed the item meanwhile. The change is then repeated.
 
 use aurora_discovery_protocol::{MailId, PeerId, Timestamp};
 use aurora_discovery_registry::{Delivery, KnownPeer, Letter, Mailbox, StoreError};
@@ -12,12 +12,13 @@ use crate::failure::unavailable;
 use crate::item::{self, Item};
 use crate::table::WriteOutcome;
 
-/// A mailbox as it was read, and the condition that it has not changed since.
-type Read = (Mailbox, Expression);
+/// A mailbox as it was read, and the condition that its item has not changed since.
+type ReadMailbox = (Mailbox, Expression);
 
 impl Core {
-    /// What the table has of a peer that is known. The read is consistent: who was evicted or has
-    /// deregistered neither sends nor receives.
+    /// Reads a peer as a sender or a receiver of messages. `None` if it is unknown or a tombstone.
+    /// The read has strong consistency, so a peer that was evicted or has deregistered can no
+    /// longer send or receive.
     pub(crate) async fn known_peer(
         &self,
         peer: &PeerId,
@@ -61,9 +62,12 @@ impl Core {
         self.change_mailbox(peer, collect, |_| None).await
     }
 
-    /// Changes a mailbox. `change` returns its result, and whether the mailbox is to be written.
-    /// `is_written` returns the result if a refused write was applied by an earlier attempt of the SDK,
-    /// whose response was lost.
+    /// Changes a mailbox. `change` returns the result of the operation, and whether it has changed
+    /// the mailbox, which must then be written.
+    ///
+    /// A write may be refused because an earlier attempt of the SDK has made it and its response
+    /// was lost. `is_written` recognizes this from the mailbox in the table, and returns the
+    /// result.
     async fn change_mailbox<T: Send>(
         &self,
         peer: &PeerId,
@@ -82,7 +86,8 @@ impl Core {
             match self.table.put(changed, unchanged).await? {
                 WriteOutcome::Done => return Ok(result),
                 WriteOutcome::Refused(item) => {
-                    // Requests of this process that compete for a mailbox take turns.
+                    // From the first refusal on, requests of this process that change the same
+                    // mailbox wait for each other.
                     if lock.is_none() {
                         lock = Some(self.lock(position).await);
                     }
@@ -97,12 +102,12 @@ impl Core {
         Err(unavailable("the mailbox is being changed by too many concurrent requests"))
     }
 
-    /// The mailbox in an item. One that can't be parsed counts as empty, because its messages are lost in
-    /// any case.
-    fn mailbox_of(&self, item: Option<Item>) -> Read {
+    /// Parses the mailbox in an item. A mailbox that can't be parsed counts as empty, because its
+    /// messages are lost in any case.
+    fn mailbox_of(&self, item: Option<Item>) -> ReadMailbox {
         let Some(item) = item else { return (Mailbox::default(), Expression::absent()) };
         match item::mailbox_of(&item) {
-            Ok((mailbox, generation)) => (mailbox, Expression::same(generation)),
+            Ok((mailbox, generation)) => (mailbox, Expression::same_generation(generation)),
             Err(error) => {
                 self.report_unreadable(&item, &error);
                 (Mailbox::default(), Expression::same_unreadable(&item))

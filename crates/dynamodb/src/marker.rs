@@ -1,35 +1,48 @@
 //! The markers of a peer: items that list it in the index under its archetypes and its source.
 //!
-//! An item is in one place of the index only, and the peer's item takes its place among all peers.
-//! Therefore each further list that the peer belongs to has a marker, which has the peer's position
-//! in the lane of that list.
+//! # Why markers exist
 //!
-//! Markers are written before their peer and deleted after it, and only if they still have the
-//! generation that the deleting process saw in the peer. A crash or a race can therefore leave
-//! markers without a peer, but no peer without its markers. Lists read the peers themselves, so a
-//! marker without a peer lists nothing, and its time to live ends it.
+//! In DynamoDB, each item has at most one entry in an index. The entry of a peer's own item is in
+//! the list of all peers. The peer also belongs to the list of each of its archetypes, and to that
+//! of its source. It needs a further item for each of these lists, which is called a marker. A
+//! marker has the peer's position in a lane of its list, and nothing of the registration.
 //!
-//! Markers have a time to live of their own. It ends two days after the time to live of the peer's
-//! item, so most heartbeats renew the peer's item only.
+//! # Why a peer is never without its markers
+//!
+//! A peer without a marker could not be found by that archetype. Two rules prevent this:
+//!
+//! - Markers are written before their peer, and deleted after it. A crash in between leaves markers
+//!   without a peer.
+//! - A process deletes a marker only if the marker still has the generation that the process saw in
+//!   the peer. If another process has registered the peer again meanwhile, its markers have another
+//!   generation and stay.
+//!
+//! A marker without a peer does no harm: every list reads the peers themselves, so the marker lists
+//! nothing. DynamoDB deletes it when its time to live ends.
+//!
+//! # How long a marker lives
+//!
+//! A marker is written with a time to live that ends two days after that of the peer's item. Most
+//! heartbeats therefore write only the peer's item. A heartbeat writes the markers as well if the
+//! item would otherwise outlive them.
 
 use aurora_discovery_protocol::{Archetype, PeerId};
 
 use crate::item::{GENERATION, Item, StoredPeer, TIME_TO_LIVE, bytes, index_keys, key, number};
 use crate::lane::{LaneGroup, Secret, source_lane_key};
 
-/// How much longer a marker lives than its peer's item, in seconds: two days. Heartbeats therefore
-/// rarely have to renew markers.
+/// How much longer a marker that is written now lives than its peer's item, in seconds: two days.
 const MARKER_SLACK_SECONDS: u64 = 2 * 86_400;
 
 impl StoredPeer {
-    /// The markers of this peer: one per archetype, and one for its source if sources are
-    /// `counted`. They are written before the peer. They have its generation, so that a delete
-    /// cannot hit the markers of a newer registration.
+    /// The markers of this peer: first one per archetype, and then one for its source if `counted`,
+    /// which says whether the peers of the source are counted. They have the peer's generation.
     pub(crate) fn markers(&self, secret: &Secret, counted: bool) -> Vec<Item> {
         let peer = &self.registration.peer_id;
         let range_key = secret.position(peer).range_key(secret.class(self.holder.source));
         let marker = |key: String, lane: String| {
-            // The index lists keys only, so a marker needs nothing of the registration.
+            // A query of the index returns keys only, so a marker needs nothing of the
+            // registration.
             let mut item = self::key(&key);
             item.extend(index_keys(lane, range_key));
             item.insert(GENERATION.to_owned(), bytes(self.generation.0));
@@ -45,7 +58,7 @@ impl StoredPeer {
         self.archetypes().iter().map(of_archetype).chain(of_source).collect()
     }
 
-    /// The keys of these markers.
+    /// The keys of [`Self::markers`], in the same order.
     pub(crate) fn marker_keys(&self, counted: bool) -> Vec<String> {
         let peer = &self.registration.peer_id;
         let of_archetype = |archetype: &Archetype| archetype_marker_key(archetype, peer);
@@ -58,8 +71,9 @@ impl StoredPeer {
         self.deletable_at(revival_window_millis) + MARKER_SLACK_SECONDS
     }
 
-    /// The key of the source marker. An archetype does not begin with a space, so no marker of an
-    /// archetype has it.
+    /// The key of the source marker, which begins with two spaces. The key of an archetype's marker
+    /// begins with one space and the archetype, which does not begin with a space, so the two kinds
+    /// of keys never collide.
     pub(crate) fn source_marker_key(&self) -> String {
         format!("  {} {}", self.holder.source, self.registration.peer_id)
     }

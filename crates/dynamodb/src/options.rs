@@ -13,30 +13,32 @@ pub struct DynamoOptions {
     /// The URL of another endpoint that implements DynamoDB. `None`: AWS's own endpoint in the
     /// Region.
     pub endpoint: Option<String>,
-    /// How long one operation may take, including retries, before it fails as unavailable. Shorter
-    /// than the ten seconds that clients wait, and longer than a throttled partition needs to
-    /// recover.
+    /// How long one operation may take, including retries, before it fails as unavailable. The
+    /// default is 5 s: shorter than the ten seconds that clients wait, and longer than a throttled
+    /// partition needs to recover.
     pub deadline: Duration,
-    /// How long one attempt of a call may take: two lost packets, with time left for another
-    /// attempt.
+    /// How long one attempt of a call may take. The default is 1 s: long enough to resend two lost
+    /// packets, and short enough for several attempts within the deadline.
     pub attempt_timeout: Duration,
-    /// How long the snapshot of a small network is reused. Together with the table's own lag (less
-    /// than a second), it stays within the five seconds that the contract allows.
+    /// How long the snapshot of a small network is reused. The default is 4 s. Together with the
+    /// lag of the table, which is less than a second, a list is at most five seconds old.
     pub snapshot_hold: Duration,
-    /// Maximum number of items, including markers and dormant peers, of a network that is read
-    /// completely. With about 130 bytes each, reading them costs as many units as one sample from a
-    /// large network. 0 disables snapshots.
+    /// Maximum number of items, including markers and dormant peers, in a network that is read
+    /// completely. The default is 1,000. Items have about 130 bytes on average, so reading these
+    /// costs about as many units as one sample from a large network. 0 disables snapshots.
     pub snapshot_items: u16,
-    /// Whether the caller takes `now` from [`DynamoStore::clock`](crate::DynamoStore::clock), so
-    /// that a process whose own clock is wrong changes no lease. Changes then fail as unavailable
-    /// if DynamoDB has not told the time for a minute. `false`: the caller's own clock is trusted,
-    /// as on Lambda, where AWS keeps it right.
+    /// Whether the caller takes `now` from [`DynamoStore::clock`](crate::DynamoStore::clock). A
+    /// wrong clock of its machine then affects no lease. Changes fail as unavailable if no response
+    /// of DynamoDB has told the time for a minute.
+    ///
+    /// The default is `false`: the clock of the caller is trusted, as on Lambda, where AWS keeps it
+    /// right.
     pub store_time: bool,
 }
 
 /// The default of [`max_archetypes_per_peer`](aurora_discovery_registry::Limits) for a registry on
-/// a table. Each archetype that a registration adds costs two write units, and each that it drops
-/// two more. With 32 of them, one request would cost 24 times the price of the request itself.
+/// a table. Each archetype that a registration adds costs two write units, and so does each that it
+/// drops. With 32 archetypes, one request could cost 135 write units.
 pub const DEFAULT_MAX_ARCHETYPES_PER_PEER: u32 = 8;
 
 impl DynamoOptions {

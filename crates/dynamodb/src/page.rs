@@ -9,35 +9,41 @@ use crate::estimate::{scale, to_u64};
 use crate::item::StoredPeer;
 use crate::lane::LaneGroup;
 
-/// The most bytes that one peer takes on a page, roughly: 4 KiB of metadata, archetypes of 1 KiB
-/// that double when escaped, and the rest.
+/// The approximate size of the largest peer on a page, in bytes: 4 KiB of metadata, 1 KiB of
+/// archetypes that takes twice as much when escaped, and the other fields.
 const LARGEST_PEER: usize = 7_000;
-/// Half read units of the largest peer.
+/// The cost of reading the largest peer, in half read units.
 const LARGEST_READ: u64 = 2;
 
-/// The peers of a page, within the limits of its query.
+/// Collects the peers of a page, within the limits of its query.
+///
+/// A page is bounded in three ways: by a number of peers, by a size in bytes, and by the cost of
+/// the reads that are made for it. The size and the cost of a peer are known only once it has been
+/// read. [`Self::missing`] and [`Self::readable`] therefore estimate how many more to read, from
+/// those that were read before.
 pub(crate) struct PageBuilder<'q> {
     query: &'q Query,
     now: Timestamp,
     peers: PeerList,
-    /// The most that reading may cost, in half read units.
+    /// The maximum cost of the reads for this page, in half read units.
     budget: u64,
-    /// What reading the peers of this page has cost, in half read units, and how many were read.
+    /// The cost of the reads so far, in half read units.
     spent: u64,
+    /// The number of peers that were read so far.
     read: u64,
-    /// Whether a peer did not fit. Nothing is added after it, so that a page has no gaps.
+    /// Whether a peer did not fit. No peer is added after it, so that an enumeration can continue
+    /// with it on the next page.
     truncated: bool,
-    /// The ids of the listed peers, if the page may be filled with other peers, which must be
-    /// different.
+    /// The ids of the peers on the page, if the page may be filled with peers that do not match.
     listed: Option<HashSet<PeerId>>,
     /// Whether the page is being filled with peers that do not match.
     filling: bool,
 }
 
 impl<'q> PageBuilder<'q> {
-    /// A page whose reads cost `budget` half read units at most.
+    /// An empty page, whose reads may cost `budget` half read units.
     pub(crate) fn new(query: &'q Query, budget: u64, now: Timestamp) -> Self {
-        // The ids are needed only for a fill, which must not list a peer twice.
+        // The ids are needed only if the page is filled, because a fill must not list a peer twice.
         let listed = (query.fill && !query.archetypes.is_empty()).then(HashSet::new);
         Self {
             query,
@@ -52,24 +58,25 @@ impl<'q> PageBuilder<'q> {
         }
     }
 
-    /// Starts to fill the page with peers that do not match, after all matching ones were added.
-    /// Returns whether the query wants that and there is space. From here on, only peers that do
-    /// not match are added.
+    /// Starts to fill the page with peers that do not match, after all peers that match were added.
+    /// Returns `false` if the query does not request this or the page is full. If it returns
+    /// `true`, [`Self::push`] adds only peers that do not match from then on.
     pub(crate) fn start_fill(&mut self) -> bool {
         self.filling = self.listed.is_some() && !self.is_full();
         self.filling
     }
 
-    /// Appends a peer. Returns whether there was space. Once it returns `false`, no further peer is
-    /// added. While the page is being filled, a peer that matches is skipped and needs no space.
+    /// Appends a peer. Returns whether there was space for it. After it has returned `false`, it
+    /// adds no further peer. While the page is being filled, it skips a peer that matches or is on
+    /// the page already, and returns `true`.
     pub(crate) fn push(&mut self, stored: &StoredPeer) -> bool {
         if self.filling && !self.is_fill_peer(stored) {
             return true;
         }
         let peer = stored.json.encoded();
-        // One byte more for the comma between two peers.
         let signed = stored.signed.as_ref().map(|signed| &*signed.record);
         let signed = signed.filter(|_| self.query.view.is_full());
+        // The last byte is for the comma between two peers.
         let bytes = peer.max_listed_len(self.query.view)
             + signed.map_or(0, |record| FullView::signed_len(record.len()))
             + 1;
@@ -91,7 +98,7 @@ impl<'q> PageBuilder<'q> {
         true
     }
 
-    /// Whether a peer does not match and is not on the page yet.
+    /// Whether a fill may add this peer: it does not match, and is not on the page yet.
     fn is_fill_peer(&self, stored: &StoredPeer) -> bool {
         let listed = self.listed.as_ref().is_some_and(|ids| ids.contains(&stored.registration.peer_id));
         !listed && !stored.has_any_of(&self.query.archetypes)
@@ -106,44 +113,50 @@ impl<'q> PageBuilder<'q> {
         self.truncated || self.peers.len() >= self.query.limit
     }
 
-    /// Adds what it cost to find and read this many peers, in half read units.
+    /// Records that finding and reading `read` peers has cost `half_units` half read units.
     pub(crate) fn charge(&mut self, half_units: u64, read: usize) {
         self.spent += half_units;
         self.read += to_u64(read);
     }
 
-    /// What may still be spent, in half read units.
+    /// How much of the budget is left, in half read units.
     pub(crate) fn left(&self) -> u64 {
         self.budget.saturating_sub(self.spent)
     }
 
-    /// The groups of lanes that the query reads. A window costs half a read unit for each at least.
+    /// The number of lane groups that the query reads. Reading a window costs at least half a read
+    /// unit for each of them.
     pub(crate) fn groups(&self) -> u64 {
         to_u64(LaneGroup::for_query(&self.query.archetypes).len())
     }
 
-    /// How many more peers may probably be read for this page, judged by what reading has cost. 0 if
-    /// the page must end.
+    /// How many more peers the budget probably suffices for, estimated from the average cost of
+    /// those that were read. Before the first peer is read, the cost of the largest peer is
+    /// assumed. 0 if the page must end.
     pub(crate) fn readable(&self) -> usize {
         let left = self.left();
         let readable = match self.read {
             0 => left / (LARGEST_READ + self.groups()),
             read => scale(left, read, self.spent),
         };
-        // A page reads at least one peer, and another one as long as anything is left.
+        // A page reads at least one peer, and then at least one more while any of the budget is
+        // left.
         let least = u64::from(left > 0 || self.read == 0);
         usize::try_from(readable.max(least)).unwrap_or(usize::MAX)
     }
 
-    /// How many more peers the page probably holds, judged by the size of those that it has. An empty
-    /// page holds at least as many of the largest ones. At least 1 unless the limit is reached.
+    /// How many more peers probably fit on the page, estimated from the average size of those that
+    /// it has. For an empty page, the size of the largest peer is assumed. At least 1 unless the
+    /// limit is reached.
     pub(crate) fn missing(&self) -> usize {
         let left = self.query.page_bytes.saturating_sub(self.peers.bytes());
         let of_size = match self.peers.len() {
             0 => left / LARGEST_PEER,
             listed => left / (self.peers.bytes() / listed).max(1),
         };
-        // A few more than average, because the page ends at the first peer that does not fit.
+        // This is an eighth more than the average suggests, plus one. Reading too few peers would
+        // cost another round. If too many are read, the page ends at the first one that does not
+        // fit.
         of_size.saturating_add(of_size / 8 + 1).min(self.query.limit.saturating_sub(self.peers.len()))
     }
 

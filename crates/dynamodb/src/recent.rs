@@ -1,5 +1,7 @@
-//! The recent writes of this process. With these it reads its own writes, although the index and
-//! the table's replicas lag.
+//! The recent writes of this process, which it remembers for some seconds.
+//!
+//! The index, and reads with eventual consistency, lag behind the table. A process corrects what it
+//! reads by its own recent writes, so that it always reads its own writes.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -14,11 +16,12 @@ use crate::item::{Generation, StoredPeer};
 use crate::lane::{RingPosition, Secret};
 use crate::sample::Entries;
 
-/// How long a write of this process overrides what is read: the lifetime of a snapshot plus a
-/// second of lag. Not longer, because it also hides later writes of other processes.
+/// How long a write of this process takes precedence over what is read: the default lifetime of a
+/// snapshot, plus a second for the lag of the index. It is no longer than that, because the write
+/// also hides later writes of other processes.
 pub(crate) const RETENTION: Duration = Duration::from_secs(5);
-/// Maximum number of writes that are remembered: 4,000 per second, more than a process of this size
-/// makes.
+/// Maximum number of writes that are remembered, which bounds the memory. It suffices for 4,000
+/// writes per second, which is more than one process makes.
 const MAX_WRITES: usize = 20_000;
 
 /// The latest write of this process to a peer.
@@ -36,10 +39,11 @@ pub(crate) struct RecentWrites(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// Two ids with the same position would hide each other for some seconds. With 64-bit hashes
-    /// this is not expected to happen.
+    /// The latest write to each peer, and its time. Two ids with the same position would hide each
+    /// other for some seconds, but positions of 52 bits make that very unlikely.
     writes: BTreeMap<RingPosition, (Instant, RecentWrite)>,
-    /// The writes by age, oldest first.
+    /// The time and the position of each write, oldest first. A peer that was written several times
+    /// is in it several times.
     order: VecDeque<(Instant, RingPosition)>,
 }
 
@@ -52,8 +56,9 @@ impl RecentWrites {
     /// Remembers a renewal, unless a newer write is remembered.
     pub(crate) fn record_renewal(&self, position: RingPosition, stored: Arc<StoredPeer>) {
         let mut inner = self.0.lock();
-        // Another generation means that the peer was registered again since the renewal read it. Of
-        // the same generation, the longer lease is newer, and a removal is final.
+        // If the remembered write has another generation, the peer was registered again after the
+        // renewal had read it. If it has the same generation, it is newer if it has a longer lease
+        // or is a removal.
         let newer = inner.writes.get(&position).is_some_and(|(_, written)| match written {
             RecentWrite::Stored(other) => {
                 other.generation != stored.generation || other.expires_at > stored.expires_at
@@ -70,14 +75,14 @@ impl RecentWrites {
         self.0.lock().insert(position, RecentWrite::Removed(generation));
     }
 
-    /// The latest write to the peer at a position.
+    /// The latest recent write to the peer at a position.
     pub(crate) fn get(&self, position: RingPosition) -> Option<RecentWrite> {
         let mut inner = self.0.lock();
         inner.drop_expired();
         inner.writes.get(&position).map(|(_, written)| written.clone())
     }
 
-    /// The latest writes to the peers in a range, with both ends included.
+    /// The latest recent write to each peer in a range, with both ends included.
     pub(crate) fn range(&self, from: RingPosition, to: RingPosition) -> Vec<(RingPosition, RecentWrite)> {
         let mut inner = self.0.lock();
         inner.drop_expired();
@@ -87,7 +92,7 @@ impl RecentWrites {
         inner.writes.range(from..=to).map(|(position, (_, written))| (*position, written.clone())).collect()
     }
 
-    /// The positions of the live peers of a source that were registered or renewed lately.
+    /// The positions of the live peers of a source to which this process has written recently.
     pub(crate) fn live_of(&self, source: Source, now: Timestamp) -> Vec<RingPosition> {
         let mut inner = self.0.lock();
         inner.drop_expired();
@@ -121,7 +126,7 @@ impl RecentWrites {
 }
 
 impl Inner {
-    /// Adds a write, and makes space by dropping the oldest one if there are too many.
+    /// Adds a write. If there are too many, drops the oldest one.
     fn insert(&mut self, position: RingPosition, written: RecentWrite) {
         let now = Instant::now();
         self.drop_expired();
@@ -134,6 +139,7 @@ impl Inner {
         self.order.push_back((now, position));
     }
 
+    /// Drops the writes that are older than [`RETENTION`].
     fn drop_expired(&mut self) {
         while let Some(&(at, position)) = self.order.front()
             && at.elapsed() > RETENTION
@@ -143,6 +149,7 @@ impl Inner {
         }
     }
 
+    /// Drops the write to a position that was made at `at`, if it is still the latest one.
     fn drop_write(&mut self, position: RingPosition, at: Instant) {
         // A later write to the same position has its own entry in `order`, and must stay.
         if self.writes.get(&position).is_some_and(|(written_at, _)| *written_at == at) {

@@ -1,16 +1,17 @@
-//! Registering: writes the markers, then the peer, then deletes markers that are no longer needed.
+//! Registering: writes the markers, then the peer, and then deletes the markers that are no longer
+//! needed.
 //!
-//! A transaction would write a peer and its markers atomically, but costs twice the units. So the
-//! order of the writes matters. The markers are written before the peer, because a peer without a
-//! marker could not be found by that archetype. A crash in between leaves markers whose peer does
-//! not have their archetype, and every read ignores these. It never leaves a peer without its
-//! markers.
+//! A transaction would write a peer and its markers atomically, but it costs twice the units. The
+//! order of the writes ensures instead that a peer is never without its markers:
 //!
-//! The write of the peer is conditional: it fails if another registration has been written since
-//! the item was read. The registration then starts again from the new state, and writes its markers
-//! again. So the registration that is acknowledged wrote all of its markers after the peer that it
-//! replaces was written. Markers are deleted only if they still have the generation of the replaced
-//! registration, so a marker that a concurrent registration has overwritten is kept.
+//! - The markers are written before the peer. A crash in between leaves markers whose peer is
+//!   missing or does not have their archetype. Every read ignores such markers.
+//! - The write of the peer is conditional. It is refused if another registration has been written
+//!   since the item was read. The attempt then starts again from the new state, and writes its
+//!   markers again. A registration that succeeds has therefore written all of its markers after the
+//!   registration that it replaces.
+//! - A marker is deleted only if it still has the generation of the replaced registration. A marker
+//!   that a concurrent registration has overwritten has another generation, and stays.
 
 use std::sync::Arc;
 
@@ -22,7 +23,7 @@ use crate::core::{Core, Lookup, MAX_ATTEMPTS, new_generation};
 use crate::expression::Expression;
 use crate::failure::unavailable;
 use crate::item::{self, Generation, Item, StoredPeer};
-use crate::source_bound::Room;
+use crate::source_bound::SourceAdmission;
 use crate::table::WriteOutcome;
 
 impl Core {
@@ -32,19 +33,21 @@ impl Core {
         let generation = new_generation()?;
         let _lock = self.lock(position).await;
         let mut lookup = self.look_up(&peer).await?;
-        // A newcomer keeps its place at its source until it is written.
+        // While this function runs, the admission makes concurrent registrations of this process
+        // count the newcomer at its source.
         let mut admission = None;
         for attempt in 0..MAX_ATTEMPTS {
             if let Some(refusal) = self.refusal(&lookup, &put, now).await? {
                 return Ok(refusal);
             }
             if self.is_newcomer_at_source(&lookup, &put, now) {
-                // The place of the last attempt is given back first.
+                // Dropping an admission stops counting the newcomer. The admission of the previous
+                // attempt must therefore be dropped before the new one starts to count it.
                 drop(admission.take());
                 match self.make_room(put.claim.source, position, now).await? {
-                    Room::Full => return Ok(PutResult::Full(ExceededLimit::Source)),
-                    Room::Unbounded => {}
-                    Room::Admitted(admitted) => admission = Some(admitted),
+                    SourceAdmission::Full => return Ok(PutResult::Full(ExceededLimit::Source)),
+                    SourceAdmission::Unbounded => {}
+                    SourceAdmission::Admitted(admitted) => admission = Some(admitted),
                 }
             }
             let token_kept = self.keeps_token(&lookup, &put, now);
@@ -59,8 +62,9 @@ impl Core {
                 WriteOutcome::Refused(item) => Some(self.look_up_again(&peer, item, attempt).await?),
             };
             match refused {
-                // The SDK retried a write that had timed out but was applied. The retry failed
-                // because it found its own result.
+                // An earlier attempt of the SDK wrote the peer, but its response was lost. The
+                // SDK's next attempt was refused because of this very write, so the registration
+                // succeeded.
                 Some(Lookup::Found(stored)) if stored.generation == generation => {}
                 Some(other) => {
                     lookup = other;
@@ -75,7 +79,8 @@ impl Core {
         Err(unavailable("the peer is being changed by too many concurrent requests"))
     }
 
-    /// Why the registration must be rejected: another client holds the peer, or a bound is reached.
+    /// Returns the refusal, if the registration must be refused because another client holds the
+    /// peer or the limit of all peers is reached.
     async fn refusal(
         &self,
         lookup: &Lookup,
@@ -95,8 +100,8 @@ impl Core {
         Ok(None)
     }
 
-    /// Whether the registration adds a live peer to its source. A member that comes from another source
-    /// is a newcomer there.
+    /// Whether the registration adds a live peer to its source. That includes a live peer that
+    /// registers again from another source.
     fn is_newcomer_at_source(&self, lookup: &Lookup, put: &PutRequest, now: Timestamp) -> bool {
         let live = self.known(lookup, now).filter(|stored| stored.is_live(now));
         live.is_none_or(|stored| stored.holder.source != put.claim.source)
@@ -110,12 +115,14 @@ impl Core {
         }
     }
 
-    /// Whether the peer keeps its lease token, because the client proved that it has it.
+    /// Whether the peer keeps its lease token: the registration is not signed, and the client has
+    /// presented the token.
     fn keeps_token(&self, lookup: &Lookup, put: &PutRequest, now: Timestamp) -> bool {
         self.known(lookup, now).is_some_and(|stored| put.keeps_token_of(&stored.holder))
     }
 
-    /// The peer as the registration stores it.
+    /// The peer that the registration writes. `lookup` is what it replaces, and `token_kept` says
+    /// whether the peer keeps its lease token.
     pub(crate) fn new_peer(
         &self,
         put: &PutRequest,
@@ -153,7 +160,10 @@ impl Core {
         peer
     }
 
-    /// The condition for writing the peer: what its permission depends on has not changed.
+    /// The condition for writing the peer: nothing has changed on which the permission depends. If
+    /// the registration is permitted even against the strongest protection of the present one, this
+    /// is the generation alone. Otherwise a heartbeat could take the permission away, so the lease
+    /// and the proof must be unchanged as well.
     fn condition(&self, lookup: &Lookup, put: &PutRequest, now: Timestamp) -> Expression {
         match lookup {
             Lookup::Absent => Expression::absent(),
@@ -161,15 +171,20 @@ impl Core {
             Lookup::Found(stored) => {
                 let strongest = stored.strongest_standing(now);
                 let lasts = strongest.check_registration(&put.replacement(), now).is_ok();
-                if lasts { Expression::same(stored.generation) } else { Expression::unchanged(stored) }
+                if lasts {
+                    Expression::same_generation(stored.generation)
+                } else {
+                    Expression::unchanged(stored)
+                }
             }
         }
     }
 
-    /// Deletes the markers of archetypes that the new registration does not have. Reads ignore a marker
-    /// that remains, and it expires by its time to live. So a failure here does not fail the
-    /// registration. The marker of a former source always remains, because deleting it would cost two
-    /// write units.
+    /// Deletes the markers of archetypes that the new registration does not have.
+    ///
+    /// A failure does not fail the registration: reads ignore a marker that remains, and it expires
+    /// by its time to live. If the peer has another source than before, the marker of the former
+    /// source remains, because deleting it would cost two write units.
     async fn delete_unused_markers(&self, replaced: &Lookup, next: &StoredPeer) {
         if let Lookup::Found(stored) = replaced {
             let kept = next.marker_keys(false);
@@ -178,19 +193,20 @@ impl Core {
         }
     }
 
-    /// The markers that a peer has.
+    /// The markers that a peer must have. The marker of its source is one of them if the peers of
+    /// this source are bounded.
     pub(crate) async fn markers(&self, peer: &StoredPeer) -> Result<Vec<Item>, StoreError> {
         Ok(peer.markers(self.secret().await?, self.is_bounded(peer.holder.source)))
     }
 
-    /// The keys of the markers that a peer has.
+    /// The keys of [`Core::markers`], in the same order.
     pub(crate) fn marker_keys(&self, peer: &StoredPeer) -> Vec<String> {
         peer.marker_keys(self.is_bounded(peer.holder.source))
     }
 
     /// Deletes the markers that still have this generation. Failures are only logged.
     pub(crate) async fn delete_markers(&self, keys: Vec<String>, generation: Generation) {
-        let condition = Expression::same(generation);
+        let condition = Expression::same_generation(generation);
         let deletions = keys.iter().map(|key| self.table.delete(item::key(key), condition.clone()));
         for deletion in join_all(deletions).await {
             if let Err(error) = deletion {

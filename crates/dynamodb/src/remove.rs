@@ -1,8 +1,9 @@
-//! Deregistering: deletes the peer, then its markers. Of a peer that signed, the item becomes a
-//! tombstone off the index, which DynamoDB deletes later, and its source marker stays.
+//! Deregistering: deletes the peer, and then its markers. A crash in between leaves markers without
+//! a peer, which every read ignores.
 //!
-//! This is the reverse of the order in which they are written: a crash in between leaves markers
-//! without a peer, which every read ignores.
+//! If the peer signed its registration, the lock of its name must remain. Its item is then replaced
+//! by a *tombstone*, which the index does not list, and which DynamoDB deletes when the lock has
+//! ended. The source marker stays, because a tombstone still counts at its source.
 
 use aurora_discovery_protocol::{PeerId, Timestamp};
 use aurora_discovery_registry::{Claim, Removal, SignedPeer, StoreError};
@@ -28,7 +29,7 @@ impl Core {
         for attempt in 0..MAX_ATTEMPTS {
             let Lookup::Found(stored) = lookup else { return Ok(Removal::Unknown) };
             let is_tombstone = stored.standing().is_tombstone();
-            // The SDK retried a write that had timed out but was applied, and found its own result.
+            // An earlier attempt of the SDK wrote the tombstone, but its response was lost.
             if is_tombstone && Some(stored.generation) == written {
                 return Ok(Removal::Removed { was_live });
             }
@@ -39,11 +40,15 @@ impl Core {
             if let Err(held) = stored.standing().check_removal(claim, window, now) {
                 return Ok(Removal::Held(held));
             }
-            // If the permission depends on the time, a renewal in the meantime must make the delete
-            // fail.
+            // If the removal is permitted only because of the time, a renewal in the meantime may
+            // take the permission away. The condition must then fail, so it includes lease and
+            // proof.
             let lasts = stored.strongest_standing(now).check_removal(claim, window, now).is_ok();
-            let condition =
-                if lasts { Expression::same(stored.generation) } else { Expression::unchanged(&stored) };
+            let condition = if lasts {
+                Expression::same_generation(stored.generation)
+            } else {
+                Expression::unchanged(&stored)
+            };
             was_live = stored.is_live(now);
             let deleted = match &stored.signed {
                 Some(signed) => {
@@ -70,7 +75,7 @@ impl Core {
         Err(unavailable("the peer is being changed by too many concurrent requests"))
     }
 
-    /// Replaces a peer's item by its tombstone, which has no index keys.
+    /// Replaces a peer's item by its tombstone, which the index does not list.
     async fn leave_tombstone(
         &self,
         stored: &StoredPeer,

@@ -1,8 +1,10 @@
-//! Renewing: reads the peer, and writes only if its lease in the table is too short or the proof of
-//! its holder too old.
+//! Renewing: reads the peer, and writes it only if its lease in the table is too short, or if the
+//! stored proof of its holder is too old.
 //!
-//! Unproven renewals of one source are not counted. A count would have to be written with every
-//! such renewal, and anyone may replace a peer that only they keep alive.
+//! A heartbeat is *unproven* if it does not show that the sender is the holder. Other stores limit
+//! how many peers one source keeps alive by unproven heartbeats. This store does not, because it
+//! would have to write a count with each of these heartbeats. Such peers cannot block their names
+//! for long: after twelve leases without a proof, any client may replace a peer.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,8 +19,9 @@ use crate::item::{self, StoredPeer};
 use crate::lane::RingPosition;
 use crate::table::WriteOutcome;
 
-/// A renewal that is written extends the lease by a third of its duration more than requested, so
-/// that the next heartbeat finds a lease that is long enough and does not write.
+/// A renewal that is written extends the lease by more than was requested. The extra time is the
+/// lease duration divided by this number. The next heartbeat then finds a lease that is long
+/// enough, and does not write.
 const AHEAD: u64 = 3;
 
 impl Core {
@@ -32,8 +35,8 @@ impl Core {
         self.renew_from(peer, claim, lookup, now).await
     }
 
-    /// What the table currently has under the keys of these peers, in the same order. Takes one
-    /// call per hundred peers.
+    /// Reads the items of several peers with strong consistency. The results are in the order of
+    /// the peers. A call reads a hundred items.
     pub(crate) async fn look_up_all(
         &self,
         peers: impl Iterator<Item = &PeerId> + Clone + Send,
@@ -45,7 +48,7 @@ impl Core {
         Ok(peers.map(|peer| self.classify(read.remove(peer.as_str()))).collect())
     }
 
-    /// The same as [`Core::renew`], for a peer that was read already.
+    /// The same as [`Core::renew`], for a peer that has already been read.
     pub(crate) async fn renew_from(
         &self,
         peer: &PeerId,
@@ -70,7 +73,7 @@ impl Core {
             };
             revived |= !stored.is_live(now);
             let renewed = Renewal::Renewed { ttl: stored.ttl, revived, registered_at: stored.registered_at };
-            // An earlier renewal extended the lease far enough already.
+            // An earlier renewal extended the lease far enough, and no proof has to be stored.
             if stored.expires_at >= now + stored.ttl && !(proven && standing.proof_is_due(now)) {
                 return Ok(renewed);
             }
@@ -82,8 +85,10 @@ impl Core {
         Err(unavailable("the peer is being changed by too many concurrent requests"))
     }
 
-    /// Writes the longer lease, and the proof if there is one, on condition that the registration
-    /// is the one that was read. What a heartbeat proves depends on nothing else.
+    /// Writes the longer lease, and the time of the proof if the heartbeat is `proven`.
+    ///
+    /// The condition is that the registration is the one that was read, because that determines
+    /// what the heartbeat proves, and that the table does not have a newer lease or proof.
     async fn write_renewal(
         &self,
         position: RingPosition,
@@ -92,10 +97,12 @@ impl Core {
         now: Timestamp,
     ) -> Result<WriteOutcome, StoreError> {
         let longest = now.plus_millis(stored.ttl.as_millis() + stored.ttl.as_millis() / AHEAD);
-        // The lease may be long enough if only the proof is written. A clock that is behind
-        // shortens neither.
+        // If only the proof has to be written, the stored lease may be the longer one. The maximum
+        // of old and new values is written, so that a process whose clock is behind shortens
+        // nothing.
         let expires_at = longest.max(stored.expires_at);
-        // Without a stored proof `last_seen` stands for it, and this write moves `last_seen`.
+        // Earlier releases stored no proof, and `last_seen` is used instead. This write changes
+        // `last_seen`, so it stores the time of the proof as well.
         let proven_at = stored.standing().proven_at;
         let stored_proof = Some(if proven { now.max(proven_at) } else { proven_at });
         let writes_proof = proven || stored.stored_proof.is_none();
@@ -104,8 +111,8 @@ impl Core {
         let markers_suffice = renewed.deletable_at(self.revival_window_millis) <= stored.markers_expire_at;
         if !markers_suffice || !stored.indexed {
             renewed.markers_expire_at = renewed.marker_expiry(self.revival_window_millis);
-            // The markers are written before the peer, as in a registration. If the peer's item
-            // were renewed first and the process crashed, its markers could expire before it.
+            // The markers are written before the peer, as in a registration. Otherwise a crash in
+            // between could leave a peer whose markers expire before it.
             self.table.write_all(self.markers(&renewed).await?).await?;
         }
         let written = if stored.indexed {
@@ -115,7 +122,8 @@ impl Core {
         } else {
             let item = renewed.to_item(self.secret().await?, self.revival_window_millis);
             let item = item.map_err(|error| StoreError::Internal(error.to_string()))?;
-            // A peer off the index must get its index keys back, so the whole item is written.
+            // The sweep removed the peer from the index. The whole item is written, which gives it
+            // its index keys back.
             self.table.put(item, Expression::unchanged(&stored)).await?
         };
         if matches!(written, WriteOutcome::Done) {

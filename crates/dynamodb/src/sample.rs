@@ -1,5 +1,10 @@
-//! Samples: from a snapshot of a small network, from the complete list of a rare archetype, or from
-//! windows of the ring.
+//! Samples of the live peers that match a query. There are three ways to draw one:
+//!
+//! - A small network is read completely, and the sample is drawn from this snapshot in memory.
+//! - If few index entries match, for example those of a rare archetype, they are listed completely,
+//!   and their peers are read in random order.
+//! - Otherwise random windows of the ring are read (see [`crate::window`]), and the peers that were
+//!   picked from them.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -11,7 +16,7 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use crate::cache::{Network, Peers};
 use crate::core::Core;
-use crate::diverse::{Rank, in_diverse_order};
+use crate::diverse::{DiverseOrder, in_diverse_order};
 use crate::estimate::{Observation, to_u64};
 use crate::expression::Expression;
 use crate::item::{self, StoredPeer};
@@ -19,26 +24,27 @@ use crate::lane::{Lane, LaneGroup, NetworkClass, RingPosition};
 use crate::page::PageBuilder;
 use crate::window::{Drawn, RingRange, SamplingPlan};
 
-/// Maximum number of entries up to which a group is listed completely, which costs sixteen half
-/// read units.
+/// Up to this estimated number, the index entries of a query are listed completely. If they are in
+/// one lane group, each of its sixteen lanes has about 50 entries, which cost half a read unit.
 const MAX_LISTED_ENTRIES: u64 = 800;
 /// Number of lanes that are listed concurrently.
 const CONCURRENT_LANES: usize = 16;
-/// Maximum number of rounds. Each round replaces the picks that rejected windows and dormant peers
-/// left open in the previous one. One sample in eight needs a second round. A sample that is still
-/// short after the last round comes from a network with hardly any live peers.
+/// Maximum number of rounds. A round may find too few peers, because windows are rejected and
+/// picked peers may be dormant. The next round draws the missing ones. One sample in eight needs a
+/// second round. If a sample is too small even after the last round, the network has hardly any
+/// live peers.
 pub(crate) const MAX_ROUNDS: u32 = 8;
-/// Windows read in addition to those that are enough on average, in the first round and in the
-/// others.
+/// Number of windows that the first round reads in addition to those that are enough on average.
 const SPARE_WINDOWS: usize = 2;
+/// The same for the other rounds.
 const MAX_SPARE_WINDOWS: usize = 4;
 
 /// Index entries by their position on the ring.
 pub(crate) type Entries = BTreeMap<RingPosition, (PeerId, NetworkClass)>;
-/// An index entry.
+/// An index entry: the position of a peer, its id and the class of its network.
 pub(crate) type Entry = (RingPosition, PeerId, NetworkClass);
 
-/// Windows that a round reads in addition to those that are enough on average.
+/// The number of windows that a round reads in addition to those that are enough on average.
 pub(crate) fn spare_windows(round: u32) -> usize {
     (SPARE_WINDOWS << round).min(MAX_SPARE_WINDOWS)
 }
@@ -53,8 +59,8 @@ impl Core {
             }
             return Ok(page.finish(Total::Exact(total)));
         }
-        // With `fill`, a second sample of all peers follows, from which the page skips those that
-        // match.
+        // If the query requests a fill, a second sample is drawn from all peers. The page skips
+        // those of them that match, because a fill consists of the other peers.
         let total = self.sample_into(&mut page, query, now).await?;
         if page.start_fill() {
             self.sample_into(&mut page, &without_archetypes(query), now).await?;
@@ -62,7 +68,7 @@ impl Core {
         Ok(page.finish(total))
     }
 
-    /// Adds a sample of a large network to a page. Returns the number of matching peers.
+    /// Adds a sample of a large network to a page. Returns the number of live peers that match.
     async fn sample_into(
         &self,
         page: &mut PageBuilder<'_>,
@@ -70,12 +76,13 @@ impl Core {
         now: Timestamp,
     ) -> Result<Total, StoreError> {
         let known = self.sizes.get(&query.archetypes);
-        // A page beside many renewals may have too little left for even one window.
+        // In the response to a request that also renews many leases, the budget of the page may be
+        // too small for a single window.
         if page.left() < page.groups() {
             return Ok(Total::Estimate(known.map_or(0, |seen| seen.estimated_live())));
         }
-        // The size decides between the two ways to sample. Without a recent estimate, one probe of
-        // the index gives a first one.
+        // The number of entries decides between listing and windows. If no recent estimate is
+        // known, a probe of the index makes one.
         let seen = match known {
             Some(seen) => seen,
             None => {
@@ -86,7 +93,8 @@ impl Core {
         };
         let listed_at_most =
             MAX_LISTED_ENTRIES.max(to_u64(query.limit.min(page.readable())).saturating_mul(2));
-        // Listing must leave at least half for the peers.
+        // Listing costs at least half a read unit for each lane of each group. It must leave at
+        // least half of the budget for reading the peers.
         let affordable = 2 * u64::from(Lane::COUNT) * page.groups() <= page.left();
         if affordable && seen.estimated_entries() <= listed_at_most {
             return self.sample_from_list(page, query, now).await;
@@ -97,8 +105,8 @@ impl Core {
         self.sample_from_windows(page, query, seen, now).await
     }
 
-    /// Lists all index entries of the query, and reads their peers in random order until there are
-    /// enough.
+    /// Lists all index entries of the query, and reads their peers in random order until the page
+    /// is full. Returns the number of live peers that match.
     async fn sample_from_list(
         &self,
         page: &mut PageBuilder<'_>,
@@ -117,9 +125,10 @@ impl Core {
             false => entries.into_iter().map(|(position, (peer, _))| (position, peer)).collect(),
             true => in_diverse_order(entries),
         };
-        let rank = Rank::of(&entries, query.diverse);
-        // Unless many more match than the limit allows, all are read, so that the total is exact. If
-        // the size of the page is what cuts it, it is not worth reading the rest.
+        let order = DiverseOrder::of(&entries, query.diverse);
+        // If at most twice as many entries match as the limit allows, all of their peers are read,
+        // even when the page has reached the limit, so that the total is exact. If the page is full
+        // because of its size in bytes, the rest is not read.
         let read_all = entries.len() <= query.limit.saturating_mul(2);
         let mut seen = Observation { entries: to_u64(count), covered: 1 << 64, ..Observation::default() };
         let mut total = 0_u64;
@@ -131,13 +140,13 @@ impl Core {
             let fits = read_all && (missing >= entries.len() || missing + page.len() >= query.limit);
             let wanted = if fits { entries.len() } else { seen.entries_needed_for(missing) };
             let wanted = wanted.min(page.readable());
-            // The entries are shuffled, or in diverse order backwards, so a sample is taken from the
-            // end.
+            // The entries are shuffled, or in reversed diverse order. In both cases the next ones
+            // are at the end of the vector, from which they are removed cheaply.
             let next = entries.split_off(entries.len().saturating_sub(wanted.max(1)));
             let count = next.len();
             let mut read = self.read_matching(next, query, &mut seen, now).await?;
             page.charge(std::mem::take(&mut seen.half_units), count);
-            rank.sort(&mut read);
+            order.sort(&mut read);
             for stored in read {
                 total += 1;
                 page.push(&stored);
@@ -147,6 +156,9 @@ impl Core {
         Ok(if entries.is_empty() { Total::Exact(total) } else { Total::Estimate(seen.estimated_live()) })
     }
 
+    /// Picks index entries from random windows, and reads their peers until the page is full.
+    /// Returns the estimated number of live peers that match. `known` is the estimate of the size
+    /// so far.
     async fn sample_from_windows(
         &self,
         page: &mut PageBuilder<'_>,
@@ -157,6 +169,7 @@ impl Core {
         let mut distinct: HashSet<PeerId> = query.exclude.iter().cloned().collect();
         let mut picked: Vec<(RingPosition, PeerId)> = Vec::new();
         for round in 0..MAX_ROUNDS {
+            // Some of the picked peers may be dormant, so that more are picked than are missing.
             let wanted = known.entries_needed_for(page.missing()).min(page.readable());
             let (picks, mut seen) = match wanted.saturating_sub(picked.len()) {
                 0 => (Vec::new(), Observation::default()),
@@ -167,12 +180,12 @@ impl Core {
                     (drawn.picks, seen)
                 }
             };
-            // Windows may overlap, within a round and across rounds, so peers that were picked
-            // before are skipped.
+            // Windows may overlap, within a round and across rounds, so a peer may be picked
+            // several times. Only its first pick counts.
             let picks = picks.into_iter().filter(|(_, peer, _)| distinct.insert(peer.clone()));
             picked.extend(picks.map(|(position, peer, _)| (position, peer)));
-            // Surplus picks are kept for the next round, in the order in which they were drawn.
-            // Dropping some by another rule could bias the sample.
+            // Surplus picks are kept for the next round, in the order in which they were drawn. To
+            // select among them in any other way could bias the sample.
             let rest = picked.split_off(picked.len().min(wanted));
             let next = std::mem::replace(&mut picked, rest);
             let read = next.len();
@@ -188,8 +201,9 @@ impl Core {
         Ok(Total::Estimate(known.estimated_live().max(listed)))
     }
 
-    /// Draws about `wanted` of `limit` picks from random windows. Also returns the entries that were
-    /// counted.
+    /// Reads enough random windows for about `wanted` picks, and `spare` more. `limit` is the size
+    /// of the whole sample, for which the windows are planned. Also returns how many entries the
+    /// windows held, and the cost of reading them.
     pub(crate) async fn draw_windows(
         &self,
         query: &Query,
@@ -197,8 +211,9 @@ impl Core {
         (limit, wanted): (usize, usize),
         spare: usize,
     ) -> Result<(Drawn<Entry>, Observation), StoreError> {
-        // The estimate determines how wide a window is. If it is wrong, windows hold more or fewer
-        // peers than planned, and the next round uses what this one has observed.
+        // The estimated number of entries determines the width of a window. If the estimate is
+        // wrong, windows hold more or fewer entries than planned. The observations of this round
+        // then improve the estimate for the next one.
         let plan = SamplingPlan::new(known.estimated_entries(), limit);
         let windows = plan.windows_for(wanted) + spare;
         let half_units = AtomicU64::new(0);
@@ -218,15 +233,16 @@ impl Core {
         Ok((drawn, seen))
     }
 
-    /// The index entries of a query in a range, corrected by the recent writes of this process, and
-    /// what reading them cost in half read units.
+    /// Reads the index entries of a query in a range, and corrects them by the recent writes of
+    /// this process. Also returns the cost of the read in half read units.
     pub(crate) async fn entries(
         &self,
         query: &Query,
         (from, to): RingRange,
     ) -> Result<(Entries, u64), StoreError> {
         let groups = LaneGroup::for_query(&query.archetypes);
-        // A peer with several of the archetypes is in several groups, and once in the union.
+        // A peer with several of the archetypes is in several groups. The union has it once,
+        // because its position is the same in all of them.
         let queries = groups.iter().map(|group| self.query_range(group, from, to));
         let (mut entries, mut half_units) = (Entries::new(), 0);
         for (mut of_group, cost) in futures_util::future::try_join_all(queries).await? {
@@ -237,7 +253,8 @@ impl Core {
         Ok((entries, half_units))
     }
 
-    /// The index entries of a lane group in a range, which lies within one lane.
+    /// Reads the index entries of a lane group in a range, which must lie within one lane. Also
+    /// returns the cost of the read in half read units.
     async fn query_range(
         &self,
         group: &LaneGroup,
@@ -259,7 +276,8 @@ impl Core {
         }
     }
 
-    /// Parses index entries. An entry that cannot be parsed is counted and logged.
+    /// Parses index entries and adds them to `entries`. Counts and logs an entry that cannot be
+    /// parsed.
     pub(crate) fn parse_entries(&self, items: &[item::Item], entries: &mut Entries) {
         for item in items {
             match item::parse_index_entry(item) {
@@ -269,8 +287,11 @@ impl Core {
         }
     }
 
-    /// Reads the peers of index entries and keeps those that match the query. They are returned in
-    /// a new random order, because a batch read returns items in any order.
+    /// Reads the peers of index entries, and returns those that are live and have an archetype of
+    /// the query. They are shuffled, because the order of a batch read is not random.
+    ///
+    /// Adds the numbers and the cost of the read to `seen`, and records dormant peers for the
+    /// sweep.
     pub(crate) async fn read_matching(
         &self,
         entries: Vec<(RingPosition, PeerId)>,
@@ -278,7 +299,7 @@ impl Core {
         seen: &mut Observation,
         now: Timestamp,
     ) -> Result<Vec<Arc<StoredPeer>>, StoreError> {
-        // Entries without a peer, because it was deleted meanwhile, count as read but not as live.
+        // An entry whose peer was deleted meanwhile counts as read, but not as live.
         let peers_read = entries.iter().map(|(_, peer)| peer).collect::<HashSet<_>>().len();
         let (mut peers, half_units) = self.read_peers(entries).await?;
         seen.half_units += half_units;
@@ -295,12 +316,12 @@ impl Core {
     }
 }
 
-/// The query without its archetypes, to fill a page with a uniform sample.
+/// The query without its archetypes, for the uniform sample of all peers that fills a page.
 fn without_archetypes(query: &Query) -> Query {
     Query { archetypes: Vec::new(), diverse: false, fill: false, ..query.clone() }
 }
 
-/// Adds a sample to a page. Returns the number of matching peers.
+/// Adds a sample of a snapshot to a page. Returns the number of live peers that match.
 fn sample_from_snapshot(peers: &Peers, query: &Query, page: &mut PageBuilder<'_>, now: Timestamp) -> u64 {
     let mut matching: Vec<&Arc<StoredPeer>> =
         peers.values().filter(|stored| matches(stored, query, now)).collect();
@@ -310,7 +331,8 @@ fn sample_from_snapshot(peers: &Peers, query: &Query, page: &mut PageBuilder<'_>
         let candidates = matching.into_iter().map(|stored| (stored, stored.holder.source.wide_network()));
         matching = choose_diverse(candidates.collect(), query.limit, &mut |below| fastrand::u32(..below));
     }
-    // Fisher-Yates shuffle, as far as the page needs it.
+    // This is a Fisher-Yates shuffle that ends when the page is full. A diverse sample is in its
+    // final order already.
     for n in 0..matching.len() {
         if !query.diverse {
             let chosen = fastrand::usize(n..matching.len());
@@ -323,7 +345,7 @@ fn sample_from_snapshot(peers: &Peers, query: &Query, page: &mut PageBuilder<'_>
     total
 }
 
-/// Whether a peer belongs on a page of the query.
+/// Whether a peer is live, has an archetype of the query, and is not excluded by it.
 pub(crate) fn matches(stored: &StoredPeer, query: &Query, now: Timestamp) -> bool {
     Core::is_listed(stored, &query.archetypes, now)
         && query.exclude.as_ref() != Some(&stored.registration.peer_id)

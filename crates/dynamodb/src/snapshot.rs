@@ -1,4 +1,5 @@
-//! A snapshot of a small network: read completely by one scan, and reused for a few seconds.
+//! The snapshot of a small network: all its peers, read by a scan of the table and reused for a few
+//! seconds.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,18 +15,19 @@ use crate::item;
 use crate::lane::{Lane, LaneGroup, RingPosition};
 use crate::recent::RecentWrite;
 
-/// How long a network that was too large to be read completely counts as large.
+/// How long a network counts as large after a scan has found too many items or cost too much.
 const LARGE_LIFETIME: Duration = Duration::from_secs(60);
-/// The same if an estimate says that it is far too large.
+/// How long a network counts as large if its estimated size is more than twice what a scan may
+/// read.
 const FAR_TOO_LARGE_LIFETIME: Duration = Duration::from_secs(600);
 
 impl Core {
-    /// The network, with all its peers if it is small.
+    /// Returns the peers of the network if it is small, from the last scan or by a new one.
     pub(crate) async fn network(&self) -> Result<Network, StoreError> {
         if let Some(network) = self.cached_network() {
             return Ok(network);
         }
-        // One caller scans. The others wait here, and then find its result.
+        // One caller scans. The others wait for this lock, and then find its result in the cache.
         let _reading = self.snapshots.reading.lock().await;
         if let Some(network) = self.cached_network() {
             return Ok(network);
@@ -35,21 +37,21 @@ impl Core {
         Ok(self.with_recent_writes(&read))
     }
 
-    /// The network by the last scan, if it has not expired.
+    /// The network according to the last scan, if that has not expired.
     fn cached_network(&self) -> Option<Network> {
         let last = self.snapshots.last.read().clone()?;
         last.is_valid_at(Instant::now()).then(|| self.with_recent_writes(&last))
     }
 
-    /// A snapshot, updated with the writes of this process since it was read.
+    /// The peers of a snapshot, updated with the recent writes of this process.
     fn with_recent_writes(&self, snapshot: &Snapshot) -> Network {
         let Snapshot::Small { peers, .. } = snapshot else { return Network::Large };
         let mut peers = Arc::clone(peers);
         for (position, written) in self.recent.range(RingPosition(0), RingPosition(u64::MAX)) {
             let peers = Arc::make_mut(&mut peers);
             match written {
-                // Of two states of the same registration, the one with the longer lease is newer,
-                // whichever process wrote it.
+                // A state of the same registration with a longer lease is newer than the write of
+                // this process: another process has renewed the lease since.
                 RecentWrite::Stored(stored) => {
                     let newer = peers.get(&position).is_some_and(|read| {
                         read.generation == stored.generation && read.expires_at > stored.expires_at
@@ -70,14 +72,13 @@ impl Core {
         if max_items == 0 {
             return Ok(Snapshot::Large { until: Instant::now() + FAR_TOO_LARGE_LIFETIME });
         }
-        // A network that was small just now is scanned without a probe, which saves the cost of the
-        // probe.
+        // If the last scan found a small network, the probe is skipped to save its cost.
         let was_small = matches!(*self.snapshots.last.read(), Some(Snapshot::Small { .. }));
         if !was_small && self.is_far_too_large().await? {
             return Ok(Snapshot::Large { until: Instant::now() + FAR_TOO_LARGE_LIFETIME });
         }
-        // The lifetime starts before the scan, because writes during the scan may be missing from
-        // it.
+        // The lifetime of the snapshot starts before the scan, because the snapshot may lack what
+        // is written during the scan.
         let now = Instant::now();
         let mut peers = Peers::new();
         let mut rest = max_items;
@@ -87,15 +88,16 @@ impl Core {
             let page = self.table.scan(rest, start, false).await?;
             half_units += page.half_units;
             rest = rest.saturating_sub(i32::try_from(page.items.len()).unwrap_or(i32::MAX));
-            // Markers and the table item are skipped: a snapshot has every peer with its
-            // archetypes.
+            // Only peers are kept. The items of peers contain their archetypes, so a snapshot does
+            // not need the markers.
             for item in page.items.iter().filter(|item| item::is_peer(item)) {
-                if let Some(stored) = self.read(item) {
+                if let Some(stored) = self.parse_peer(item) {
                     peers.insert(self.position(&stored.registration.peer_id).await?, Arc::new(stored));
                 }
             }
             start = page.next;
-            // Each process reads it again every few seconds, so it must not cost more than a page.
+            // Each process repeats the scan every few seconds, so a scan must not cost more than a
+            // page may.
             if half_units > self.max_page_half_units {
                 return Ok(Snapshot::Large { until: now + LARGE_LIFETIME });
             }
@@ -106,20 +108,21 @@ impl Core {
                     until: now + self.options.snapshot_hold,
                 });
             }
+            // The table has more items than a scan may read.
             if rest <= 0 {
                 return Ok(Snapshot::Large { until: now + LARGE_LIFETIME });
             }
         }
     }
 
-    /// Whether the ring alone has more entries than a scan would read. The estimate costs half a
-    /// read unit or one.
+    /// Whether the estimated number of peers is more than twice the number of items that a scan may
+    /// read. The estimate costs about half a read unit.
     async fn is_far_too_large(&self) -> Result<bool, StoreError> {
         let seen = self.probe(&[]).await?;
         Ok(seen.estimated_entries() > 2 * u64::from(self.options.snapshot_items))
     }
 
-    /// Estimates the peers of a query from the start of a random lane.
+    /// Estimates the number of index entries of a query, from the first entries of a random lane.
     pub(crate) async fn probe(
         &self,
         archetypes: &[aurora_discovery_protocol::Archetype],
@@ -133,14 +136,15 @@ impl Core {
             let page = self.table.query(window, Some(MAX_ENTRIES), None).await?;
             seen.half_units += page.half_units;
             let last = page.items.last().and_then(|item| item::parse_index_entry(item).ok());
+            // The query read the whole lane, or ended at its limit after the last entry.
             let range = match (page.next, last) {
                 (Some(_), Some((position, ..))) => u128::from(position.last_key().0 - lane.first().0) + 1,
                 _ => u128::from(Lane::WIDTH),
             };
-            // Extrapolates from the part of the lane that was read to the whole lane.
             let count = u128::try_from(page.items.len()).unwrap_or_default();
-            // The groups are counted over one range. A peer in several groups is counted
-            // several times, which the first sample corrects.
+            // The groups were read over different ranges. Their counts are extrapolated to the
+            // whole lane, so that they can be added. A peer in several groups is counted several
+            // times, so the estimate may be too high.
             entries += count * u128::from(Lane::WIDTH) / range.max(1);
             covered = u128::from(Lane::WIDTH);
         }

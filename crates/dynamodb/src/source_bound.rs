@@ -1,16 +1,26 @@
-//! The bound on the peers of one source.
+//! The bound on the live peers of one source.
 //!
-//! Each peer has a marker in the lane of its source, so that counting the peers of a source reads
-//! one lane of the index. The count includes dormant peers, those whose items are gone, and those
-//! that have moved to another source: deleting their markers would cost a registration more than the
-//! two write units that a bound may cost. A newcomer from a source with many markers therefore reads
-//! the peers of up to a hundred of them. With up to a hundred markers the result is exact, beyond
-//! that it is an estimate.
+//! A *newcomer* is a registration that adds a live peer to its source. It is admitted if the source
+//! then has no more live peers than the bound. There is no counter, which every registration would
+//! have to write. Instead, each peer has a marker under its source in the index, and the markers
+//! are counted in two steps:
 //!
-//! The index lists a registration only once it is written. A process therefore also counts the
-//! newcomers that it is writing, and those that it wrote within the last seconds.
+//! 1. One query lists the markers of the source. If there are fewer than the bound, the newcomer is
+//!    admitted.
+//! 2. Otherwise the peers of up to a hundred markers are read, to see how many are live. Not every
+//!    marker has a live peer: the peer may be dormant, deleted, or registered from another source
+//!    by now. A registration does not delete the marker at a former source, because that would cost
+//!    more than the two write units that the bound may cost. With up to a hundred markers, the
+//!    number of live peers is exact. With more, it is extrapolated from a hundred consecutive ones,
+//!    from a random one on.
 //!
-//! Peers without a marker are not counted: those that registered before the bound was set.
+//! The index lists a peer only some time after it was written. A process therefore also counts the
+//! newcomers that it is writing at the moment, and those that it wrote within the last seconds.
+//! Newcomers in other processes are not counted before the index lists them, so together the
+//! processes may exceed the bound.
+//!
+//! Peers without a marker are not counted. These are peers that registered before the bound was
+//! set.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -26,17 +36,19 @@ use crate::item::{self, StoredPeer};
 use crate::lane::{RingPosition, source_lane_key};
 use crate::table::WriteOutcome;
 
-/// Maximum number of peers that a newcomer reads, which is one batch.
+/// Maximum number of peers that are read for a newcomer. One batch read can return that many.
 const MAX_READ: usize = 100;
-/// Markers are counted up to this multiple of the bound: up to twice the bound for known peers, and
-/// the rest for markers without a peer. If there are more, their number is estimated.
+/// Markers are listed up to this multiple of the bound. A source may have twice the bound of known
+/// peers, and the rest is for markers without a peer. If there are more markers, their number is
+/// estimated.
 const MAX_COUNTED: u64 = 4;
 
 /// The newcomers of each source that this process is writing, by their position on the ring.
 #[derive(Debug, Default)]
 pub(crate) struct Newcomers(Mutex<HashMap<Source, HashSet<RingPosition>>>);
 
-/// A newcomer's place at its source, from the decision until the peer is written or has failed.
+/// A guard that counts an admitted newcomer at its source. It is dropped when the peer has been
+/// written or the registration has failed.
 #[derive(Debug)]
 pub(crate) struct Admission<'a> {
     newcomers: &'a Newcomers,
@@ -56,73 +68,80 @@ impl Drop for Admission<'_> {
     }
 }
 
-/// Whether a source has room for a newcomer.
+/// Whether a source admits a newcomer.
 #[derive(Debug)]
-pub(crate) enum Room<'a> {
+pub(crate) enum SourceAdmission<'a> {
+    /// The source has as many live peers as it may have.
     Full,
-    /// The source has no bound.
+    /// The peers of this source are not bounded.
     Unbounded,
+    /// The newcomer is admitted, and counts at its source while the guard exists.
     Admitted(Admission<'a>),
 }
 
 /// The markers of a source.
 #[derive(Debug)]
 struct Markers {
-    /// In ascending order, from the start of the lane.
+    /// The markers that were read, in ascending order from the start of the lane.
     entries: Vec<(RingPosition, PeerId)>,
-    /// The number of all, estimated if there are more than were read.
+    /// The number of all markers. It is estimated if not all were read.
     total: u64,
 }
 
-/// What is known about the peers of a source, without the newcomer itself.
+/// The numbers of peers of a source, without the newcomer itself.
 #[derive(Debug, Default)]
 struct Population {
+    /// The number of live peers.
     live: u64,
+    /// The number of live and dormant peers.
     known: u64,
-    /// Those that the numbers include.
+    /// The positions of peers that the numbers account for. [`Core::admit`] must not count these
+    /// peers again.
     counted: HashSet<RingPosition>,
-    /// The longest dormant one of the peers that were read.
+    /// Of the peers that were read, the one that has been dormant for longest.
     oldest: Option<Arc<StoredPeer>>,
 }
 
 impl Core {
-    /// Whether the peers of this source are bounded. Loopback is exempt.
+    /// Whether the number of peers of this source is bounded. Loopback is exempt.
     pub(crate) fn is_bounded(&self, source: Source) -> bool {
         self.max_peers_per_source > 0 && !source.is_loopback()
     }
 
-    /// Whether `source` may have one more live peer. If it has twice as many peers as may be live,
-    /// the longest dormant one of those read is evicted.
+    /// Decides whether `source` may have one more live peer. If it does, and the source already has
+    /// twice as many known peers as may be live, evicts the peer that has been dormant for longest
+    /// among those that were read.
     pub(crate) async fn make_room(
         &self,
         source: Source,
         newcomer: RingPosition,
         now: Timestamp,
-    ) -> Result<Room<'_>, StoreError> {
+    ) -> Result<SourceAdmission<'_>, StoreError> {
         let bound = u64::from(self.max_peers_per_source);
         if !self.is_bounded(source) {
-            return Ok(Room::Unbounded);
+            return Ok(SourceAdmission::Unbounded);
         }
         let markers = self.markers_of(source, bound.saturating_mul(MAX_COUNTED)).await?;
         let counted = markers.entries.iter().map(|(position, _)| *position).collect();
-        // At most as many peers are live as there are markers.
+        // The number of markers is an upper bound of the number of live peers.
         if let Some(admission) = self.admit(source, newcomer, &counted, markers.total, now) {
-            return Ok(Room::Admitted(admission));
+            return Ok(SourceAdmission::Admitted(admission));
         }
         let population = self.population(source, newcomer, markers, now).await?;
         let Some(admission) = self.admit(source, newcomer, &population.counted, population.live, now) else {
-            return Ok(Room::Full);
+            return Ok(SourceAdmission::Full);
         };
         if population.known >= 2 * bound
             && let Some(oldest) = population.oldest
         {
             self.evict(&oldest).await?;
         }
-        Ok(Room::Admitted(admission))
+        Ok(SourceAdmission::Admitted(admission))
     }
 
-    /// Admits a newcomer to a source with `live` peers, if there is room for it besides those that this
-    /// process is writing or has just written, and that were not `counted`.
+    /// Admits a newcomer if the source has fewer live peers than the bound. These are the `live`
+    /// peers that were counted in the table, and the peers that this process is writing or has just
+    /// written and that are not among the `counted` ones.
     fn admit(
         &self,
         source: Source,
@@ -134,7 +153,8 @@ impl Core {
         let bound = u64::from(self.max_peers_per_source);
         let mut newcomers = self.newcomers.0.lock();
         let of_source = newcomers.entry(source).or_default();
-        // A newcomer leaves this set after it has been recorded as written, so none is missed.
+        // A process records a newcomer as written before it removes it from this set. Because the
+        // set is copied first, no newcomer is missed in between.
         let mut uncounted = of_source.clone();
         uncounted.extend(self.recent.live_of(source, now));
         uncounted.retain(|position| *position != newcomer && !counted.contains(position));
@@ -147,7 +167,7 @@ impl Core {
         admitted.then(|| Admission { newcomers: &self.newcomers, source, position: newcomer })
     }
 
-    /// The markers of a source, up to `most`.
+    /// Lists the markers of a source, up to `most`.
     async fn markers_of(&self, source: Source, most: u64) -> Result<Markers, StoreError> {
         let (mut entries, mut start) = (Vec::<(RingPosition, PeerId)>::new(), None);
         loop {
@@ -161,7 +181,8 @@ impl Core {
             if start.is_none() {
                 return Ok(Markers { entries, total: read });
             }
-            // The hash spreads the markers evenly over the lane.
+            // The hash spreads the markers evenly over the positions, so the number of those up to
+            // `last` is extrapolated to all positions.
             if let Some(last) = entries.last().map(|(position, _)| position.0)
                 && read >= most
             {
@@ -170,7 +191,9 @@ impl Core {
         }
     }
 
-    /// Reads peers of a source: all, or consecutive ones from a random marker on.
+    /// Counts the live and the known peers of a source, by reading the peers of its markers. If
+    /// there are more than [`MAX_READ`] markers, reads the peers of that many consecutive markers
+    /// from a random one on, and extrapolates.
     async fn population(
         &self,
         source: Source,
@@ -178,7 +201,8 @@ impl Core {
         Markers { mut entries, total }: Markers,
         now: Timestamp,
     ) -> Result<Population, StoreError> {
-        // A peer with a marker is either still being written, and counts as live, or can be read.
+        // The marker of a peer is written before the peer. A peer that this process is still
+        // writing may be missing from the table, so it counts as live in any case.
         let being_written = self.newcomers.0.lock().get(&source).cloned().unwrap_or_default();
         let is_exact = entries.len() <= MAX_READ;
         let listed: HashSet<_> = entries.iter().map(|(position, _)| *position).collect();
@@ -194,7 +218,7 @@ impl Core {
         let (peers, _) = self.read_peers(entries).await?;
         for peer in peers {
             let position = self.position(&peer.registration.peer_id).await?;
-            // A marker whose peer has left or moved to another source does not count.
+            // The peer has moved to another source, is the newcomer itself, or is no longer known.
             if peer.holder.source != source
                 || position == newcomer
                 || !peer.is_known(now, self.revival_window_millis)
@@ -208,6 +232,8 @@ impl Core {
                 population.oldest = Some(peer);
             }
         }
+        // An extrapolated number accounts for all markers, an exact number for the live peers that
+        // were found.
         population.live = to_u64(live.len());
         population.counted = if is_exact { live } else { listed };
         if !is_exact {

@@ -1,4 +1,4 @@
-//! The store: runs each operation within its deadline.
+//! The store: implements the traits of the registry, and ends each operation at its deadline.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,33 +22,35 @@ use crate::failure::unavailable;
 use crate::options::DynamoOptions;
 use crate::table::Table;
 
-/// Number of renewals of one batch that are written concurrently. A hundred renewals take a few
-/// round trips, and no batch uses the table's whole capacity.
+/// Number of renewals of one batch that are written concurrently. It is large enough that a hundred
+/// renewals take only a few round trips, and small enough that a batch leaves capacity of the table
+/// to other requests.
 const CONCURRENT_RENEWALS: usize = 16;
 
 /// Which of the [`Limits`] a store enforces, for documentation and tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Capabilities {
-    /// `max_peers`: enforced, based on an estimate that may be a minute old.
+    /// `max_peers`: enforced. The number of peers may be an estimate that is up to a minute old.
     pub bounds_peers: bool,
-    /// `max_bytes`: not enforced. A table has no size limit, and `max_peers` bounds the bill.
+    /// `max_bytes`: not enforced. A table has no maximum size, and `max_peers` bounds its cost.
     pub bounds_bytes: bool,
-    /// `max_peers_per_source`: enforced, exactly up to a hundred peers of a source and by an
-    /// estimate beyond.
+    /// `max_peers_per_source`: enforced. The number is exact up to a hundred peers of a source, and
+    /// an estimate beyond.
     pub bounds_sources: bool,
     /// `max_peers_per_network` and `max_peers_per_site`: not enforced. Each would cost two more
     /// write units for every registration.
     pub bounds_networks: bool,
     /// `max_peers_per_address` and `max_peers_per_host`: not enforced, for the same reason.
     pub bounds_addresses: bool,
-    /// The bound on the peers that one source keeps alive by unproven heartbeats: not enforced.
-    /// Each of these heartbeats would have to be written.
+    /// The bound on the peers that one source keeps alive by unproven heartbeats: not enforced,
+    /// because each of these heartbeats would have to be written.
     pub bounds_unproven: bool,
-    /// `max_archetypes`: not enforced. An archetype costs no more than the markers of its peers.
+    /// `max_archetypes`: not enforced. A table keeps nothing for an archetype but the markers of
+    /// its peers.
     pub bounds_archetypes: bool,
-    /// Whether totals are exact if more peers match than a page holds. True for small networks
-    /// only.
+    /// Whether totals are always exact, even if more peers match than a page holds. They are exact
+    /// for small networks only.
     pub exact_totals: bool,
 }
 
@@ -72,8 +74,8 @@ pub struct DynamoStore {
 }
 
 impl DynamoStore {
-    /// A store in the table that `options` name. The table must exist; see [`crate::create_table`].
-    /// This function makes no calls.
+    /// Creates a store on the table that `options` name. The table must exist; see
+    /// [`crate::create_table`]. This function makes no calls.
     #[allow(
         clippy::needless_pass_by_value,
         reason = "the store keeps the client, with an interceptor that reads the time"
@@ -87,15 +89,17 @@ impl DynamoStore {
         Self { core: Core::new(table, clock, options, limits), counters, closed: AtomicBool::new(false) }
     }
 
-    /// The clock of DynamoDB, which all processes that share the table agree on. It never reads the
-    /// wall clock of this machine. It tells the epoch before the first response, so call
-    /// [`Store::health`] first. [`Store::sweep`] keeps it right while there are no other calls.
+    /// The clock of DynamoDB, on which all processes that share the table agree. It takes the time
+    /// from DynamoDB's responses, and never from the wall clock of this machine.
+    ///
+    /// Before the first response it returns the Unix epoch, so call [`Store::health`] first. While
+    /// there are no other calls, [`Store::sweep`] asks DynamoDB for the time.
     pub fn clock(&self) -> impl Fn() -> Timestamp + Send + Sync + Clone + 'static {
         let clock = Arc::clone(&self.core.clock);
         move || clock.now()
     }
 
-    /// The units that the calls of this store were billed so far.
+    /// The units that were billed so far for the calls of this store.
     pub fn units(&self) -> Units {
         self.counters.units()
     }
@@ -111,7 +115,8 @@ impl DynamoStore {
         self.within_deadline(Box::pin(self.core.write_unchecked(puts, now))).await
     }
 
-    /// The number of items that these registrations would have per index key. Writes nothing.
+    /// The number of items that these registrations would have under each hash key of the index.
+    /// Writes none of them.
     ///
     /// # Errors
     /// [`StoreError`] if the table's secret cannot be read.
@@ -124,8 +129,8 @@ impl DynamoStore {
         self.within_deadline(Box::pin(self.core.count_index_keys(puts, now))).await
     }
 
-    /// Runs an operation that must end by the deadline. Boxed, because each async layer around it
-    /// would otherwise contain a copy of its state.
+    /// Runs an operation, and ends it at the deadline. The operation is boxed, because each async
+    /// function around it would otherwise contain a copy of its state.
     async fn within_deadline<T>(
         &self,
         operation: BoxFuture<'_, Result<T, StoreError>>,
@@ -136,7 +141,8 @@ impl DynamoStore {
         self.run_until(self.deadline(), operation).await
     }
 
-    /// As [`Self::within_deadline`], for an operation that changes peers.
+    /// The same as [`Self::within_deadline`], for an operation that changes peers. It fails if the
+    /// time should come from DynamoDB and is not known accurately.
     async fn change<T>(&self, operation: BoxFuture<'_, Result<T, StoreError>>) -> Result<T, StoreError> {
         if self.core.options.store_time && self.core.clock.is_stale() {
             return Err(unavailable("DynamoDB has not told the time for a minute"));
@@ -144,8 +150,9 @@ impl DynamoStore {
         self.within_deadline(operation).await
     }
 
-    /// As [`Self::within_deadline`], for an operation that lists or counts peers. It needs a time,
-    /// but an old sample is good enough.
+    /// The same as [`Self::within_deadline`], for an operation that lists or counts peers. It fails
+    /// if the time should come from DynamoDB and no response has told it yet. An old time is good
+    /// enough.
     async fn read<T>(&self, operation: BoxFuture<'_, Result<T, StoreError>>) -> Result<T, StoreError> {
         if self.core.options.store_time && !self.core.clock.is_set() {
             return Err(unavailable("DynamoDB has not told the time yet"));
@@ -185,15 +192,15 @@ impl Store for DynamoStore {
         peers: &[(PeerId, Claim)],
         now: Timestamp,
     ) -> Vec<Result<Renewal, StoreError>> {
-        // One deadline for all renewals. Those that completed by then are reported, and the rest
-        // are unavailable.
+        // There is one deadline for all renewals. Renewals that have not completed by then are
+        // reported as unavailable.
         let deadline = self.deadline();
         let ids = peers.iter().map(|(peer, _)| peer);
         let lookups = match self.change(Box::pin(self.core.look_up_all(ids))).await {
             Ok(lookups) => lookups,
             Err(error) => return vec![Err(error); peers.len()],
         };
-        // One batch read, and then one write for each lease that is too short.
+        // The peers were read in batches. Each lease that is too short is now written separately.
         let mut renewals = Vec::with_capacity(peers.len());
         for ((peer, claim), lookup) in peers.iter().zip(lookups) {
             let renewal = self.core.renew_from(peer, claim, lookup, now);
@@ -217,7 +224,7 @@ impl Store for DynamoStore {
         if subjects.iter().all(|subject| matches!(subject, Subject::Peer(_))) {
             return Ok(evicted);
         }
-        // Each page has a deadline of its own, because there may be many.
+        // There may be many pages, so each of them has its own deadline.
         let mut start = None;
         loop {
             let page = self.core.evict_page(subjects, start, now);

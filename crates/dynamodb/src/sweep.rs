@@ -1,12 +1,13 @@
-//! The sweep: removes long-dormant peers from the index while they are the majority of its entries,
-//! and asks DynamoDB for the time if no other call has.
+//! The sweep, which runs at regular intervals: removes long-dormant peers from the index, and asks
+//! DynamoDB for the time if no other call has.
 //!
-//! DynamoDB deletes a dormant peer for free, but days later, and until then every sample reads its
-//! entry. If more peers are dormant than live, it is cheaper to pay for the index write now. A
-//! heartbeat that revives a peer adds it to the index again.
+//! DynamoDB deletes dormant peers for free, but days later. Until then, samples read them in vain.
+//! If most of the peers that the samples of a query read are dormant, it is cheaper to pay now for
+//! the write that removes them from the index. If fewer are dormant, it is cheaper to read past
+//! them. A heartbeat that revives a peer adds it to the index again.
 //!
-//! Lists never depend on the sweep, because every read checks the lease of a peer. The sweep
-//! does not search for peers: it takes those that samples have come across.
+//! The sweep does not search for dormant peers. It takes those that samples have found. Lists are
+//! correct without it, because every read checks the lease of a peer.
 
 use std::sync::Arc;
 
@@ -26,7 +27,8 @@ impl Core {
         if self.options.store_time && self.clock.needs_sample() {
             self.check().await?;
         }
-        // The peers that samples remembered are no longer worth a write.
+        // No query finds mostly dormant peers, so reading past these is cheaper than removing them.
+        // The dormant peers that samples have recorded are forgotten.
         if !self.sizes.any_mostly_dormant() {
             self.dormant.clear();
             return Ok(Swept::default());
@@ -34,22 +36,25 @@ impl Core {
         for stored in self.dormant.take(MAX_PEERS_PER_SWEEP) {
             self.remove_from_index(&stored).await?;
         }
-        // Leases end by the clock, and DynamoDB deletes the items, so there is nothing to report
-        // here.
+        // The sweep neither ends leases nor deletes peers, so it has nothing to report. A lease
+        // ends when its time is over, and DynamoDB deletes the items.
         Ok(Swept::default())
     }
 
     /// Removes a peer from the index, and then deletes the markers of its archetypes.
     ///
-    /// The peer's item comes first. A renewal that has read the peer as indexed does not write
-    /// markers, so they may go only when such a renewal can no longer succeed. The write ensures
-    /// this: it changes the generation, which the renewal's condition checks, and it fails itself
-    /// if the lease has been renewed. A later revival finds the peer off the index, and writes the
-    /// markers with the new generation. The deletions are conditional on the old generation and do
-    /// not affect these.
+    /// A heartbeat may revive the peer at the same time. The peer must then keep its markers:
     ///
-    /// The source marker stays, because the peer can be revived and therefore still counts at its
-    /// source. It gets the new generation, by which it is deleted with the peer.
+    /// - A renewal that read the peer while it was in the index does not write markers. Such a
+    ///   renewal must no longer succeed when the markers are deleted. The write of the peer's item
+    ///   therefore comes first. It changes the generation, on which the renewal is conditional. If
+    ///   the renewal comes before it, the write itself is refused, because the lease has changed.
+    /// - A renewal that reads the peer after this write finds that it is not in the index, and
+    ///   writes the markers with the new generation. The deletions are conditional on the old
+    ///   generation, so they do not affect these markers.
+    ///
+    /// The source marker stays, because the peer may be revived and still counts at its source. It
+    /// gets the new generation, so that a later deletion of the peer can delete it.
     async fn remove_from_index(&self, stored: &StoredPeer) -> Result<(), StoreError> {
         let peer = &stored.registration.peer_id;
         let delisted_generation = new_generation()?;
@@ -58,7 +63,8 @@ impl Core {
         let written = self.table.update(item::peer_key(peer), update, Expression::unchanged(stored)).await?;
         if matches!(written, WriteOutcome::Done) {
             self.counters().delisted.add(1);
-            // A renewal is remembered only if the generation is the one that is remembered.
+            // If this process remembers a write with the old generation, it ignores a later
+            // revival, which has the new one. So it remembers the new generation from now on.
             let position = self.position(peer).await?;
             self.recent.record_registration(position, Arc::new(delisted));
             self.delete_markers(stored.marker_keys(false), stored.generation).await;
@@ -67,17 +73,22 @@ impl Core {
         Ok(())
     }
 
-    /// Gives the source marker of a peer a new generation. The index has keys only, so this costs
-    /// one write unit, half of what a deletion would. A failure is only logged: the marker then
-    /// outlives a peer that is deleted, and expires by its time to live.
+    /// Gives the source marker of a peer a new generation.
+    ///
+    /// This costs one write unit, half as much as a deletion: the index contains keys only, so it
+    /// does not change. A failure is only logged. The marker then stays when the peer is deleted,
+    /// until its time to live ends.
     pub(crate) async fn update_source_marker(&self, stored: &StoredPeer, generation: Generation) {
         if !self.is_bounded(stored.holder.source) {
             return;
         }
         let key = item::key(&stored.source_marker_key());
         let update = Expression::set_generation(generation);
-        // A registration or a revival may have written the marker meanwhile.
-        if let Err(error) = self.table.update(key, update, Expression::same(stored.generation)).await {
+        // If a registration or a revival has written the marker meanwhile, the condition does not
+        // hold, and the marker stays as it is.
+        if let Err(error) =
+            self.table.update(key, update, Expression::same_generation(stored.generation)).await
+        {
             tracing::warn!(%error, "could not update a source marker; if its peer is deleted, it stays until it expires");
         }
     }

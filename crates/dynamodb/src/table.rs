@@ -1,4 +1,4 @@
-//! The table, and all calls to it.
+//! The table, and all calls of DynamoDB's API for it.
 
 mod batch;
 
@@ -26,8 +26,8 @@ use crate::item::Item;
 /// The index that discovery queries. Its name is that of the original service's index.
 pub const INDEX: &str = "LastSeenIndex";
 
-/// The actions that the store calls, which are all that its role must allow. `Query` is called on
-/// the index only, and every other action on the table only.
+/// The IAM actions that the store uses. A role must allow these, and no others. `Query` is called
+/// on the index only, and every other action on the table only.
 pub const ACTIONS: [&str; 8] = [
     "dynamodb:BatchGetItem",
     "dynamodb:BatchWriteItem",
@@ -39,7 +39,7 @@ pub const ACTIONS: [&str; 8] = [
     "dynamodb:UpdateItem",
 ];
 
-/// A table, with its calls counted and their errors mapped.
+/// A table. Its methods count the calls and their cost, and map errors to those of the store.
 #[derive(Clone, Debug)]
 pub(crate) struct Table {
     client: Client,
@@ -50,17 +50,19 @@ pub(crate) struct Table {
 /// The outcome of a conditional write.
 #[derive(Debug)]
 pub(crate) enum WriteOutcome {
+    /// The condition held, and the write was made.
     Done,
-    /// The condition did not hold. Has the current item, if there is one.
+    /// The condition did not hold. Contains the current item, if there is one.
     Refused(Option<Item>),
 }
 
-/// The items of a page, and the start of the next page.
+/// One page of the items of a query or a scan.
 #[derive(Debug, Default)]
 pub(crate) struct ItemPage {
     pub(crate) items: Vec<Item>,
+    /// The start of the next page. `None` if this page is the last one.
     pub(crate) next: Option<Item>,
-    /// What reading it cost, in half read units.
+    /// The cost of reading the page, in half read units.
     pub(crate) half_units: u64,
 }
 
@@ -109,8 +111,8 @@ impl Table {
         update: Expression,
         condition: Expression,
     ) -> Result<WriteOutcome, StoreError> {
-        // The update and the condition share one set of aliases. An alias that both use means the
-        // same.
+        // The update and the condition share one set of aliases. If both use an alias, it has the
+        // same meaning in both.
         let names: HashMap<_, _> = update.names.into_iter().chain(condition.names).collect();
         let values: Item = update.values.into_iter().chain(condition.values).collect();
         let sent = self
@@ -134,8 +136,9 @@ impl Table {
 
     /// Deletes one item if the condition holds.
     ///
-    /// If there is no item after several attempts, one of them may have deleted it before its response
-    /// was lost. The item is gone in any case, so this counts as done.
+    /// If the call needed several attempts and the last one found no item, an earlier attempt may
+    /// have deleted it and its response was lost. The item is deleted in any case, so the result is
+    /// [`WriteOutcome::Done`].
     pub(crate) async fn delete(&self, key: Item, condition: Expression) -> Result<WriteOutcome, StoreError> {
         let attempts = Attempts::default();
         let sent = self
@@ -163,7 +166,9 @@ impl Table {
         })
     }
 
-    /// Reads one page of the index.
+    /// Reads one page of a window of the index, with eventual consistency. `limit` is the maximum
+    /// number of entries on it, if there is one. `start` is the start of the page, or `None` for
+    /// the first one.
     pub(crate) async fn query(
         &self,
         window: Expression,
@@ -193,7 +198,9 @@ impl Table {
         })
     }
 
-    /// Reads one page of the whole table, with eventual consistency unless `consistent`.
+    /// Reads one page of at most `limit` items of the table. The read has strong consistency if
+    /// `consistent` is set, and otherwise eventual consistency. `start` is the start of the page,
+    /// or `None` for the first one.
     pub(crate) async fn scan(
         &self,
         limit: i32,
@@ -236,11 +243,12 @@ impl Table {
         }
     }
 
-    /// A write whose condition did not hold. DynamoDB bills it without reporting the units.
+    /// Counts a write whose condition did not hold. DynamoDB bills it, but does not report the
+    /// units.
     fn refused(&self, current: Option<Item>) -> WriteOutcome {
         self.counters.record_write(None);
         self.counters.refused_writes.add(1);
-        // An empty item means that there is none.
+        // DynamoDB returns an empty item if there is none.
         WriteOutcome::Refused(current.filter(|item| !item.is_empty()))
     }
 
@@ -258,7 +266,7 @@ fn units(consumed: Option<&ConsumedCapacity>) -> Option<f64> {
     consumed.and_then(ConsumedCapacity::capacity_units)
 }
 
-/// The same in half read units, in which reads with eventual consistency are billed.
+/// Converts units to half units. Reads with eventual consistency are billed in these.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -268,7 +276,7 @@ fn half_units(units: Option<f64>) -> u64 {
     (units.unwrap_or_default() * 2.0).round() as u64
 }
 
-/// `None` for an empty map of values, which DynamoDB rejects.
+/// Returns `None` for an empty map of values, because DynamoDB rejects an empty map.
 fn non_empty(values: Item) -> Option<Item> {
     (!values.is_empty()).then_some(values)
 }

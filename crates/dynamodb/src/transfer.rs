@@ -1,4 +1,4 @@
-//! Moving peers to and from another store.
+//! Exporting all peers to another store, and importing them from one.
 
 use std::sync::Arc;
 
@@ -11,11 +11,12 @@ use crate::failure::unavailable;
 use crate::item::{self, Generation, StoredPeer};
 use crate::table::WriteOutcome;
 
-/// Items per page of an export, which the deadline of one call has to suffice for.
+/// Number of items in a page of an export. A page must be read within the deadline of an operation.
 const ITEMS_PER_PAGE: i32 = 1_000;
 
 impl Core {
-    /// A page of a scan of the table, with strong consistency.
+    /// Exports the peers in one page of the table, read with strong consistency. `after` is the
+    /// position in the previous page of the export, or `None` for the first page.
     pub(crate) async fn export(&self, after: Option<&Position>) -> Result<ExportPage, StoreError> {
         let foreign = || StoreError::Internal("a foreign position".to_owned());
         let start = after.map(|Position(bytes)| std::str::from_utf8(bytes).map(item::key));
@@ -23,7 +24,7 @@ impl Core {
         let page = self.table.scan(ITEMS_PER_PAGE, start, true).await?;
         let mut exported = ExportPage::default();
         for item in page.items.iter().filter(|item| item::is_peer(item)) {
-            match self.read(item) {
+            match self.parse_peer(item) {
                 Some(stored) => exported.peers.push(stored.into()),
                 None => exported.skipped += 1,
             }
@@ -33,7 +34,7 @@ impl Core {
         Ok(exported)
     }
 
-    /// Writes a peer with its markers, unless one of its name is known.
+    /// Writes a peer with its markers, unless a peer with its id is known.
     pub(crate) async fn import(&self, state: PeerState, now: Timestamp) -> Result<Import, StoreError> {
         let peer = state.registration.peer_id.clone();
         let position = self.position(&peer).await?;
@@ -44,7 +45,8 @@ impl Core {
         let item = item.map_err(|error| StoreError::Internal(error.to_string()))?;
         let mut markers = self.markers(&next).await?;
         if next.standing().is_tombstone() {
-            // Only the marker of its source, which follows those of its archetypes.
+            // A tombstone has only the marker of its source, which is the last one. The markers of
+            // its archetypes are dropped.
             markers.drain(..next.archetypes().len());
         }
         let mut lookup = self.look_up(&peer).await?;
@@ -52,15 +54,14 @@ impl Core {
             let condition = match &lookup {
                 Lookup::Absent => Expression::absent(),
                 Lookup::Unreadable(item) => Expression::same_unreadable(item),
-                // The SDK retried a write that had timed out but was applied, and found its own
-                // result.
+                // An earlier attempt of the SDK wrote the peer, but its response was lost.
                 Lookup::Found(stored) if stored.generation == generation => return Ok(Import::Stored),
                 Lookup::Found(stored) if stored.is_known(now, self.revival_window_millis) => {
                     return Ok(Import::Known);
                 }
-                Lookup::Found(stored) => Expression::same(stored.generation),
+                Lookup::Found(stored) => Expression::same_generation(stored.generation),
             };
-            // As for a registration, the markers come first.
+            // The markers are written before the peer, as in a registration.
             self.table.write_all(markers.clone()).await?;
             match self.table.put(item.clone(), condition).await? {
                 WriteOutcome::Done => {

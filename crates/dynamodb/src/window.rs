@@ -1,19 +1,39 @@
 //! Draws a uniform sample from a ring that can only be read in contiguous ranges.
 //!
-//! A random range contains more peers where the ring is crowded. Taking the peers of ranges until
-//! there are enough would therefore list peers in crowded parts too rarely, or peers in sparse
-//! parts too often. This module uses rejection sampling instead. A window of fixed width is placed
-//! at random in a lane. It is accepted with a probability proportional to the number of peers in
-//! it, and an accepted window always yields the same number of picks.
+//! # The problem
 //!
-//! A window covers each position of the ring with the same probability, because its start is
-//! uniform and it wraps around at the end of its lane. A peer is then picked with the probability
-//! `P(covered) · (held / max_held) · (picks / held) = P(covered) · picks / max_held`. The number of
-//! peers in the window, `held`, cancels out, so the probability is the same for all peers.
+//! The hash places peers at random, so some parts of the ring are crowded and others are sparse.
+//! The simple ways to sample are therefore biased. A sample that starts at a random position and
+//! takes the next peers prefers peers after a gap. A sample that takes the peers of ranges of fixed
+//! width, and drops those that are too many, prefers peers in sparse parts.
 //!
-//! This requires `picks <= held <= max_held`. A window with more than `max_held` peers cannot be
-//! accepted with a probability above one, and one with fewer than `picks` peers cannot yield
-//! enough. [`SamplingPlan::new`] chooses the constants so that both are rare.
+//! # The method
+//!
+//! This module uses rejection sampling:
+//!
+//! 1. It chooses a lane at random, and places a window of fixed width at a random position in it.
+//! 2. It reads the index entries in the window. Their number is `held`.
+//! 3. It accepts the window with the probability `held / max_held`, and otherwise picks nothing.
+//! 4. From an accepted window, it picks `picks` entries at random. This number is fixed.
+//!
+//! # Why the sample is uniform
+//!
+//! Every position of the ring is covered by a window with the same probability, because the start
+//! of a window is uniform, and a window that reaches the end of its lane continues at the lane's
+//! start. A peer is picked if a window covers it, the window is accepted, and the peer is among the
+//! picks. The probability is the product
+//!
+//! `P(covered) · (held / max_held) · (picks / held) = P(covered) · picks / max_held`.
+//!
+//! `held` cancels out, so crowded and sparse windows pick each of their peers with the same
+//! probability.
+//!
+//! # When it is not exact
+//!
+//! The equation requires `picks <= held <= max_held`. A window with more than `max_held` peers is
+//! always accepted, although its probability should be above one, so its peers are picked too
+//! rarely. A window with fewer than `picks` peers yields only the peers that it has.
+//! [`SamplingPlan::new`] chooses the constants so that both cases are rare.
 
 use std::future::Future;
 
@@ -22,15 +42,18 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use crate::estimate::to_u64;
 use crate::lane::{Lane, RingPosition};
 
-/// The average number of peers in a window. They fit into half a read unit (4 KiB of entries of
-/// about 75 bytes) with some margin, and are enough for their number to vary little.
+/// The average number of peers in a window. About 50 entries of 75 bytes fit into half a read unit
+/// (4 KiB), so most windows cost no more than that. With fewer peers per window, their number would
+/// vary more in proportion, and more windows would be rejected.
 const MEAN: u64 = 40;
-/// The average for large limits: one read unit, so that fewer calls are needed.
+/// The average number of peers in a window of a sample with a large limit. Such a window costs
+/// about one read unit, and fewer windows have to be read.
 const LARGE_MEAN: u64 = 100;
-/// The limit from which windows are large.
+/// The limit of a query from which on `LARGE_MEAN` applies.
 const LARGE_FROM: usize = 200;
-/// Minimum number of accepted windows that the picks of one sample come from. Neighbours on the
-/// ring are then rarely listed together.
+/// Minimum number of accepted windows that the picks of one sample come from. The picks of one
+/// window are neighbours on the ring, so samples from few windows would often list the same peers
+/// together.
 const MIN_ACCEPTED_WINDOWS: usize = 7;
 /// Number of windows that are read concurrently.
 const CONCURRENT_READS: usize = 16;
@@ -44,22 +67,23 @@ pub(crate) struct Drawn<T> {
     /// The picks of the accepted windows. Every entry of the ring is picked with the same
     /// probability.
     pub(crate) picks: Vec<T>,
-    /// The other entries of all windows.
+    /// All other entries: those of accepted windows that were not picked, and all of rejected
+    /// windows.
     pub(crate) others: Vec<T>,
-    /// The number of entries that the windows held.
+    /// The number of entries in all windows, accepted or rejected.
     pub(crate) entries: u64,
 }
 
 /// The parameters of a sample, for a given limit and size of the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SamplingPlan {
-    /// The width of a window. At most the width of a lane.
+    /// The number of positions in a window. At most the width of a lane.
     width: u64,
     /// The average number of peers in a window.
     mean: u64,
     /// The assumed maximum number of peers in a window: three standard deviations above the
-    /// average. The hash places peers like a Poisson process, so the deviation is the square root
-    /// of the average.
+    /// average. The hash places peers like a Poisson process, so the standard deviation is the
+    /// square root of the average.
     max_held: u64,
     /// The number of picks from an accepted window.
     picks: usize,
@@ -70,11 +94,14 @@ impl SamplingPlan {
     pub(crate) fn new(entries: u64, limit: usize) -> Self {
         let entries = u128::from(entries.max(1));
         let target_mean = u128::from(if limit < LARGE_FROM { MEAN } else { LARGE_MEAN });
-        // The whole ring has 2^64 positions and `entries` entries.
+        // The ring has 2^64 positions and `entries` entries, so this many positions hold
+        // `target_mean` entries on average. The width is rounded up to a multiple of the range keys
+        // of one position, so that a window contains all of them or none.
         let width = (target_mean << 64).div_ceil(entries).next_multiple_of(RingPosition::KEYS);
         let width = width.min(u128::from(Lane::WIDTH));
         let mean = u64::try_from((entries * width) >> 64).unwrap_or(u64::MAX).max(1);
-        // At most a third of the average, so that almost every accepted window has enough peers.
+        // At most a third of the average is picked, because almost every accepted window has at
+        // least so many peers.
         let max_picks = usize::try_from(mean / 3).unwrap_or(usize::MAX).max(1);
         Self {
             width: u64::try_from(width).unwrap_or(Lane::WIDTH),
@@ -84,24 +111,29 @@ impl SamplingPlan {
         }
     }
 
-    /// The part of the ring that a window covers.
+    /// The number of positions of the ring that a window covers.
     pub(crate) fn covered(&self) -> u128 {
         u128::from(self.width)
     }
 
     /// The number of windows that yield `wanted` picks on average. A window is accepted with the
-    /// probability `mean / max_held`, and yields `picks` then.
+    /// average probability `mean / max_held`, and an accepted window yields `picks`.
     pub(crate) fn windows_for(&self, wanted: usize) -> usize {
         let mean = usize::try_from(self.mean.max(1)).unwrap_or(usize::MAX);
         let max_held = usize::try_from(self.max_held).unwrap_or(usize::MAX);
         wanted.saturating_mul(max_held).div_ceil(self.picks.saturating_mul(mean))
     }
 
-    /// Reads this many random windows.
+    /// Places `windows` random windows and reads them with `read`. `read` gets one or two ranges
+    /// and returns the entries in them.
     ///
     /// The picks are in the order in which the windows were placed, not in the order of the
-    /// responses. A caller that needs fewer drops the last ones. If it dropped the slowest windows
-    /// instead, such as those that wrap around and need two reads, the sample would be biased.
+    /// responses. A caller that needs fewer picks must drop the last ones. In the order of the
+    /// responses, the last picks would be those of slow windows, such as windows that wrap around
+    /// and need two reads. Dropping these would bias the sample.
+    ///
+    /// # Errors
+    /// The first error of `read`.
     pub(crate) async fn draw<T, E, R>(
         &self,
         windows: usize,
@@ -129,20 +161,22 @@ impl SamplingPlan {
         if self.width == Lane::WIDTH {
             return vec![(lane.first(), lane.last())];
         }
-        // The ends of a window are not between the range keys of one position.
+        // The start is rounded down to the first range key of its position.
         let start = RingPosition::split(first + fastrand::u64(..Lane::WIDTH)).0.0;
-        // In the last lane the sum may overflow; `end` is then below `start`, outside the lane.
+        // In the last lane the sum may overflow. `end` is then less than `start`, so the check
+        // below finds it outside the lane.
         let end = start.wrapping_add(self.width - 1);
         if (start..=last).contains(&end) {
             return vec![(RingPosition(start), RingPosition(end))];
         }
-        // The window reaches the end of its lane, and continues at the lane's start.
+        // The window reaches the end of its lane, and continues at the lane's start. `over` is the
+        // number of positions that are left for the second range.
         let over = (self.width - 1) - (last - start);
         vec![(RingPosition(start), lane.last()), (lane.first(), RingPosition(first + over - 1))]
     }
 
-    /// Accepts or rejects a window, and moves its picks to the front. Returns their number, which is
-    /// zero if the window is rejected.
+    /// Accepts or rejects a window, and moves its picks to the front. Returns their number, which
+    /// is zero if the window is rejected.
     fn pick<T>(&self, held: &mut [T]) -> usize {
         let count = u64::try_from(held.len()).unwrap_or(u64::MAX);
         // Accepts with the probability `count / max_held`.
@@ -206,8 +240,9 @@ mod tests {
             let distances = listed.iter().map(|count| (f64::from(*count) - expected).powi(2));
             let chi_square = distances.sum::<f64>() / (expected * (1.0 - share));
             let freedom = to_f64(peers - 1);
-            // The picks of a window come together, so even a fair sample of 100 deviates by 1.8. If
-            // slow windows were dropped, the first ring would deviate by 110.
+            // The picks of one window are not independent of each other, so even a fair sample of
+            // 100 deviates by 1.8. If slow windows were dropped, the first ring would deviate by
+            // 110.
             let deviation = (chi_square - freedom) / (2.0 * freedom).sqrt();
             assert!(deviation < 9.0, "{limit} of {peers} peers: {deviation:.1} deviations");
         }

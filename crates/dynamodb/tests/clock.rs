@@ -1,4 +1,4 @@
-//! The time of DynamoDB, which processes that share a table agree on.
+//! Tests of the clock of DynamoDB, on which processes that share a table agree.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[path = "support/proxy.rs"]
@@ -20,7 +20,8 @@ const HOLDER: &str = "203.0.113.7";
 const STRANGER: &str = "198.51.100.1";
 const DAY: u64 = 86_400;
 
-/// The options of a store that takes its time from DynamoDB, through a proxy.
+/// The options of a store that takes its time from DynamoDB, and calls it through the returned
+/// proxy.
 async fn options_through_a_proxy() -> (DynamoOptions, Proxy) {
     let mut options = fresh_table().await;
     options.store_time = true;
@@ -37,14 +38,15 @@ fn is_unavailable<T>(result: &Result<T, StoreError>) -> bool {
     matches!(result, Err(StoreError::Unavailable { .. }))
 }
 
-/// Jumps ahead on the monotonic clock.
+/// Advances the monotonic clock by some seconds, without waiting.
 async fn wait(seconds: u64) {
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(seconds)).await;
     tokio::time::resume();
 }
 
-/// The machine's wall clock is a day behind DynamoDB's, and then a day ahead of it.
+/// The proxy shifts the dates of responses, so the wall clock of this machine is a day behind
+/// DynamoDB's.
 #[tokio::test]
 async fn a_process_whose_wall_clock_is_a_day_off_changes_no_lease() {
     let (options, proxy) = options_through_a_proxy().await;
@@ -86,7 +88,7 @@ async fn without_a_sample_for_a_minute_changes_are_unavailable_and_reads_go_on()
     assert!(is_unavailable(&store.renew(&id("p"), &claim(HOLDER), now).await));
     assert!(is_unavailable(&store.renew_many(&[(id("p"), claim(HOLDER))], now).await[0]));
     assert!(is_unavailable(&store.remove(&id("p"), &claim(HOLDER), now).await));
-    // The response to a read has the time again.
+    // A read is still possible, and its response tells the time again.
     assert_eq!(listed(&store, &[], now).await.len(), 2);
     let removed = store.remove(&id("p"), &claim(HOLDER), now).await;
     assert_eq!(removed, Ok(Removal::Removed { was_live: true }));

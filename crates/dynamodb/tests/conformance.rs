@@ -1,4 +1,5 @@
-//! The conformance suite of stores on a DynamoDB stand-in, once for each way to produce a list.
+//! Runs the conformance suite of stores on a DynamoDB stand-in: once with snapshots, and once with
+//! lists from the index.
 
 #[path = "support/stand_in.rs"]
 mod support;
@@ -12,7 +13,7 @@ use aurora_discovery_registry::conformance::{Bounds, Guarantees, Restart, Scale,
 use aurora_discovery_registry::{Limits, Store};
 use tokio::sync::OnceCell;
 
-/// A separate table for each case.
+/// The table of one case of the suite. It is created when the case first opens a store.
 #[derive(Default)]
 struct Table {
     options: OnceCell<DynamoOptions>,
@@ -38,8 +39,8 @@ impl Subject for Table {
         Guarantees {
             restart: Restart::LeasesContinue,
             bounds: Bounds {
-                // Enforced by an estimate, which is too coarse for the suite's limits of three
-                // peers.
+                // The store enforces this limit by an estimate, which is too coarse for the limits
+                // of three peers in the suite.
                 peers: false,
                 bytes: CAPABILITIES.bounds_bytes,
                 sources: CAPABILITIES.bounds_sources,

@@ -1,8 +1,9 @@
-//! The sources of the Region, the credentials, the endpoint and the proxy are the same as for AWS's
-//! own tools.
+//! Tests that the Region, the credentials, the endpoint and the proxy come from the same sources as
+//! for AWS's own tools.
 //!
-//! Each case runs in a separate process with its own environment. A local server takes the place of
-//! AWS and records the requests. The processes reach it as their HTTP proxy.
+//! Each case runs in a separate process with its own environment. A local server records the
+//! requests of these processes. It acts as their HTTP proxy, and responds to the requests to AWS
+//! itself.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[path = "support/server.rs"]
@@ -28,7 +29,7 @@ use server::serve;
 const ATTEMPT: Duration = Duration::from_millis(400);
 const SLOW: Duration = Duration::from_millis(900);
 
-/// Takes the place of AWS, and of the proxy on the way to it.
+/// A local server that acts as the proxy, and responds like AWS.
 struct Aws {
     address: SocketAddr,
     /// Method, URI and access key of each request.
@@ -66,7 +67,7 @@ async fn respond(request: Request<Incoming>, recorded: Arc<Mutex<Vec<String>>>) 
     recorded.lock().push(format!("{} {} by {signed}", request.method(), request.uri()));
     let keys = r#""SecretAccessKey":"s","Token":"t","Expiration":"2099-01-01T00:00:00Z""#;
     match (request.method(), request.uri().path()) {
-        // A tunnel, which the proxy refuses. Only its destination matters.
+        // A request for a tunnel, which is refused. Only the recorded destination matters.
         (&Method::CONNECT, _) => (403, String::new()),
         (&Method::GET, "/credentials") => {
             tokio::time::sleep(SLOW).await;
@@ -84,7 +85,7 @@ const ASSUMED_ROLE: &str = "<ACTIONResponse><ACTIONResult><Credentials>\
     <AccessKeyId>ROLE</AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken>\
     <Expiration>2099-01-01T00:00:00Z</Expiration></Credentials></ACTIONResult></ACTIONResponse>";
 
-/// Not a test: the process that calls DynamoDB.
+/// This is not a test. The other tests start it as the process that calls DynamoDB.
 #[tokio::test]
 #[ignore = "started by the other tests"]
 async fn caller() {
@@ -123,7 +124,7 @@ async fn a_loopback_endpoint_is_called_without_the_proxy() {
     for host in ["127.0.0.1", "localhost"] {
         let endpoint = format!("http://{host}:{}", aws.address.port());
         let requests = aws.requests_with(&[("AWS_ENDPOINT_URL_DYNAMODB", &endpoint)]).await;
-        // A request to a proxy would have the whole URL.
+        // The recorded URI is only a path. A request to a proxy would have the whole URL.
         assert!(requests.len() == 1 && requests[0].starts_with("POST / by local/"), "{requests:?}");
     }
 }

@@ -1,5 +1,5 @@
-//! The errors that a caller of the store gets if DynamoDB refuses or fails, and the number of calls
-//! made.
+//! The errors that a caller of the store gets if DynamoDB refuses a call or fails, and the number
+//! of attempts that the client makes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[path = "support/server.rs"]
@@ -25,7 +25,8 @@ fn unavailable(kind: &str, retry_after_seconds: u32) -> StoreError {
     StoreError::Unavailable { reason: format!("DynamoDB GetItem failed: {kind}"), retry_after_seconds }
 }
 
-/// The error of a health check, which reads one item, and the number of its attempts.
+/// Makes a health check, which reads one item, while a server responds to each call with this
+/// status and body. Returns the error and the number of attempts.
 async fn health(status: u16, body: String) -> (StoreError, u32) {
     let calls = Arc::new(AtomicU32::new(0));
     let counted = Arc::clone(&calls);
@@ -108,7 +109,7 @@ async fn timeouts_and_refused_connections_have_their_own_reasons() {
     let silent = serve(|_| std::future::pending()).await;
     let error = health_at(&format!("http://{silent}"), Duration::from_millis(50)).await;
     assert_eq!(error, unavailable("no response in time", 1));
-    // A port that was free a moment ago.
+    // The listener is dropped at once, so nothing listens on its port.
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let error = health_at(&format!("http://{closed}"), Duration::from_secs(20)).await;
     assert_eq!(error, unavailable("no connection", 1));

@@ -1,5 +1,5 @@
-//! A hundred thousand draws while peers register and leave, for each way to produce a sample. No
-//! peer is drawn more often than others.
+//! Tests that no peer is sampled more often than others, by a hundred thousand draws for each way
+//! to produce a sample. Meanwhile peers register and leave.
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
 #[path = "support/stand_in.rs"]
@@ -30,9 +30,9 @@ async fn a_hundred_thousand_draws_from_a_listed_index_are_fair() {
     assert!(run(listed, 0).await > 100_000);
 }
 
-/// Reads windows of a network. Neighbours on the ring are listed together somewhat more often
-/// (decision 3), so pairs are not tested. The few peers of the rare archetype are listed
-/// completely.
+/// Samples a network from windows of the ring. Neighbours on the ring are in the same sample
+/// somewhat more often than other peers (decision 3), so the distribution of pairs is not tested.
+/// The index entries of the rare archetype are few, and are listed completely.
 #[tokio::test]
 async fn a_hundred_thousand_draws_from_windows_of_the_index_are_fair() {
     let windows = FairnessTest {

@@ -1,4 +1,4 @@
-//! What the store returns and keeps while its connection to DynamoDB is faulty.
+//! Tests of what the store returns, and what the table keeps, while calls of DynamoDB fail.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[path = "support/proxy.rs"]
@@ -19,23 +19,25 @@ use support::{at, claim, fresh_table, id, listed, open, peers_of, put, query};
 /// The source of the peers' holder.
 const HOLDER: &str = "203.0.113.7";
 
-/// A bound for operations that must end at an earlier deadline, even on a busy machine.
+/// A time within which operations and attempts end even on a busy machine.
 const LONG_TIMEOUT: Duration = Duration::from_secs(30);
 
 struct Setup {
     proxy: Proxy,
-    /// Connects through the proxy.
+    /// A store that calls DynamoDB through the proxy.
     store: Arc<DynamoStore>,
     /// The options of the same table without the proxy.
     direct: DynamoOptions,
 }
 
-/// A store whose operations end at `deadline`, and whose single attempts do not end earlier.
+/// A store whose operations end at `deadline`. The timeout of an attempt is too long to end one
+/// earlier.
 async fn setup(deadline: Duration) -> Setup {
     setup_with(deadline, LONG_TIMEOUT).await
 }
 
-/// A store whose attempts end after a second, with time for all of them.
+/// A store whose attempts end after a second. The deadline leaves time for all attempts of an
+/// operation.
 async fn setup_with_short_attempts() -> Setup {
     setup_with(2 * LONG_TIMEOUT, Duration::from_secs(1)).await
 }
@@ -52,7 +54,8 @@ async fn setup_with(deadline: Duration, attempt_timeout: Duration) -> Setup {
 }
 
 impl Setup {
-    /// Stores as in other processes: one uses snapshots, and one reads the index.
+    /// Stores like those of other processes, without the proxy: one uses snapshots, and one reads
+    /// the index.
     async fn others(&self) -> [Arc<DynamoStore>; 2] {
         let mut from_index = self.direct.clone();
         from_index.snapshot_items = 0;
@@ -60,8 +63,9 @@ impl Setup {
     }
 }
 
-/// Half a deadline after it, no operation may be running. Both times are timers of one runtime, so
-/// a pause of the machine delays both, and an operation that ended meanwhile is seen first.
+/// Runs operations, and panics if they are still running half a deadline after their deadline. Both
+/// times are timers of one runtime, so a pause of the machine delays both. When the outer timer
+/// fires, the runtime first polls the operations, which may have ended meanwhile.
 async fn within<T>(deadline: Duration, operations: impl Future<Output = T>) -> T {
     tokio::time::timeout(deadline.mul_f64(1.5), operations).await.expect("an operation ends at its deadline")
 }
@@ -169,12 +173,12 @@ async fn unprocessed_parts_of_a_batch_are_retried() {
     assert!(batches > 3, "the unprocessed keys were not requested again: {batches}");
 }
 
-/// The time without progress after which a process counts as crashed. If it would have progressed,
-/// this is one more crash.
+/// The deadline of the operations. After a crash no call gets a response, so an operation ends at
+/// its deadline. If a slow machine delays another operation until then, that is one more crash.
 const CRASH: Duration = Duration::from_millis(1_500);
 
-/// Each write of an operation is once the last one that a process makes, and once the first one
-/// that it does not make.
+/// The process crashes at each write of the operation in turn: once just before DynamoDB makes the
+/// write, and once just after it.
 #[tokio::test]
 async fn a_crash_during_a_registration_leaves_the_old_or_the_new_one_complete() {
     let (old, new) = (put("p", &["a", "b"], HOLDER, 1), put("p", &["b", "c"], HOLDER, 2));
@@ -216,7 +220,7 @@ async fn a_crash_during_a_deregistration_or_a_revival_leaves_all_or_nothing() {
             let before = open(&setup.direct).await;
             before.put(put("deregistered", &["a", "b"], HOLDER, 1), at(0)).await.unwrap();
             before.put(put("dormant", &["a", "b"], HOLDER, 1), at(0)).await.unwrap();
-            // After a day its markers are renewed together with the lease.
+            // Almost a day later, the peer is dormant and can still be revived.
             let day = 86_000;
             crash_at(&setup, write, crash);
             let removed = setup.store.remove(&id("deregistered"), &claim(HOLDER), at(1)).await;
@@ -244,7 +248,8 @@ async fn a_crash_during_a_deregistration_or_a_revival_leaves_all_or_nothing() {
     }
 }
 
-/// From the `n`th write on there are no responses, as if the process had crashed.
+/// From the `n`th write on, no call gets a response, as if the process had crashed. `crash` says
+/// whether DynamoDB makes that write.
 fn crash_at(setup: &Setup, n: usize, crash: Fault) {
     setup.proxy.take_calls();
     let mut writes = 0;
@@ -283,7 +288,8 @@ async fn no_acknowledged_change_is_lost_while_one_call_in_five_fails() {
         _ => Fault::None,
     });
     let mut random = fastrand::Rng::with_seed(8);
-    // Each peer's last acknowledged registration, and the changes that may have happened since.
+    // The states in which each peer may be: the last acknowledged one, and those of later changes
+    // that failed but may have been made. A state is the port of the registration, or `None`.
     let mut known: HashMap<String, Vec<Option<u16>>> = HashMap::new();
     for step in 0..300_u64 {
         let name = format!("p{}", random.u8(..12));
@@ -332,8 +338,9 @@ async fn a_lagging_index_never_lists_removed_peers_and_a_process_reads_its_own_w
         let found = listed(store, &[archetype], at(2)).await;
         found.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
     };
-    // The process that wrote reads its own writes at once. Other processes do not list peers that
-    // left or changed, and list newcomers when the index has them.
+    // The process that made the changes reads its own writes at once. Another process does not list
+    // peers that have left or no longer have the archetype, and lists new peers once the index has
+    // them.
     assert_eq!(names(&store, "a").await, ["new", "replaced", "unchanged"]);
     assert_eq!(names(&store, "b").await, ["unchanged"]);
     assert_eq!(names(&store, "c").await, ["new", "replaced"]);
@@ -367,6 +374,6 @@ async fn a_failed_renewal_does_not_affect_the_other_renewals_of_a_batch() {
     }
     let calls = setup.proxy.take_calls();
     let count = |name: &str| calls.iter().filter(|action| *action == name).count();
-    // The only item that is read individually is the table's secret.
+    // Only the item with the table's secret is read individually.
     assert_eq!((count("BatchGetItem"), count("GetItem")), (1, 1), "{calls:?}");
 }

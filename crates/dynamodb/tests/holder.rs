@@ -1,5 +1,5 @@
-//! Who may change a peer, where it depends on what the table keeps. The rules themselves are tested
-//! with the registry and by the conformance suite.
+//! Which client may change a peer, in cases that depend on what the table stores about its holder.
+//! The rules themselves are tested with the registry and by the conformance suite.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[path = "support/proxy.rs"]
@@ -77,7 +77,7 @@ async fn a_peer_without_proof_for_twelve_leases_is_replaced_unless_its_holder_re
         if returns {
             renew(&store, &claim(HOLDER), at(3_599)).await;
         }
-        // Another process, which knows the table only.
+        // A store like that of another process, which has no memory of the first one's writes.
         let other = open(&options).await;
         let replaced = other.put(put("p", &[], STRANGER, 2), at(3_600)).await;
         assert_eq!(matches!(replaced, Ok(PutResult::Held(_))), returns, "{replaced:?}");
@@ -110,8 +110,9 @@ async fn a_token_only_peer_and_the_page_of_a_peer_are_known_to_other_processes()
     renew(&other, &with_token, at(1)).await;
 }
 
-/// Replaces the peer as a stranger at a time at which it may, while `meanwhile` happens between the
-/// stranger's read and its write.
+/// A stranger replaces the peer at a time at which it may, because there was no proof for twelve
+/// leases. Between the stranger's read and its write, a heartbeat with the claim `meanwhile`
+/// arrives. Returns the result for the stranger.
 async fn replaced_while(now: Timestamp, meanwhile: &Claim) -> PutResult {
     let direct = fresh_table().await;
     let store = open(&direct).await;
@@ -143,14 +144,14 @@ async fn replaced_while(now: Timestamp, meanwhile: &Claim) -> PutResult {
 
 #[tokio::test]
 async fn a_heartbeat_between_a_strangers_read_and_write_protects_the_peer() {
-    // Until 3,600 the peer has had no proof for twelve leases; its lease ends at 3,900.
+    // At 3,600 the peer has had no proof for twelve leases of 300 s. Its lease runs until 3,900.
     let proven = replaced_while(at(3_600), &claim(HOLDER)).await;
     assert!(matches!(proven, PutResult::Held(_)), "{proven:?}");
     let unproven = replaced_while(at(3_600), &claim(STRANGER)).await;
     assert_eq!(unproven, PutResult::Stored { token_kept: false }, "it proves nothing");
 }
 
-/// A record of a name by the key with this number.
+/// A registration of a name that the key with this number has signed.
 fn signed(name: &str, key: u8, seq: u64) -> PutRequest {
     let record = format!("header.{name}-{key}-{seq}.signature").into();
     let signature = Signature { key: PublicKey::from_bytes([key; 32]), seq, replaces: None, record };
@@ -170,7 +171,8 @@ async fn of_two_processes_that_sign_an_unused_name_at_once_one_key_gets_it() {
         let (winner, refused) = if stored(&results[0]) { (1, results[1]) } else { (2, results[0]) };
         assert!(results.iter().any(stored), "{name}: {results:?}");
         assert_eq!(refused, PutResult::Locked { key: PublicKey::from_bytes([winner; 32]) }, "{name}");
-        // Two records of the key itself: the higher one stays, whatever their order.
+        // The same key signs two further registrations. The one with the higher number stays, in
+        // whatever order they arrive.
         let [low, high] = [2, 3].map(|seq| signed(&name, winner, seq));
         let (low, high) = tokio::join!(one.put(low, at(1)), other.put(high, at(1)));
         assert!(matches!(high, Ok(PutResult::Stored { .. })), "{name}: {high:?}");

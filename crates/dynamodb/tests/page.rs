@@ -1,4 +1,4 @@
-//! What a page may cost.
+//! The cost of a page in read units.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[path = "support/stand_in.rs"]
@@ -11,8 +11,8 @@ use support::{at, fresh_table, open_within, peers_of, put, query};
 
 const HOLDER: &str = "203.0.113.7";
 
-/// A page of a large network may cost what its share of the largest page allows, whether its peers are
-/// live or dormant.
+/// A page of a large network may cost at most its share of the maximum cost, and a little more.
+/// This holds whether its peers are live or dormant.
 #[tokio::test]
 async fn a_page_costs_at_most_the_read_units_that_it_may() {
     const PEERS: u16 = 1_200;
@@ -45,7 +45,8 @@ async fn a_page_costs_at_most_the_read_units_that_it_may() {
     }
 }
 
-/// The whole network is listed as long as it fits on a page.
+/// A network is listed completely if it fits on a page and reading it costs no more than a page
+/// may.
 #[tokio::test]
 async fn two_hundred_peers_of_legacy_clients_are_listed_whole_on_a_page_of_128_kib() {
     let options = fresh_table().await;
@@ -58,8 +59,8 @@ async fn two_hundred_peers_of_legacy_clients_are_listed_whole_on_a_page_of_128_k
     assert_eq!((peers_of(&page).len(), page.total), (200, Total::Exact(200)));
 }
 
-/// A network whose peers are so large that reading it costs more than a page may is not read whole
-/// again and again.
+/// If the peers of a network are so large that a scan costs more than a page may, the network
+/// counts as large, and the scan is not repeated for each page.
 #[tokio::test]
 async fn a_network_of_few_large_peers_is_sampled() {
     let options = fresh_table().await;

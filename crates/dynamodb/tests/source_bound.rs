@@ -15,8 +15,8 @@ use support::{at, claim, fresh_table, id, items, listed, open_within, put};
 
 const SOURCE: &str = "203.0.113.7";
 const OTHER: &str = "198.51.100.1";
-/// Another source in the wide network of the first, so that a peer that moves there keeps its place in
-/// the index.
+/// Another source in the wide network of `SOURCE`. The range key of a peer contains the class of
+/// its wide network, so a peer that moves there keeps its index keys.
 const NEARBY: &str = "203.0.200.9";
 const STORED: PutResult = PutResult::Stored { token_kept: false };
 const REFUSED: PutResult = PutResult::Full(ExceededLimit::Source);
@@ -47,7 +47,9 @@ async fn writes(store: &DynamoStore, operation: impl Future<Output = ()>) -> f64
 
 #[tokio::test]
 async fn the_bound_costs_at_most_two_write_units_a_registration() {
-    // A move to another wide network changes the index entries of the peer and of its archetypes.
+    // The bound, and the write units for registering a new peer, registering it again, moving it to
+    // a near source and to a far one, and deregistering it. A move to another wide network changes
+    // the index keys of the peer and of its archetypes.
     let of_bound = [(0, [6.0, 3.0, 3.0, 9.0, 6.0]), (10, [8.0, 4.0, 5.0, 11.0, 8.0])];
     for (bound, [new, again, moved, moved_far, removed]) in of_bound {
         let options = fresh_table().await;
@@ -96,7 +98,7 @@ async fn newcomers_that_register_at_the_same_time_fill_their_source_up_to_its_bo
         let room = usize::try_from(bound).unwrap() - usize::from(live);
         assert_eq!(stored(&results), room, "{bound}, {live}, {dormant}");
         assert_eq!(put_newcomer(&store, "late", at(1_001)).await, REFUSED);
-        // A place that becomes free is free at once.
+        // When a peer deregisters, a newcomer is admitted at once.
         let first = results.iter().position(|result| *result == STORED).unwrap();
         store.remove(&id(&format!("new{first}")), &claim(SOURCE), at(1_001)).await.unwrap();
         assert_eq!(put_newcomer(&store, "later", at(1_001)).await, STORED);
@@ -140,7 +142,7 @@ async fn a_member_that_comes_from_another_source_is_a_newcomer_there() {
 #[tokio::test]
 async fn a_peer_without_a_marker_is_not_counted_until_it_registers_again() {
     let options = fresh_table().await;
-    // As an earlier release, or while the bound was off.
+    // Without the bound, no source marker is written. Earlier releases did not write one either.
     let unbounded = open_bounded(&options, 0).await;
     unbounded.put(put("old", &[], SOURCE, 1), at(0)).await.unwrap();
     let store = open_bounded(&options, 1).await;
@@ -150,7 +152,7 @@ async fn a_peer_without_a_marker_is_not_counted_until_it_registers_again() {
     assert_eq!(store.put(put("q", &[], SOURCE, 1), at(1)).await, Ok(REFUSED));
 }
 
-/// Fills a source with peers that register at 0, for leases of 300 s.
+/// A store with a source whose peers registered at 0, for leases of 300 s.
 async fn filled(options: &DynamoOptions, bound: u32, peers_of_source: u16) -> Arc<DynamoStore> {
     let store = open_bounded(options, bound).await;
     store.write_unchecked(&peers(peers_of_source), at(0)).await.unwrap();
@@ -197,7 +199,7 @@ async fn the_longest_dormant_peer_of_a_small_source_is_evicted() {
     assert_eq!(keys(&options, "young").await, ["young"]);
 }
 
-/// A source with 30 peers, which became dormant and were removed from the index.
+/// A store with a source of 30 peers, which became dormant and were removed from the index.
 async fn delisted(options: &DynamoOptions, bound: u32) -> Arc<DynamoStore> {
     filled(options, bound, 30).await;
     let mut from_index = options.clone();

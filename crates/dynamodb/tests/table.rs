@@ -1,4 +1,4 @@
-//! Several processes and unusual items in one table.
+//! Tests with several processes that share a table, with malformed items, and with large networks.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[path = "support/stand_in.rs"]
@@ -74,7 +74,7 @@ async fn a_malformed_item_is_skipped_and_counted_and_can_be_replaced() {
         put.send().await.unwrap();
     }
     for reader in [&store, &index] {
-        // A new store, so that it has no earlier snapshot.
+        // The store with snapshots is opened again, so that it has no earlier snapshot.
         let reader =
             if std::sync::Arc::ptr_eq(reader, &store) { open(&options).await } else { reader.clone() };
         assert_eq!(listed(&reader, &["a"], at(1)).await, [("good".to_owned(), 9001)]);
@@ -111,8 +111,8 @@ async fn stores_that_start_concurrently_agree_on_the_tables_secret() {
     futures_util::future::try_join_all(puts).await.unwrap();
     for store in &stores {
         assert_eq!(listed(store, &["a"], at(0)).await.len(), 8);
-        // An enumeration that starts in one store continues in another, so the stores agree on all
-        // places.
+        // Each page of the enumeration comes from another store. It is complete only if the stores
+        // agree on the positions of all peers.
         let mut all = Vec::new();
         let mut after = None;
         for other in stores.iter().cycle().take(100) {
@@ -152,7 +152,7 @@ async fn long_dormant_peers_are_removed_from_the_index_until_they_are_revived() 
     assert_eq!(figure(&fresh, "dynamodb_stale_entries_total"), 0, "the index must not list dormant peers");
     let renewed = fresh.renew(&id("dormant7"), &claim(HOLDER), at(2_003)).await;
     assert!(matches!(renewed, Ok(Renewal::Renewed { revived: true, .. })));
-    // A dormant peer that registers again, through another store.
+    // Another dormant peer registers again, through another store.
     store.put(put("dormant8", &["b"], "198.51.100.1", 3), at(2_003)).await.unwrap();
     let other = from_index(&options).await;
     assert_eq!(listed(&other, &["a"], at(2_004)).await.len(), 2);
@@ -174,8 +174,8 @@ async fn a_peer_that_is_removed_from_the_index_and_revived_by_one_process_is_lis
     assert_eq!(listed(&store, &[], at(2_002)).await, [("dormant7".to_owned(), 9001)]);
 }
 
-/// A page of 900 peers that its size cuts after about 70, sampled from the list of all entries,
-/// from windows of the ring, and enumerated.
+/// The maximum size of a page permits about 70 of 900 peers. Such a page is sampled from the list
+/// of all entries and from windows of the ring, and it is enumerated.
 #[tokio::test]
 async fn a_page_cut_at_its_maximum_size_reads_few_unlisted_peers() {
     const PEERS: u16 = 900;
@@ -195,7 +195,8 @@ async fn a_page_cut_at_its_maximum_size_reads_few_unlisted_peers() {
         };
         let (listed, read) = (peers_of(&page).len(), store.units().read - before);
         assert!(page.peers.bytes() <= 20_000 && listed > 60, "{listed} peers");
-        // Half a unit for each peer, and those of the index. All peers would cost 450.
+        // Each peer costs half a unit, and the index costs some units, too. To read all peers would
+        // cost 450 units.
         assert!(read < 110.0, "{read} units for {listed} peers of at most {limit}");
     }
     let all = store.sample(&query(&[], 1_000), at(1)).await.unwrap();
@@ -219,7 +220,7 @@ async fn a_full_table_rejects_newcomers_but_never_members() {
 async fn a_large_network_is_sampled_from_windows_of_the_ring() {
     const PEERS: usize = 1_200;
     let options = fresh_table().await;
-    // All peers come from one source.
+    // The bound on the peers of a source is off, because all peers come from one source.
     let filler = open_within(&options, &Limits { max_peers_per_source: 0, ..Limits::default() }).await;
     let puts: Vec<_> = (0..PEERS)
         .map(|n| {
@@ -231,7 +232,7 @@ async fn a_large_network_is_sampled_from_windows_of_the_ring() {
         let placed = batch.iter().map(|put| filler.put(put.clone(), at(0)));
         futures_util::future::try_join_all(placed).await.unwrap();
     }
-    // The network is too large to be read completely, which the store finds out by itself.
+    // Snapshots are enabled, so the store has to detect that the network is too large for one.
     let store = open(&options).await;
     let mut times: HashMap<String, u32> = HashMap::new();
     for _ in 0..60 {
@@ -245,8 +246,9 @@ async fn a_large_network_is_sampled_from_windows_of_the_ring() {
         );
         peers.into_iter().for_each(|(name, _)| *times.entry(name).or_default() += 1);
     }
-    // 60 draws of each peer with a probability of one in 60. Most peers are drawn, and one of 1,200
-    // is drawn 14 times once in 770 million runs.
+    // There are 60 samples, and each contains a peer with the probability 20 in 1,200. More than
+    // half of the peers are then in a sample. Once in 770 million runs, one of the 1,200 peers is
+    // in 14 samples.
     assert!(times.len() > 600 && times.values().all(|count| *count < 14), "{times:?}");
     let mut enumerated = Vec::new();
     let mut after = None;
@@ -271,7 +273,7 @@ async fn a_large_network_is_sampled_from_windows_of_the_ring() {
     assert_eq!(census.by_archetype[0].0.as_str(), "all");
 }
 
-/// Number of operations per process in the race below.
+/// Number of operations that each process makes in the race below.
 const RACING: u32 = 500;
 const RACED_TABLE: &str = "AURORA_RACED_TABLE";
 
@@ -305,7 +307,7 @@ async fn two_processes_that_race_for_one_peer_leave_one_complete_registration() 
     }
 }
 
-/// Not a test: one of the racing processes above.
+/// This is not a test. The test above starts it as one of the racing processes.
 #[tokio::test]
 #[ignore = "started by the race"]
 async fn racer() {

@@ -1,9 +1,9 @@
-//! This version serves a table that release 890211c filled.
+//! Tests that this version serves a table that release 890211c filled.
 //!
-//! The fixture is a scan of that table, in DynamoDB's JSON, with the list that the release itself
-//! returned at that moment. It contains live peers, one of them renewed and one replaced, and two
-//! dormant ones, of which `delisted` was taken off the index. It contains nothing of a peer that
-//! was deregistered.
+//! The fixture is a scan of that table, in DynamoDB's JSON, together with the list that the release
+//! itself returned at that moment. The table contains live peers, one of which was renewed and one
+//! replaced, and two dormant peers, of which `delisted` had been removed from the index. It
+//! contains nothing of the peer `deregistered`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[path = "support/stand_in.rs"]
@@ -28,7 +28,7 @@ use support::{at, claim, fresh_table, id, items, listed, open, put, query};
 
 #[derive(Deserialize)]
 struct Fixture {
-    /// When it was scanned, in seconds since the epoch. Leases start at about that time.
+    /// When the table was scanned, in seconds since the epoch. Leases start at about that time.
     read_at: u64,
     lease_tokens: HashMap<String, String>,
     /// The list that the release returned, in the full view.
@@ -96,7 +96,7 @@ impl Upgraded {
     }
 }
 
-/// Peers by id, without the ages that depend on the time of the request.
+/// Peers by id, without the fields that depend on the time of the request.
 fn by_id(peers: impl IntoIterator<Item = Value>) -> BTreeMap<String, Value> {
     let without_ages = |mut peer: Value| {
         for age in ["expires_in_seconds", "registered_seconds_ago"] {
@@ -142,7 +142,7 @@ async fn peers_of_the_earlier_release_are_listed_unchanged() {
         }
         assert_eq!(names(&store, "pepino", table.now).await.len(), 5);
     }
-    // The other store estimates.
+    // Only the store with snapshots has an exact census. The other one estimates.
     let [reads_all, _] = table.stores().await;
     let census = reads_all.census(100, table.now).await.unwrap();
     assert_eq!((census.live, census.dormant), (9, 2));
@@ -171,7 +171,7 @@ async fn leases_of_the_earlier_release_are_renewed_and_its_dormant_peers_revived
     }
 }
 
-/// The release before ignores attributes that it does not know, and writes none of them.
+/// The previous release ignores attributes that it does not know, and writes none of them.
 #[tokio::test]
 async fn peers_of_this_release_are_served_and_renewed_without_its_new_attributes() {
     let options = fresh_table().await;
@@ -186,8 +186,8 @@ async fn peers_of_this_release_are_served_and_renewed_without_its_new_attributes
 
     let [mut item] = items(&options, "p").await.try_into().unwrap();
     assert!(known.iter().chain(&index).all(|name| item.contains_key(*name)), "{item:?}");
-    // As the release before reads it. It renews by changing single attributes, and keeps the
-    // others.
+    // Another table gets the item without the new attributes, which is how the previous release
+    // reads it.
     item.retain(|name, _| known.contains(&name.as_str()) || index.contains(&name.as_str()));
     let other = fresh_table().await;
     let client = connect(&other).await.unwrap();
@@ -207,7 +207,7 @@ async fn peers_of_this_release_are_served_and_renewed_without_its_new_attributes
     assert!(matches!(renewed, Ok(Renewal::Renewed { revived: false, .. })), "{renewed:?}");
 }
 
-/// Changes what the release before changes in a renewal, and on the same conditions.
+/// Makes a renewal like the previous release, which changes single attributes and keeps the others.
 async fn renew_as_the_release_before(options: &DynamoOptions, now: Timestamp) {
     let number = |value: u64| AttributeValue::N(value.to_string());
     let expires_at = now.plus_millis(400_000).as_millis();

@@ -7,8 +7,8 @@ use aws_sdk_dynamodb::config::{Builder, SharedHttpClient, StalledStreamProtectio
 use super::{ConnectError, endpoint, is_loopback, local_credentials, no_region, region, variable};
 use crate::options::DynamoOptions;
 
-/// The configuration from the environment, the profile, the container or the instance. The options
-/// take precedence.
+/// The configuration of a client. The options take precedence over the environment, the profile,
+/// the container and the instance.
 pub(super) async fn config(options: &DynamoOptions, http: SharedHttpClient) -> Result<Builder, ConnectError> {
     let endpoint = endpoint(options)?;
     let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
@@ -25,8 +25,9 @@ pub(super) async fn config(options: &DynamoOptions, http: SharedHttpClient) -> R
     if found.region().is_none() {
         return Err(no_region());
     }
-    // The SDK resolves credentials within an attempt, and an assumed role may take longer than one.
-    // So the timeout of an attempt applies to connecting and to the response only.
+    // The SDK gets the credentials within an attempt. To assume a role may take longer than an
+    // attempt may take. The timeout therefore applies to connecting and to reading, not to the
+    // whole attempt.
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(options.attempt_timeout)
         .read_timeout(options.attempt_timeout);

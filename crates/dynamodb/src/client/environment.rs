@@ -1,5 +1,5 @@
-//! Configuration from the environment only, as on Lambda. Everything that stays the same for all
-//! calls is resolved once, when the client is built.
+//! Configuration from the environment only, as on Lambda. The endpoint and the credentials are the
+//! same for all calls, so they are resolved once, when the client is built.
 
 use aws_sdk_dynamodb::config::endpoint::{
     DefaultResolver, Endpoint, EndpointFuture, Params, ResolveEndpoint,
@@ -14,7 +14,7 @@ use http::Uri;
 use super::{ConnectError, endpoint, is_loopback, local_credentials, no_region, region, variable};
 use crate::options::DynamoOptions;
 
-/// The configuration from the environment. The options take precedence.
+/// The configuration of a client. The options take precedence over the environment.
 pub(super) async fn config(options: &DynamoOptions, http: SharedHttpClient) -> Result<Builder, ConnectError> {
     let endpoint = endpoint(options)?;
     let region = region(options, endpoint.as_ref())?.ok_or_else(no_region)?;
@@ -31,7 +31,8 @@ pub(super) async fn config(options: &DynamoOptions, http: SharedHttpClient) -> R
         .endpoint_resolver(ResolvedEndpoint(endpoint))
         .credentials_provider(credentials)
         .identity_cache(IdentityCache::no_cache())
-        // The timeout of an attempt covers the body of the response as well.
+        // The timeout of an attempt includes the body of the response, so a stalled body needs no
+        // protection of its own.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .timeout_config(timeouts.build()))
 }

@@ -1,4 +1,4 @@
-//! Retries: the SDK's standard strategy, extended to a few more responses.
+//! Retries: the SDK's standard strategy, for a few more kinds of responses than the SDK retries.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -12,28 +12,30 @@ use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_dynamodb::error::BoxError;
 use serde::Deserialize;
 
-/// Attempts per call, including the first one. The deadline of the operation usually ends them
-/// earlier.
+/// Maximum number of attempts per call, including the first one. Usually the deadline of the
+/// operation ends the attempts earlier.
 const MAX_ATTEMPTS: u32 = 8;
 /// The maximum pause before the second attempt. It doubles with each further attempt.
 const FIRST_BACKOFF: Duration = Duration::from_millis(25);
 /// The maximum pause between attempts, so that several fit into a deadline of seconds.
 const MAX_BACKOFF: Duration = Duration::from_millis(800);
 
-/// The start of DynamoDB's error message for a request whose signature is too old, for example
-/// because the process was frozen in between, or too new.
+/// How DynamoDB's error messages start for a signature that is too old or too new. A signature is
+/// too old, for example, if the process was suspended between signing and sending.
 const SIGNATURE_TIME_ERRORS: [&str; 2] = ["Signature expired", "Signature not yet current"];
 
-/// The part of an error response that says what is wrong. A failed condition also returns the
-/// stored item, and so text that a peer wrote, which must not decide whether a call is retried.
+/// The message of an error response. Only the message is searched, and not the whole body: the
+/// response to a failed condition contains the stored item, and text that a peer wrote must not
+/// decide whether a call is retried.
 #[derive(Deserialize)]
 struct ErrorMessage<'a> {
     #[serde(borrow, alias = "Message")]
     message: Cow<'a, str>,
 }
 
-/// The standard strategy: pauses with full jitter, and a token bucket that all clients of a Region
-/// share, so that clients do not multiply the load on a service that is down.
+/// The SDK's standard strategy: pauses with full jitter, and a token bucket that all clients of a
+/// Region share. When the bucket is empty, calls are not retried, so that retries do not multiply
+/// the load on a service that is down.
 pub(super) fn config() -> RetryConfig {
     RetryConfig::standard()
         .with_max_attempts(MAX_ATTEMPTS)
@@ -60,8 +62,8 @@ impl ClassifyRetry for TransientResponse {
     }
 }
 
-/// Counts the attempts of one call, for calls whose second attempt cannot see that the first one was
-/// applied.
+/// An interceptor that counts the attempts of one call. It is for a call whose second attempt
+/// cannot see that the first one was applied.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Attempts(Arc<AtomicU32>);
 
@@ -91,7 +93,7 @@ impl Intercept for Attempts {
 pub(crate) fn is_transient_response(response: &HttpResponse) -> bool {
     let body = response.body().bytes().unwrap_or_default();
     match response.status().as_u16() {
-        // The call succeeded, but its body cannot be parsed.
+        // The call succeeded, but the body of the response cannot be parsed.
         200..300 => true,
         // Proxies on the way respond with 408 and 429.
         408 | 429 | 500.. => true,

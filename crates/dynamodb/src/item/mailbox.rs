@@ -9,17 +9,19 @@ use super::{
 
 const MAILBOX: &str = "mail";
 
-/// The key of the mailbox of a peer. It has one space, and a marker two.
+/// The key of the mailbox of a peer. It contains one space, and the keys of markers contain at
+/// least two, so they never collide.
 pub(crate) fn mailbox_key(peer: &PeerId) -> Item {
     key(&format!(" mail:{peer}"))
 }
 
-/// The item with a mailbox. It has no index keys.
+/// The item with a mailbox. It is not listed in the index.
 pub(crate) fn mailbox_item(peer: &PeerId, mailbox: &Mailbox, generation: Generation) -> Item {
     let mut item = mailbox_key(peer);
     item.insert(MAILBOX.to_owned(), text(mailbox.to_text()));
     item.insert(GENERATION.to_owned(), bytes(generation.0));
-    // An empty mailbox may be deleted at once.
+    // DynamoDB may delete the item once everything in the mailbox has expired. An empty mailbox may
+    // be deleted at once.
     let over_at = mailbox.last_end().map_or(0, |end| end.as_secs() + 1);
     item.insert(TIME_TO_LIVE.to_owned(), number(over_at));
     item

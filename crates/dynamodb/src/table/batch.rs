@@ -1,4 +1,5 @@
-//! Batches: many items in one call, and what to do if DynamoDB processes only a part of them.
+//! Batches: calls that read or write many items. If DynamoDB processes only a part of a batch, the
+//! rest is sent again.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -10,20 +11,24 @@ use super::{Table, half_units, units};
 use crate::failure::unavailable;
 use crate::item::Item;
 
-/// Maximum number of items in a batch write, set by DynamoDB.
+/// Maximum number of items that DynamoDB accepts in a batch write.
 const WRITE_BATCH: usize = 25;
-/// Maximum number of keys in a batch read, set by DynamoDB.
+/// Maximum number of keys that DynamoDB accepts in a batch read.
 const READ_BATCH: usize = 100;
-/// Maximum number of rounds for the unprocessed items of a batch. The deadline of the operation
-/// usually ends them earlier.
+/// Maximum number of times that a batch, or what is left of it, is sent. Usually the deadline of
+/// the operation ends this earlier.
 const MAX_BATCH_ROUNDS: u32 = 12;
-/// The pause before the unprocessed items of a batch are retried. It doubles each time, up to the
-/// maximum.
+/// The maximum pause before the unprocessed items of a batch are sent again for the first time. It
+/// doubles each time, up to [`MAX_BATCH_PAUSE`].
 const BATCH_PAUSE: Duration = Duration::from_millis(20);
 const MAX_BATCH_PAUSE: Duration = Duration::from_millis(640);
 
 impl Table {
-    /// Writes items unconditionally, and retries those that come back unprocessed.
+    /// Writes items unconditionally.
+    ///
+    /// # Errors
+    /// [`StoreError`] if a call fails, or if items are left unprocessed after the last round. Some
+    /// of the items may have been written.
     pub(crate) async fn write_all(&self, items: Vec<Item>) -> Result<(), StoreError> {
         let mut requests = Vec::with_capacity(items.len());
         for item in items {
@@ -44,7 +49,7 @@ impl Table {
             let sent = call.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await;
             let output = sent.map_err(|error| self.failure("BatchWriteItem", &error))?;
             self.counters.record_write(units(output.consumed_capacity().first()));
-            // DynamoDB processes part of a batch under load, and returns the rest.
+            // Under load, DynamoDB processes a part of a batch, and returns the rest.
             rest = output.unprocessed_items.unwrap_or_default();
             if rest.values().all(Vec::is_empty) {
                 return Ok(());
@@ -54,13 +59,13 @@ impl Table {
         Err(unavailable("DynamoDB BatchWriteItem did not process all items"))
     }
 
-    /// Reads items with eventual consistency, and retries those that come back unprocessed. Keys
-    /// without an item are omitted. Also returns what reading them cost, in half read units.
+    /// Reads items with eventual consistency, in any order. Keys without an item are omitted. Also
+    /// returns the cost of the read, in half read units.
     pub(crate) async fn read_all(&self, keys: Vec<Item>) -> Result<(Vec<Item>, u64), StoreError> {
         self.read_batches(keys, false).await
     }
 
-    /// Reads items with strong consistency, for twice the units.
+    /// The same with strong consistency, which costs twice as many units.
     pub(crate) async fn read_all_consistent(&self, keys: Vec<Item>) -> Result<Vec<Item>, StoreError> {
         Ok(self.read_batches(keys, true).await?.0)
     }
@@ -85,7 +90,7 @@ impl Table {
             self.counters.record_read(consumed);
             spent += half_units(consumed);
             read.extend(output.responses.unwrap_or_default().into_values().flatten());
-            // The same for keys: what it did not read must be requested again.
+            // The keys that DynamoDB did not process must be requested again.
             rest = output.unprocessed_keys.unwrap_or_default();
             if rest.values().all(|keys| keys.keys.is_empty()) {
                 return Ok((read, spent));
@@ -96,7 +101,8 @@ impl Table {
     }
 }
 
-/// A pause with jitter, between half and all of a duration that doubles with each round.
+/// Pauses for a random time between a half and the whole of a duration, which doubles with each
+/// round.
 async fn pause(round: u32) {
     let longest = BATCH_PAUSE.saturating_mul(1 << round.min(8)).min(MAX_BATCH_PAUSE);
     tokio::time::sleep(longest.mul_f64(0.5 + fastrand::f64() / 2.0)).await;

@@ -1,5 +1,4 @@
-//! A proxy between the store and the stand-in that injects faults, as networks and services have
-//! them.
+//! A proxy between the store and the stand-in, which injects faults of networks and services.
 #![allow(dead_code, reason = "each test uses its part")]
 
 use std::io;
@@ -26,9 +25,9 @@ const TARGET: &str = "x-amz-target";
 /// The fault that is injected into a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// None: the call passes.
+    /// No fault: the call passes.
     None,
-    /// Refused because of throttling.
+    /// The service throttles the call.
     Throttle,
     /// The service fails internally.
     ServerError,
@@ -44,7 +43,7 @@ pub(crate) enum Fault {
     PartialBatch,
 }
 
-/// A call, as a rule sees it.
+/// A call, for which a rule decides the fault.
 pub(crate) struct Call {
     pub(crate) action: String,
     pub(crate) body: Value,
@@ -104,6 +103,7 @@ impl Proxy {
         Self { endpoint: format!("http://{address}"), shared, accepting }
     }
 
+    /// Sets the rule that decides the fault of each call.
     pub(crate) fn rule(&self, rule: impl FnMut(&Call) -> Fault + Send + 'static) {
         *self.shared.rule.lock() = Box::new(rule);
     }
@@ -137,6 +137,7 @@ impl Proxy {
         *self.shared.frozen.lock() = Some(read["Items"].as_array().unwrap().clone());
     }
 
+    /// Ends the effect of [`Self::freeze_index`].
     pub(crate) fn thaw_index(&self) {
         *self.shared.frozen.lock() = None;
     }
@@ -204,7 +205,8 @@ impl Shared {
         let date = httpdate::parse_http_date(headers[DATE].to_str().unwrap()).unwrap();
         let date = match *self.date_shift.lock() {
             Some(seconds) => httpdate::fmt_http_date(date + Duration::from_secs(seconds)),
-            // An HTTP server adds a date of its own, unless there is one.
+            // An HTTP server adds its own date unless the response has one, so a malformed date
+            // replaces it.
             None => "none".to_owned(),
         };
         headers.insert(DATE, date.parse().unwrap());
@@ -241,7 +243,7 @@ impl Shared {
         let frozen = self.frozen.lock();
         let entries = frozen.as_ref().filter(|_| call.action == "Query")?;
         let values = &call.body["ExpressionAttributeValues"];
-        // The order of base64 differs from the order of the eight bytes.
+        // The positions are compared as bytes, because base64 has another order.
         let bytes = |value: &Value| decode(value["B"].as_str().unwrap_or_default());
         let (from, to) = (bytes(&values[":from"]), bytes(&values[":to"]));
         let mut items: Vec<&Value> = entries

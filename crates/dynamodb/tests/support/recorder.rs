@@ -1,5 +1,5 @@
-//! Records the actions that the store calls, and their resources. `scripts/test-stand-ins` compares
-//! them with the permissions of the role.
+//! Records the actions that the store calls, and whether they are on the table or on the index.
+//! `scripts/test-stand-ins` compares them with the permissions of the role.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -10,10 +10,11 @@ use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_dynamodb::error::BoxError;
 use serde_json::Value;
 
-/// The folder in which each action is an empty file. The processes of all tests share it.
+/// The environment variable with the folder in which each action is recorded as an empty file. The
+/// processes of all tests share the folder. If the variable is unset, nothing is recorded.
 const FOLDER: &str = "AURORA_RECORD_ACTIONS";
 
-/// The client, with recording if it is enabled.
+/// The client, which records its actions if recording is enabled.
 pub(crate) fn recorded(client: Client) -> Client {
     match std::env::var_os(FOLDER) {
         None => client,

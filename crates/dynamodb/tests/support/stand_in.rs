@@ -1,5 +1,5 @@
-//! Shared by the tests on a DynamoDB stand-in. The endpoint comes from the environment, and
-//! `scripts/dynamodb-local` sets it.
+//! Helpers for the tests on a DynamoDB stand-in. The endpoint of the stand-in comes from the
+//! environment, where `scripts/dynamodb-local` sets it.
 #![allow(dead_code, reason = "each test uses its part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -26,8 +26,8 @@ pub(crate) fn endpoint() -> String {
         .expect("AURORA_DYNAMODB_ENDPOINT is not set; run this with `scripts/dynamodb-local run local …`")
 }
 
-/// A unique table name. The process id alone is not enough, because the system may reuse the id of
-/// a process that has ended.
+/// A unique table name. It has a random part, because the system may reuse the id of a process that
+/// has ended.
 pub(crate) fn table_name() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let (process, next) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
