@@ -101,7 +101,7 @@ impl Follower {
                 tracing::warn!(entry = %entry.id, "the log lacks entries; reading all peers again");
                 return self.load(connection).await;
             }
-            if !self.shared.queue.is_own(entry.nonce) {
+            if !self.shared.queue.mark_seen(entry.nonce) {
                 self.apply(connection, &entry).await?;
             }
             self.advance(Last { id: entry.id, nonce: Some(entry.nonce) });

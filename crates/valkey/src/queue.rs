@@ -163,7 +163,7 @@ impl Queue {
     }
 
     /// Whether this process has written the entry of the log, so that its replica has the changes.
-    pub(crate) fn is_own(&self, nonce: Nonce) -> bool {
+    pub(crate) fn mark_seen(&self, nonce: Nonce) -> bool {
         let mut state = self.state.lock();
         let Some(sent) = state.sent.get_mut(&nonce) else { return false };
         sent.seen = true;
