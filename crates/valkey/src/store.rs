@@ -101,7 +101,7 @@ impl ValkeyStore {
                     conflicts += 1;
                     self.reached(last).await;
                     if conflicts >= CONFLICTS_BEFORE_A_LOOK {
-                        self.look_again(peer).await?;
+                        self.reload_peer(peer).await?;
                     }
                 }
                 Ok(Outcome::Failed(error)) => return Err(error),
@@ -132,7 +132,7 @@ impl ValkeyStore {
                     Ok(Outcome::Conflict(last)) => {
                         is_complete = false;
                         self.reached(last).await;
-                        self.look_again(&peer).await?;
+                        self.reload_peer(&peer).await?;
                     }
                     Ok(Outcome::Failed(error)) => return Err(error),
                     Err(_) => return Err(unavailable("the store is closed")),
@@ -161,7 +161,7 @@ impl ValkeyStore {
 
     /// Looks at what is stored of a peer. A peer that can't be parsed is deleted, so that its name can
     /// be registered again.
-    async fn look_again(&self, peer: &PeerId) -> Result<(), StoreError> {
+    async fn reload_peer(&self, peer: &PeerId) -> Result<(), StoreError> {
         let failed = |error: redis::RedisError| unavailable(error.to_string());
         let mut connection =
             self.shared.connector.connect(self.shared.options.response_timeout).await.map_err(failed)?;
