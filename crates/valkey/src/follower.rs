@@ -185,7 +185,7 @@ impl Follower {
     async fn load(&mut self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
         let shared = Arc::clone(&self.shared);
         shared.set_outdated();
-        let _turn = shared.turn.lock().await;
+        let _guard = shared.write_or_load_lock.lock().await;
         shared.counters.loads.add(1);
         shared.replica.revert(|| {
             let outcome = Outcome::Failed(unavailable("all peers are read again from Valkey"));

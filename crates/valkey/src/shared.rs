@@ -38,7 +38,7 @@ pub(crate) struct Shared {
     pub(crate) counters: Counters,
     pub(crate) mail: MailConnection,
     /// Held by the writer during a batch, and by the follower while it reads all peers.
-    pub(crate) turn: tokio::sync::Mutex<()>,
+    pub(crate) write_or_load_lock: tokio::sync::Mutex<()>,
     /// The last entry of the log that the replica has.
     pub(crate) position: watch::Sender<StreamId>,
     pub(crate) closed: AtomicBool,
@@ -65,7 +65,7 @@ impl Shared {
             clock: StoreClock::new(Duration::from_micros(1)),
             counters: Counters::default(),
             mail: MailConnection::default(),
-            turn: tokio::sync::Mutex::default(),
+            write_or_load_lock: tokio::sync::Mutex::default(),
             position: watch::Sender::default(),
             closed: AtomicBool::new(false),
             outdated: AtomicBool::new(false),

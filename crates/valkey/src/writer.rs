@@ -65,7 +65,7 @@ impl Writer {
         loop {
             shared.queue.filled().await;
             // While the follower reads all peers again, nothing is written.
-            let _turn = shared.turn.lock().await;
+            let _guard = shared.write_or_load_lock.lock().await;
             if let Err(error) = self.connect().await {
                 self.fail_waiting(&error);
                 tokio::time::sleep(RECONNECT_DELAY).await;
