@@ -275,8 +275,8 @@ impl Follower {
     async fn sample_time(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
         let sent = Moment::now();
         let (seconds, micros): (u64, u32) = redis::cmd("TIME").query_async(connection).await?;
-        let told = Duration::from_secs(seconds) + Duration::from_micros(micros.into());
-        self.shared.clock.observe(told, sent, Moment::now());
+        let server_time = Duration::from_secs(seconds) + Duration::from_micros(micros.into());
+        self.shared.clock.observe(server_time, sent, Moment::now());
         Ok(())
     }
 }
