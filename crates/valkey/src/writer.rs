@@ -102,7 +102,7 @@ impl Writer {
                 let outcome = Outcome::Failed(had_no_effect(&error));
                 self.revert(|shared| {
                     shared.queue.forget(nonce);
-                    [batch, shared.queue.take_all()].concat_items(&outcome)
+                    [batch, shared.queue.take_all()].finish_all(&outcome)
                 });
             }
             Err(Failure::Unknown(error)) => {
@@ -184,7 +184,7 @@ impl Writer {
         if !conflicts.is_empty() {
             self.shared.counters.conflicts.add(conflicts.len() as u64);
             // What was decided on a change that is not written has to be decided again.
-            self.revert(|shared| [refused, shared.queue.take_of(&conflicts)].concat_items(&conflict));
+            self.revert(|shared| [refused, shared.queue.take_of(&conflicts)].finish_all(&conflict));
             self.read_again(&conflicts).await;
         }
         for item in written {
@@ -229,8 +229,8 @@ impl Writer {
         let unwritten = Outcome::Failed(had_no_effect(error));
         self.revert(|shared| {
             let has_come_up = shared.queue.forget(nonce);
-            let mut changes = [shared.queue.take_all()].concat_items(&unwritten);
-            let of_batch = [batch].concat_items(&unknown);
+            let mut changes = [shared.queue.take_all()].finish_all(&unwritten);
+            let of_batch = [batch].finish_all(&unknown);
             if !has_come_up {
                 changes.extend(of_batch);
             }
@@ -241,7 +241,7 @@ impl Writer {
     /// Fails what waits, because there is no connection.
     fn fail_waiting(&self, error: &RedisError) {
         let outcome = Outcome::Failed(had_no_effect(error));
-        self.revert(|shared| [shared.queue.take_all()].concat_items(&outcome));
+        self.revert(|shared| [shared.queue.take_all()].finish_all(&outcome));
     }
 
     /// Reverts what `take` returns: the changes in the reverse of their order.
@@ -257,13 +257,13 @@ impl Item {
 }
 
 /// Finishes several lists of items, each later than those of the list before.
-trait ConcatItems {
+trait FinishAll {
     /// The changes of all items, the latest first.
-    fn concat_items(self, outcome: &Outcome) -> Vec<Change>;
+    fn finish_all(self, outcome: &Outcome) -> Vec<Change>;
 }
 
-impl<const N: usize> ConcatItems for [Vec<Item>; N] {
-    fn concat_items(self, outcome: &Outcome) -> Vec<Change> {
+impl<const N: usize> FinishAll for [Vec<Item>; N] {
+    fn finish_all(self, outcome: &Outcome) -> Vec<Change> {
         let items = self.into_iter().flatten();
         let mut changes: Vec<_> = items.filter_map(|item| item.finish(outcome.clone())).collect();
         changes.reverse();
