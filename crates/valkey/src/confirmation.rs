@@ -67,15 +67,15 @@ impl Confirmation {
                 if local < 1 {
                     return Err("the primary did not sync its disk in time".to_owned());
                 }
-                enough(remote, replicas)
+                check_count(remote, replicas)
             }
-            (Self::Memory { replicas }, Some(Value::Int(count))) => enough(count, replicas),
+            (Self::Memory { replicas }, Some(Value::Int(count))) => check_count(count, replicas),
             _ => Err("the server did not confirm it".to_owned()),
         }
     }
 }
 
-fn enough(count: i64, replicas: u32) -> Result<(), String> {
+fn check_count(count: i64, replicas: u32) -> Result<(), String> {
     if count >= i64::from(replicas) {
         return Ok(());
     }
