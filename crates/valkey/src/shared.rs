@@ -97,7 +97,7 @@ impl Shared {
         *self.not_durable.lock() = durable.as_ref().err().cloned();
     }
 
-    pub(crate) fn is_durable(&self) -> Result<(), StoreError> {
+    pub(crate) fn check_durable(&self) -> Result<(), StoreError> {
         match &*self.not_durable.lock() {
             Some(cause) => Err(unavailable(format!("the last registration was not confirmed: {cause}"))),
             None => Ok(()),

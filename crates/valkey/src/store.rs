@@ -294,7 +294,7 @@ impl Store for ValkeyStore {
 
     async fn health(&self) -> Result<(), StoreError> {
         self.shared.check_current()?;
-        self.shared.is_durable()
+        self.shared.check_durable()
     }
 
     async fn ready(&self) -> Result<(), StoreError> {

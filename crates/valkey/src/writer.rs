@@ -119,7 +119,7 @@ impl Writer {
         let Some(connection) = &mut self.connection else {
             return Err(Failure::Refused(unexpected("there is no connection")));
         };
-        let confirmation = self.shared.confirmation().filter(|_| batch.iter().any(Item::is_durable));
+        let confirmation = self.shared.confirmation().filter(|_| batch.iter().any(Item::must_be_durable));
         let mut pipeline = Pipeline::new();
         let keys = &self.shared.keys;
         pipeline.cmd("EVALSHA").arg(&self.script_hash).arg(4);
@@ -189,7 +189,7 @@ impl Writer {
         }
         for item in written {
             let outcome = match &reply.durable {
-                Some(Err(cause)) if item.is_durable() => Outcome::Failed(may_have_taken_effect(cause)),
+                Some(Err(cause)) if item.must_be_durable() => Outcome::Failed(may_have_taken_effect(cause)),
                 _ => Outcome::Written,
             };
             item.finish(outcome);
@@ -251,7 +251,7 @@ impl Writer {
 }
 
 impl Item {
-    fn is_durable(&self) -> bool {
+    fn must_be_durable(&self) -> bool {
         matches!(self, Self::Change { durable: true, .. })
     }
 }
