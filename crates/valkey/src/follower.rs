@@ -30,14 +30,14 @@ const RECONNECT_DELAY: Duration = Duration::from_millis(200);
 pub(crate) struct Follower {
     shared: Arc<Shared>,
     /// The last entry that the replica has. `None` before all peers were read.
-    last: Option<Last>,
+    last: Option<LastEntry>,
     /// The last arrival of a message that was read.
     last_arrival: StreamId,
 }
 
 /// An entry of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Last {
+struct LastEntry {
     id: StreamId,
     /// `None` if the log was never written to.
     nonce: Option<Nonce>,
@@ -104,7 +104,7 @@ impl Follower {
             if !self.shared.queue.mark_seen(entry.nonce) {
                 self.apply(connection, &entry).await?;
             }
-            self.advance(Last { id: entry.id, nonce: Some(entry.nonce) });
+            self.advance(LastEntry { id: entry.id, nonce: Some(entry.nonce) });
         }
         if is_all && self.shared.queue.lacks_any(&unseen) {
             // Another server became the primary without them, and its log continues where this process
@@ -135,7 +135,7 @@ impl Follower {
         Ok(newest.map(|(id, _)| id).unwrap_or_default())
     }
 
-    fn advance(&mut self, last: Last) {
+    fn advance(&mut self, last: LastEntry) {
         self.last = Some(last);
         self.shared.position.send_replace(last.id);
     }
@@ -172,7 +172,7 @@ impl Follower {
     /// Whether the log of this server has the last entry that the replica has. Otherwise the server has
     /// other changes, or the log was trimmed.
     async fn log_has_last(&self, connection: &mut MultiplexedConnection) -> RedisResult<bool> {
-        let Some(Last { id, nonce: Some(nonce) }) = self.last else { return Ok(false) };
+        let Some(LastEntry { id, nonce: Some(nonce) }) = self.last else { return Ok(false) };
         let mut command = redis::cmd("XRANGE");
         command.arg(&self.shared.keys.log).arg(id.to_string()).arg(id.to_string());
         let reply = connection.send_packed_command(&command).await?;
@@ -222,17 +222,17 @@ impl Follower {
         Ok(())
     }
 
-    async fn last_entry(&self, connection: &mut MultiplexedConnection) -> RedisResult<Last> {
+    async fn last_entry(&self, connection: &mut MultiplexedConnection) -> RedisResult<LastEntry> {
         let mut command = redis::cmd("XREVRANGE");
         command.arg(&self.shared.keys.log).arg("+").arg("-").arg("COUNT").arg(1);
         let reply = connection.send_packed_command(&command).await?;
         let entries = array(reply).ok_or_else(|| unexpected("XREVRANGE returned no entries"))?;
         let Some(entry) = entries.into_iter().next() else {
-            return Ok(Last { id: StreamId::default(), nonce: None });
+            return Ok(LastEntry { id: StreamId::default(), nonce: None });
         };
         let entry =
             LogEntry::parse(entry).ok_or_else(|| unexpected("the last entry of the log is not readable"))?;
-        Ok(Last { id: entry.id, nonce: Some(entry.nonce) })
+        Ok(LastEntry { id: entry.id, nonce: Some(entry.nonce) })
     }
 
     /// Loads the peers with these leases, and adds their ids to `stored`.
