@@ -34,7 +34,7 @@ use crate::writer::Writer;
 const LOAD_TIMEOUT: Duration = Duration::from_secs(120);
 /// How often a change is decided again before it is looked up what is stored. By then it is not the log
 /// that is late.
-const CONFLICTS_BEFORE_A_LOOK: u32 = 2;
+const CONFLICTS_BEFORE_RELOAD: u32 = 2;
 
 /// The store on a Valkey server, shared with any number of other processes.
 pub struct ValkeyStore {
@@ -99,8 +99,8 @@ impl ValkeyStore {
                 Ok(Outcome::Written) => return Ok(result),
                 Ok(Outcome::Conflict(last)) => {
                     conflicts += 1;
-                    self.reached(last).await;
-                    if conflicts >= CONFLICTS_BEFORE_A_LOOK {
+                    self.wait_for_entry(last).await;
+                    if conflicts >= CONFLICTS_BEFORE_RELOAD {
                         self.reload_peer(peer).await?;
                     }
                 }
@@ -131,7 +131,7 @@ impl ValkeyStore {
                     Ok(Outcome::Written) => evicted = evicted.plus(count),
                     Ok(Outcome::Conflict(last)) => {
                         is_complete = false;
-                        self.reached(last).await;
+                        self.wait_for_entry(last).await;
                         self.reload_peer(&peer).await?;
                     }
                     Ok(Outcome::Failed(error)) => return Err(error),
@@ -153,7 +153,7 @@ impl ValkeyStore {
     }
 
     /// Waits until the replica has the log up to an entry.
-    async fn reached(&self, entry: StreamId) {
+    async fn wait_for_entry(&self, entry: StreamId) {
         let mut position = self.shared.position.subscribe();
         // The sender lives as long as the store.
         let _ = position.wait_for(|position| *position >= entry).await;

@@ -185,7 +185,7 @@ impl Writer {
             self.shared.counters.conflicts.add(conflicts.len() as u64);
             // What was decided on a change that is not written has to be decided again.
             self.revert(|shared| [refused, shared.queue.take_of(&conflicts)].finish_all(&conflict));
-            self.read_again(&conflicts).await;
+            self.reload_peers(&conflicts).await;
         }
         for item in written {
             let outcome = match &reply.durable {
@@ -201,7 +201,7 @@ impl Writer {
 
     /// Takes over what is stored of peers that another process has changed. The follower may have applied
     /// that change before this process reverted its own, so that the revert has undone it.
-    async fn read_again(&mut self, peers: &HashSet<PeerId>) {
+    async fn reload_peers(&mut self, peers: &HashSet<PeerId>) {
         let Some(connection) = &mut self.connection else { return };
         for peer in peers {
             let (lease, record) = match stored_peer(connection, &self.shared, peer).await {
