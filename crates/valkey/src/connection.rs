@@ -43,12 +43,12 @@ impl Connector {
             let client = sentinel_client(options)?;
             return Ok(Self::Sentinel(Box::new(Mutex::new(client))));
         }
-        let info = info(options, &options.url)?;
+        let info = connection_info(options, &options.url)?;
         let client = match certificates(options)? {
             Some(certificates) => Client::build_with_tls(info, certificates),
             None => Client::open(info),
         };
-        Ok(Self::Direct(Box::new(client.map_err(|error| invalid(&error))?)))
+        Ok(Self::Direct(Box::new(client.map_err(|error| invalid_url(&error))?)))
     }
 
     /// Connects to the primary. `response_timeout` is for each command.
@@ -69,13 +69,13 @@ impl Connector {
     }
 }
 
-fn invalid(error: &redis::RedisError) -> OpenError {
+fn invalid_url(error: &redis::RedisError) -> OpenError {
     OpenError(format!("the URL of Valkey is not valid: {error}"))
 }
 
 /// The parts of the URL of one server, with the password of the options.
-fn info(options: &ValkeyOptions, url: &str) -> Result<ConnectionInfo, OpenError> {
-    let info: ConnectionInfo = url.into_connection_info().map_err(|error| invalid(&error))?;
+fn connection_info(options: &ValkeyOptions, url: &str) -> Result<ConnectionInfo, OpenError> {
+    let info: ConnectionInfo = url.into_connection_info().map_err(|error| invalid_url(&error))?;
     let Some(password) = &options.password else { return Ok(info) };
     let settings = info.redis_settings().clone().set_password(password);
     Ok(info.set_redis_settings(settings))
@@ -155,7 +155,7 @@ impl<'a> SentinelUrl<'a> {
     fn login(&self, options: &ValkeyOptions) -> Result<RedisConnectionInfo, OpenError> {
         let separator = if self.credentials.is_empty() { "" } else { "@" };
         let url = format!("redis://{}{separator}localhost", self.credentials);
-        Ok(info(options, &url)?.redis_settings().clone())
+        Ok(connection_info(options, &url)?.redis_settings().clone())
     }
 }
 
@@ -193,7 +193,7 @@ mod tests {
             let options = ValkeyOptions { password: password.map(str::to_owned), ..ValkeyOptions::new(url) };
             let login = match SentinelUrl::parse(url) {
                 Some(sentinel) => sentinel.login(&options).unwrap(),
-                None => info(&options, url).unwrap().redis_settings().clone(),
+                None => connection_info(&options, url).unwrap().redis_settings().clone(),
             };
             (login.username().map(str::to_owned), login.password().map(str::to_owned))
         };

@@ -29,7 +29,7 @@ pub(crate) struct MailConnection(Mutex<Option<MultiplexedConnection>>);
 
 /// A mailbox as it was read, with its nonce, which is empty if there is none.
 #[derive(Default)]
-struct Read {
+struct StoredMailbox {
     nonce: String,
     mailbox: Mailbox,
 }
@@ -80,7 +80,7 @@ async fn change<T: Send>(
         let read: RedisResult<Option<String>> =
             redis::cmd("GET").arg(&key).query_async(&mut connection).await;
         let stored = read.map_err(|error| shared.mail.failed(&error))?;
-        let Read { nonce, mut mailbox } = parse(shared, stored);
+        let StoredMailbox { nonce, mut mailbox } = parse(shared, stored);
         let (result, has_changed) = change(&mut mailbox);
         if !has_changed {
             return Ok(result);
@@ -98,18 +98,18 @@ async fn change<T: Send>(
     Err(unavailable("the mailbox is being changed by too many concurrent requests"))
 }
 
-fn parse(shared: &Shared, stored: Option<String>) -> Read {
-    let Some(stored) = stored else { return Read::default() };
+fn parse(shared: &Shared, stored: Option<String>) -> StoredMailbox {
+    let Some(stored) = stored else { return StoredMailbox::default() };
     let Some((nonce, text)) = stored.split_at_checked(NONCE_LEN) else {
         shared.counters.unreadable.add(1);
-        return Read { nonce: stored, mailbox: Mailbox::default() };
+        return StoredMailbox { nonce: stored, mailbox: Mailbox::default() };
     };
     let mailbox = Mailbox::parse(text).unwrap_or_else(|| {
         // Its messages are lost in any case.
         shared.counters.unreadable.add(1);
         Mailbox::default()
     });
-    Read { nonce: nonce.to_owned(), mailbox }
+    StoredMailbox { nonce: nonce.to_owned(), mailbox }
 }
 
 impl MailConnection {
