@@ -38,10 +38,10 @@ const BYTES_PER_READ: f64 = 1_024.0;
 const REGISTRATION_SHARE: f64 = 16.0;
 /// Read units that a page may spend beyond, because units are known only after a read: four windows of
 /// a hundred of the largest index entries, 670 bytes each.
-const BEYOND_READS: f64 = 4.0 * 100.0 * 670.0 / 8_192.0;
+const EXCESS_READS: f64 = 4.0 * 100.0 * 670.0 / 8_192.0;
 /// The same for a page beside changes, which draws fewer windows at a time: a second window in the lanes
 /// of eight archetypes, of half a unit each, and the largest peer.
-const BEYOND_READS_BESIDE: f64 = 8.0 / 2.0 + LARGEST_ITEM_READ / 2.0;
+const EXCESS_READS_WITH_CHANGES: f64 = 8.0 / 2.0 + LARGEST_ITEM_READ / 2.0;
 /// Read units of a newcomer at a source with many peers: counting four times the bound of index
 /// entries of 85 bytes, and reading a hundred peers.
 const COUNT_READS: f64 = 4.0 * PEERS_PER_SOURCE * 85.0 / 8_192.0 + 100.0 * LARGEST_ITEM_READ / 2.0;
@@ -73,9 +73,9 @@ fn request_price(prices: &Prices) -> f64 {
 pub(crate) fn bills(prices: &Prices) -> [WorstBill; 5] {
     [
         bill("registrations", replacements(), prices),
-        bill("registrations with a page", beside(replacements(), REGISTRATION_SHARE), prices),
+        bill("registrations with a page", with_page(replacements(), REGISTRATION_SHARE), prices),
         bill("heartbeats of 100 peers", renewals(), prices),
-        bill("heartbeats of 100 peers with a page", beside(renewals(), HEARTBEATS_PER_REQUEST), prices),
+        bill("heartbeats of 100 peers with a page", with_page(renewals(), HEARTBEATS_PER_REQUEST), prices),
         bill("discovers", page(), prices),
     ]
 }
@@ -96,13 +96,13 @@ fn replacements() -> [f64; 3] {
 /// The largest page: it fills its bytes, and its peers cost what they may. A page of a small network
 /// costs a share of a scan instead, which may cost no more than that.
 fn page() -> [f64; 3] {
-    [0.0, PAGE_BYTES / BYTES_PER_READ + BEYOND_READS, PAGE_BYTES]
+    [0.0, PAGE_BYTES / BYTES_PER_READ + EXCESS_READS, PAGE_BYTES]
 }
 
 /// The same request with a page, which has only a share of the bytes and of the reads.
-fn beside([writes, reads, bytes]: [f64; 3], share: f64) -> [f64; 3] {
+fn with_page([writes, reads, bytes]: [f64; 3], share: f64) -> [f64; 3] {
     let page_bytes = PAGE_BYTES / share;
-    [writes, reads + page_bytes / BYTES_PER_READ + BEYOND_READS_BESIDE, bytes + page_bytes]
+    [writes, reads + page_bytes / BYTES_PER_READ + EXCESS_READS_WITH_CHANGES, bytes + page_bytes]
 }
 
 /// Each request reads a hundred peers. The caller's own peers, live and dormant, are written three times
