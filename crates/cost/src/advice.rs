@@ -58,9 +58,9 @@ fn changes(workload: &Workload) -> Vec<(String, Workload)> {
     let with = |cadence: Cadence| Workload { cadence, ..*workload };
     let mut changes: Vec<(String, Workload)> =
         cadence_changes(workload).into_iter().map(|(change, cadence)| (change, with(cadence))).collect();
-    let third = third(workload);
+    let requested = requested_interval(workload);
     let longer = (workload.cadence.heartbeat_seconds * 2.0).min(MAX_INTERVAL_SECONDS);
-    if longer > third && longer > workload.cadence.heartbeat_seconds {
+    if longer > requested && longer > workload.cadence.heartbeat_seconds {
         let lease_seconds = workload.lease_seconds * 2.0;
         let cadence = Cadence { heartbeat_seconds: longer, ..workload.cadence };
         changes.push((
@@ -85,7 +85,7 @@ fn changes(workload: &Workload) -> Vec<(String, Workload)> {
 /// The changes of cadence that keep the same lease.
 fn cadence_changes(workload: &Workload) -> Vec<(String, Cadence)> {
     let now = workload.cadence;
-    let third = third(workload);
+    let requested = requested_interval(workload);
     let mut changes = Vec::new();
     if !now.discover_in_heartbeat && now.discover_seconds > 0.0 {
         let change = "include the discover in a heartbeat (\"discover\" in its body)";
@@ -96,14 +96,14 @@ fn cadence_changes(workload: &Workload) -> Vec<(String, Cadence)> {
             format!("hosts with {PEERS_PER_HOST} peers each renew them in one request (\"peer_ids\")");
         changes.push((change, Cadence { heartbeats_per_request: PEERS_PER_HOST, ..now }));
     }
-    if now.heartbeat_seconds < third {
-        let change = format!("a heartbeat every {third:.0} s, as the service requests");
-        changes.push((change, Cadence { heartbeat_seconds: third, ..now }));
+    if now.heartbeat_seconds < requested {
+        let change = format!("a heartbeat every {requested:.0} s, as the service requests");
+        changes.push((change, Cadence { heartbeat_seconds: requested, ..now }));
     }
     // The store writes a renewal only if a heartbeat arrives later than a third of the lease after
     // the last one that it wrote.
-    if now.heartbeat_seconds >= third && now.heartbeat_seconds < third * SLIGHTLY_LATE {
-        let heartbeat_seconds = third * IN_TIME;
+    if now.heartbeat_seconds >= requested && now.heartbeat_seconds < requested * SLIGHTLY_LATE {
+        let heartbeat_seconds = requested * IN_TIME;
         let change = format!("a heartbeat every {heartbeat_seconds:.0} s: then only every second one writes");
         changes.push((change, Cadence { heartbeat_seconds, ..now }));
     }
@@ -120,7 +120,7 @@ fn cadence_changes(workload: &Workload) -> Vec<(String, Cadence)> {
 }
 
 /// The heartbeat interval that the service requests.
-fn third(workload: &Workload) -> f64 {
+fn requested_interval(workload: &Workload) -> f64 {
     (workload.lease_seconds / 3.0).min(MAX_INTERVAL_SECONDS)
 }
 
