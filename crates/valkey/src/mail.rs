@@ -18,7 +18,7 @@ use crate::shared::Shared;
 
 const SCRIPT: &str = include_str!("script/change_mailbox.lua");
 /// The number of arrivals that the stream keeps, approximately. If a follower misses an arrival, it
-/// wakes no request, and the client gets the message with its next request at the latest.
+/// wakes no request, and a request that waits finds the message when its waiting time ends.
 const ARRIVALS: u32 = 1_024;
 /// How often a change is attempted when other processes change the same mailbox at the same time. A
 /// mailbox takes only eight messages, so more concurrent changes are rare.
