@@ -79,11 +79,15 @@ fn request_price(prices: &Prices) -> f64 {
 /// The worst bill of each kind of request.
 pub(crate) fn bills(prices: &Prices) -> [WorstBill; 5] {
     [
-        bill("registrations", replacements(), prices),
-        bill("registrations with a page", with_page(replacements(), REGISTRATION_SHARE), prices),
-        bill("heartbeats of 100 peers", renewals(), prices),
-        bill("heartbeats of 100 peers with a page", with_page(renewals(), HEARTBEATS_PER_REQUEST), prices),
-        bill("discovers", page(), prices),
+        bill("registrations", worst_registration(), prices),
+        bill("registrations with a page", with_page(worst_registration(), REGISTRATION_SHARE), prices),
+        bill("heartbeats of 100 peers", worst_heartbeats(), prices),
+        bill(
+            "heartbeats of 100 peers with a page",
+            with_page(worst_heartbeats(), HEARTBEATS_PER_REQUEST),
+            prices,
+        ),
+        bill("discovers", worst_discover(), prices),
     ]
 }
 
@@ -93,7 +97,7 @@ pub(crate) fn bills(prices: &Prices) -> [WorstBill; 5] {
 /// own item and the marker of its source. A newcomer writes less, but it may evict a dormant peer
 /// of its source, which costs as much again. A source can have only as many newcomers as leases of
 /// its peers end.
-fn replacements() -> [f64; 3] {
+fn worst_registration() -> [f64; 3] {
     let replaced = LARGEST_ITEM + MARKER + 2.0 * MARKER * ARCHETYPES_PER_PEER;
     let whole_peer = LARGEST_ITEM + 1.0 + MARKER * (ARCHETYPES_PER_PEER + 1.0);
     let newcomers = PEERS_PER_SOURCE / SHORTEST_LEASE / THROTTLE;
@@ -105,7 +109,7 @@ fn replacements() -> [f64; 3] {
 /// The write units, read units and bytes of the most expensive discover: its page has the maximum
 /// number of bytes, and its reads reach their bound. In a small network, a page costs a share of a
 /// scan instead, for which the same bound applies.
-fn page() -> [f64; 3] {
+fn worst_discover() -> [f64; 3] {
     [0.0, PAGE_BYTES / BYTES_PER_READ + EXCESS_READS, PAGE_BYTES]
 }
 
@@ -119,7 +123,7 @@ fn with_page([writes, reads, bytes]: [f64; 3], share: f64) -> [f64; 3] {
 ///
 /// Each request reads a hundred peers. The leases of the caller's own peers, live and dormant, are
 /// written three times in their duration.
-fn renewals() -> [f64; 3] {
+fn worst_heartbeats() -> [f64; 3] {
     let writes = 2.0 * PEERS_PER_SOURCE * LARGEST_ITEM * 3.0 / SHORTEST_LEASE / THROTTLE;
     [writes, LARGEST_ITEM_READ * HEARTBEATS_PER_REQUEST, RESULT_BYTES * HEARTBEATS_PER_REQUEST]
 }
