@@ -52,7 +52,7 @@ impl Follower {
     pub(crate) async fn run(mut self) {
         loop {
             if let Err(error) = self.follow().await {
-                tracing::warn!(cause = %error, "lost the log of changes in Valkey");
+                tracing::warn!(cause = %error, "can't read the log of changes in Valkey; connecting again");
             }
             tokio::time::sleep(RECONNECT_DELAY).await;
         }

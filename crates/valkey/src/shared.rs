@@ -45,13 +45,14 @@ pub(crate) struct Shared {
     pub(crate) position: watch::Sender<StreamId>,
     pub(crate) closed: AtomicBool,
     /// How long the replica may be listed while the server does not respond: one default lease.
-    listed_for: Duration,
+    max_list_age: Duration,
     /// Whether all peers have to be loaded again, or are being loaded.
     outdated: AtomicBool,
     /// The last time at which the replica had everything that was in the log.
     current_at: Mutex<Option<Instant>>,
-    /// The latest `now` of a list while the replica was current, in milliseconds since the epoch.
-    expired_until: AtomicU64,
+    /// The latest time for which peers were listed, or leases were ended, while the replica was
+    /// current, in milliseconds since the epoch.
+    last_listed_at: AtomicU64,
     /// Why the last change that must be durable was not confirmed. `None` if it was.
     not_durable: Mutex<Option<String>>,
 }
@@ -61,7 +62,7 @@ impl Shared {
         Ok(Self {
             connector: Connector::new(&options)?,
             keys: Keys::new(&options.name),
-            listed_for: Duration::from_secs(limits.ttl_default.as_secs().into()),
+            max_list_age: Duration::from_secs(limits.ttl_default.as_secs().into()),
             replica: Replica::new(limits),
             queue: Queue::default(),
             clock: StoreClock::new(Duration::from_micros(1)),
@@ -72,7 +73,7 @@ impl Shared {
             closed: AtomicBool::new(false),
             outdated: AtomicBool::new(false),
             current_at: Mutex::default(),
-            expired_until: AtomicU64::new(0),
+            last_listed_at: AtomicU64::new(0),
             not_durable: Mutex::default(),
             options,
         })
@@ -129,17 +130,17 @@ impl Shared {
     ///
     /// # Errors
     /// The store is closed, or the replica has not been current for a whole default lease.
-    pub(crate) fn listed_time(&self, now: Timestamp) -> Result<Timestamp, StoreError> {
+    pub(crate) fn time_for_lists(&self, now: Timestamp) -> Result<Timestamp, StoreError> {
         self.check_open()?;
         if self.is_current() {
-            self.expired_until.fetch_max(now.as_millis(), Relaxed);
+            self.last_listed_at.fetch_max(now.as_millis(), Relaxed);
             return Ok(now);
         }
-        let is_too_old = self.current_at.lock().is_none_or(|at| at.elapsed() > self.listed_for);
+        let is_too_old = self.current_at.lock().is_none_or(|at| at.elapsed() > self.max_list_age);
         if is_too_old {
             return Err(unavailable("Valkey has not responded for longer than a lease"));
         }
-        Ok(now.min(Timestamp::from_millis(self.expired_until.load(Relaxed))))
+        Ok(now.min(Timestamp::from_millis(self.last_listed_at.load(Relaxed))))
     }
 
     fn is_current(&self) -> bool {

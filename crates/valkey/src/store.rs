@@ -271,7 +271,7 @@ impl Store for ValkeyStore {
     }
 
     async fn sample(&self, query: &Query, now: Timestamp) -> Result<Page, StoreError> {
-        let now = self.shared.listed_time(now)?;
+        let now = self.shared.time_for_lists(now)?;
         self.shared.replica.peers().sample(query, now).await
     }
 
@@ -281,17 +281,17 @@ impl Store for ValkeyStore {
         after: Option<&Position>,
         now: Timestamp,
     ) -> Result<Enumeration, StoreError> {
-        let now = self.shared.listed_time(now)?;
+        let now = self.shared.time_for_lists(now)?;
         self.shared.replica.peers().enumerate(query, after, now).await
     }
 
     async fn census(&self, archetypes: usize, now: Timestamp) -> Result<Census, StoreError> {
-        let now = self.shared.listed_time(now)?;
+        let now = self.shared.time_for_lists(now)?;
         self.shared.replica.peers().census(archetypes, now).await
     }
 
     async fn sweep(&self, now: Timestamp) -> Result<Swept, StoreError> {
-        let now = self.shared.listed_time(now)?;
+        let now = self.shared.time_for_lists(now)?;
         let swept = self.shared.replica.peers().sweep(now).await?;
         for peer in self.shared.replica.take_evicted() {
             self.shared.queue.evict(peer, now);
@@ -313,7 +313,7 @@ impl Store for ValkeyStore {
     }
 
     fn archetype_census(&self, archetype: &Archetype, now: Timestamp) -> Option<ArchetypeCensus> {
-        let now = self.shared.listed_time(now).ok()?;
+        let now = self.shared.time_for_lists(now).ok()?;
         self.shared.replica.peers().archetype_census(archetype, now)
     }
 
@@ -352,7 +352,7 @@ impl Store for ValkeyStore {
 
 impl Changes for ValkeyStore {
     fn head(&self, now: Timestamp) -> Result<Position, StoreError> {
-        self.shared.replica.peers().head(self.shared.listed_time(now)?)
+        self.shared.replica.peers().head(self.shared.time_for_lists(now)?)
     }
 
     fn delta(
@@ -361,7 +361,7 @@ impl Changes for ValkeyStore {
         after: &Position,
         now: Timestamp,
     ) -> Result<PositionLookup<Delta>, StoreError> {
-        self.shared.replica.peers().delta(query, after, self.shared.listed_time(now)?)
+        self.shared.replica.peers().delta(query, after, self.shared.time_for_lists(now)?)
     }
 
     fn watch(
@@ -370,7 +370,7 @@ impl Changes for ValkeyStore {
         after: Option<&Position>,
         now: Timestamp,
     ) -> Result<PositionLookup<Box<dyn Watch>>, StoreError> {
-        self.shared.replica.peers().watch(query, after, self.shared.listed_time(now)?)
+        self.shared.replica.peers().watch(query, after, self.shared.time_for_lists(now)?)
     }
 }
 
