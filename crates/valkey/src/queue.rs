@@ -51,7 +51,7 @@ pub(crate) enum Item {
     /// A change that a request waits for.
     Change {
         change: Change,
-        /// Whether it must be on disk before the request is answered.
+        /// Whether it must be confirmed before its request gets a response.
         durable: bool,
         done: oneshot::Sender<Outcome>,
     },
@@ -110,7 +110,7 @@ impl Item {
 
 impl Queue {
     /// Adds a change. The returned receiver gets its outcome. `durable` says whether the change
-    /// must be confirmed before its request is answered.
+    /// must be confirmed before its request gets a response.
     pub(crate) fn push(&self, change: Change, durable: bool) -> oneshot::Receiver<Outcome> {
         let (done, outcome) = oneshot::channel();
         self.add(Item::Change { change, durable, done });
