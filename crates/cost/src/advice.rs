@@ -11,10 +11,11 @@ const MIN_SAVING_DOLLARS: f64 = 0.01;
 /// The longest heartbeat interval that is safe for clients that judge peers by `last_seen`, in
 /// seconds.
 const MAX_INTERVAL_SECONDS: f64 = 200.0;
-/// If heartbeats come later than a third of the lease by up to this factor, then sending them
-/// slightly earlier would halve the writes.
+/// If the heartbeat interval is longer than a third of the lease, but by less than this factor,
+/// then slightly earlier heartbeats would halve the writes.
 const SLIGHTLY_LATE: f64 = 1.1;
-/// The proposed interval, as a part of that third. The rest is for round trips and timers.
+/// The proposed interval, as a fraction of a third of the lease. The rest allows for round trips
+/// and inexact timers.
 const IN_TIME: f64 = 0.98;
 /// The sample size that keeps a network connected.
 const SUFFICIENT_SAMPLE: f64 = 20.0;
@@ -45,7 +46,6 @@ pub(crate) fn savings(workload: &Workload, prices: &Prices) -> Vec<Saving> {
         .map(|(change, total)| Saving { change, saves: now.total - total })
         .filter(|saving| saving.saves >= MIN_SAVING_DOLLARS)
         .collect();
-    // Each change is priced on its own, so the amounts do not add up.
     savings.sort_by(|a, b| b.saves.total_cmp(&a.saves));
     savings.push(Saving {
         change: "Alarms=false; failures then notify no operator".to_owned(),
@@ -54,13 +54,14 @@ pub(crate) fn savings(workload: &Workload, prices: &Prices) -> Vec<Saving> {
     savings
 }
 
+/// The proposed changes: a description of each, and the workload after it.
 fn changes(workload: &Workload) -> Vec<(String, Workload)> {
     let with = |cadence: Cadence| Workload { cadence, ..*workload };
     let mut changes: Vec<(String, Workload)> =
         cadence_changes(workload).into_iter().map(|(change, cadence)| (change, with(cadence))).collect();
-    let third = third(workload);
+    let requested = requested_interval(workload);
     let longer = (workload.cadence.heartbeat_seconds * 2.0).min(MAX_INTERVAL_SECONDS);
-    if longer > third && longer > workload.cadence.heartbeat_seconds {
+    if longer > requested && longer > workload.cadence.heartbeat_seconds {
         let lease_seconds = workload.lease_seconds * 2.0;
         let cadence = Cadence { heartbeat_seconds: longer, ..workload.cadence };
         changes.push((
@@ -82,10 +83,10 @@ fn changes(workload: &Workload) -> Vec<(String, Workload)> {
     changes
 }
 
-/// The changes of cadence that keep the same lease.
+/// The proposed changes that keep the lease: a description of each, and the cadence after it.
 fn cadence_changes(workload: &Workload) -> Vec<(String, Cadence)> {
     let now = workload.cadence;
-    let third = third(workload);
+    let requested = requested_interval(workload);
     let mut changes = Vec::new();
     if !now.discover_in_heartbeat && now.discover_seconds > 0.0 {
         let change = "include the discover in a heartbeat (\"discover\" in its body)";
@@ -96,14 +97,14 @@ fn cadence_changes(workload: &Workload) -> Vec<(String, Cadence)> {
             format!("hosts with {PEERS_PER_HOST} peers each renew them in one request (\"peer_ids\")");
         changes.push((change, Cadence { heartbeats_per_request: PEERS_PER_HOST, ..now }));
     }
-    if now.heartbeat_seconds < third {
-        let change = format!("a heartbeat every {third:.0} s, as the service requests");
-        changes.push((change, Cadence { heartbeat_seconds: third, ..now }));
+    if now.heartbeat_seconds < requested {
+        let change = format!("a heartbeat every {requested:.0} s, as the service requests");
+        changes.push((change, Cadence { heartbeat_seconds: requested, ..now }));
     }
     // The store writes a renewal only if a heartbeat arrives later than a third of the lease after
-    // the last one that it wrote.
-    if now.heartbeat_seconds >= third && now.heartbeat_seconds < third * SLIGHTLY_LATE {
-        let heartbeat_seconds = third * IN_TIME;
+    // the last renewal that it wrote.
+    if now.heartbeat_seconds >= requested && now.heartbeat_seconds < requested * SLIGHTLY_LATE {
+        let heartbeat_seconds = requested * IN_TIME;
         let change = format!("a heartbeat every {heartbeat_seconds:.0} s: then only every second one writes");
         changes.push((change, Cadence { heartbeat_seconds, ..now }));
     }
@@ -120,7 +121,7 @@ fn cadence_changes(workload: &Workload) -> Vec<(String, Cadence)> {
 }
 
 /// The heartbeat interval that the service requests.
-fn third(workload: &Workload) -> f64 {
+fn requested_interval(workload: &Workload) -> f64 {
     (workload.lease_seconds / 3.0).min(MAX_INTERVAL_SECONDS)
 }
 

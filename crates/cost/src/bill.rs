@@ -8,7 +8,7 @@ use crate::workload::{Architecture, MONTH_DAYS, Month, Workload};
 pub(crate) const MILLION: f64 = 1e6;
 pub(crate) const BYTES_PER_GB: f64 = 1_073_741_824.0;
 
-/// Bytes of the head of a response of the service itself.
+/// Bytes of the head of a response of `serve`.
 pub(crate) const RESPONSE_HEAD_BYTES: f64 = 410.0;
 /// The bytes that CloudWatch adds to each line when it bills logs.
 const LINE_OVERHEAD_BYTES: f64 = 26.0;
@@ -59,7 +59,7 @@ impl EndpointKind {
         }
     }
 
-    /// Bytes of a response's head: those of the service, and those that the endpoint adds.
+    /// Bytes of a response's head, including the headers that the endpoint adds.
     pub(crate) fn head_bytes(self) -> f64 {
         match self {
             Self::Rest => 640.0,
@@ -111,7 +111,7 @@ impl Bill {
             dynamodb_storage: month.stored_bytes / BYTES_PER_GB * prices.storage_per_gb_month,
             egress: (month.body_bytes + month.requests * endpoint.head_bytes()) / BYTES_PER_GB
                 * prices.egress_per_gb,
-            // Each line is billed once when it is written, and for the days that it is stored.
+            // AWS bills each line when it is written, and then for the days that it is stored.
             logs: logged * (prices.logs_per_gb + prices.log_storage_per_gb_month * LOG_DAYS / MONTH_DAYS),
             metrics: metrics * prices.metric_month,
             total: 0.0,
@@ -137,11 +137,13 @@ impl Bill {
     }
 }
 
+/// The gigabytes that are logged in a month.
 fn logged_gb(month: &Month, endpoint: EndpointKind) -> f64 {
     let access =
         if endpoint.has_log() { month.requests * (ACCESS_LINE_BYTES + LINE_OVERHEAD_BYTES) } else { 0.0 };
     let requests = month.requests / REQUESTS_PER_LINE * (REQUEST_LINE_BYTES + LINE_OVERHEAD_BYTES);
-    // At most one line a minute without much traffic, and one per hundred requests otherwise.
+    // The function logs its counts once a minute if there are few requests, and otherwise after
+    // every hundred.
     let busy_minutes = (MONTH_DAYS * MINUTES_PER_DAY).min(month.requests);
     let counts = busy_minutes.max(month.requests / REQUESTS_PER_COUNTS_LINE);
     (access + requests + counts * (COUNTS_LINE_BYTES + LINE_OVERHEAD_BYTES)) / BYTES_PER_GB

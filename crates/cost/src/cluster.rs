@@ -1,5 +1,5 @@
-//! The cost of `serve` on Valkey, on three virtual machines of the operator's own, any one of which may
-//! fail.
+//! The cost of `serve` on Valkey, on three virtual machines of the operator's own. The service
+//! survives the failure of any one of them.
 
 use serde::Serialize;
 
@@ -7,23 +7,24 @@ use crate::bill::{BYTES_PER_GB, RESPONSE_HEAD_BYTES};
 use crate::prices::Prices;
 use crate::workload::{MONTH_HOURS, Month, Workload};
 
-/// Each has a Valkey server and a Sentinel.
+/// The number of machines. Each runs a Valkey server and a Sentinel.
 const MACHINES: f64 = 3.0;
-/// The machines that have the service as well, and a public address.
+/// The number of machines that also run the service, and have a public address.
 const SERVICES: f64 = 2.0;
-/// What the small machine of the built-in list serves. A peer takes about 1.3 kB in the service and in
-/// Valkey together, and half of 1 GB is for the system and the log of changes.
+/// The capacity of the small machine of the built-in list. A peer takes about 1.3 kB of memory in
+/// the service and in Valkey together. Half of 1 GB is for the system and the log of changes.
 const SMALL: Capacity = Capacity { peers: 100_000.0, requests_per_second: 1_000.0 };
-/// What the large one serves: two cores and 4 GB, half of which are free for the copies of pages while
-/// Valkey rewrites its file.
+/// The capacity of the large machine of the built-in list, which has two cores and 4 GB. Half of
+/// the memory stays free for the pages that are copied while Valkey rewrites its append-only file.
 const LARGE: Capacity = Capacity { peers: 1_200_000.0, requests_per_second: 25_000.0 };
-/// Bytes that a written change sends from machine to machine: to the primary, from there to two
-/// replicas, and to both services.
+/// Bytes that are sent between machines for each written change: to the primary, from the primary
+/// to two replicas, and from it to both services.
 const BYTES_PER_CHANGE: f64 = 1_500.0;
-/// Traffic between zones is billed where it leaves and where it arrives.
+/// How often traffic between zones is billed: in the zone that it leaves, and in the one where it
+/// arrives.
 const BILLED_ENDS: f64 = 2.0;
 
-/// What a machine is large enough for.
+/// The largest network that a machine can serve.
 struct Capacity {
     peers: f64,
     requests_per_second: f64,
@@ -35,7 +36,7 @@ impl Capacity {
     }
 }
 
-/// A month of three machines, in US dollars.
+/// The bill of a month for three machines, in US dollars.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct ClusterBill {
     /// The type of the machines.
@@ -44,7 +45,7 @@ pub(crate) struct ClusterBill {
     pub(crate) disks: f64,
     /// The public IPv4 addresses of the two services.
     pub(crate) addresses: f64,
-    /// The traffic between the machines, each in a zone of its own.
+    /// The traffic between the machines, each of which is in another zone.
     pub(crate) between_zones: f64,
     pub(crate) egress: f64,
     pub(crate) total: f64,

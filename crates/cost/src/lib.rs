@@ -44,7 +44,7 @@ pub struct Report {
     savings: Vec<Saving>,
     /// The worst bill that one caller can cause, for each kind of request.
     worst: [WorstBill; 5],
-    /// The price of as many requests alone.
+    /// The price of the same number of requests, without the work that they cause.
     requests_alone: f64,
 }
 

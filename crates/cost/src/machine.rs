@@ -6,13 +6,14 @@ use crate::bill::{BYTES_PER_GB, RESPONSE_HEAD_BYTES};
 use crate::prices::Prices;
 use crate::workload::{MONTH_HOURS, Month, Workload};
 
-/// What one small machine serves. A request takes about 30 µs of processor time (`bench/speed`), and
-/// the built-in list's machine may use a fifth of a core on average.
+/// The requests per second that one small machine serves. A request takes about 30 µs of processor
+/// time (`bench/speed`), and the machine of the built-in list may use a fifth of a core on average.
 const MAX_REQUESTS_PER_SECOND: f64 = 5_000.0;
-/// A peer takes about 600 B of memory (`bench/size`), so a million fit into 1 GB beside the system.
+/// The peers that one small machine serves. A peer takes about 600 B of memory (`bench/size`), so a
+/// million peers and the system fit into 1 GB.
 const MAX_PEERS: f64 = 1_000_000.0;
 
-/// A month of one machine, in US dollars.
+/// The bill of a month for one machine, in US dollars.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct MachineBill {
     pub(crate) machine: f64,

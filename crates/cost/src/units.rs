@@ -9,24 +9,25 @@
 const REGISTRATION_READS: f64 = 1.5;
 /// Read units of a deregistration, which reads the peer strongly before it deletes it.
 const DEREGISTRATION_READS: f64 = 1.0;
-/// The average of the two. There are as many of one as of the other.
+/// Read units of a registration or deregistration, on average. There are as many of one as of the
+/// other.
 pub(crate) const CHANGE_READS: f64 = (REGISTRATION_READS + DEREGISTRATION_READS) / 2.0;
 /// Read units of a heartbeat: one strong read of an item of at most 4 KiB.
 pub(crate) const HEARTBEAT_READS: f64 = 1.0;
 /// Write units of a heartbeat that writes: one item of at most 1 KiB, and no index.
 pub(crate) const HEARTBEAT_WRITES: f64 = 1.0;
-/// A renewal that is written extends the lease further than requested, by this part of it (`AHEAD`
-/// of the store).
+/// A renewal that is written extends the lease by more than was granted: by the lease divided by
+/// this number (`AHEAD` of the store).
 const AHEAD: f64 = 3.0;
-/// How much later than requested a client's next heartbeat arrives, in seconds, because the client
-/// counts from the last response.
+/// How much later than the interval a client's next heartbeat arrives, in seconds, because the
+/// client counts the interval from the last response.
 const LATE_SECONDS: f64 = 0.05;
 
 /// Bytes of a peer's item, with a registration like those of the original clients.
 const PEER_BYTES: f64 = 415.0;
-/// The marker in the lane of the peer's source, by which the peers of a source are counted.
+/// Source markers of each peer. The store counts the peers of a source by these items.
 const SOURCE_MARKERS: f64 = 1.0;
-/// Bytes of a marker, one per archetype.
+/// Bytes of the marker of an archetype. A peer has one for each of its archetypes.
 const MARKER_BYTES: f64 = 90.0;
 /// Bytes of the source marker.
 const SOURCE_MARKER_BYTES: f64 = 105.0;
@@ -37,13 +38,13 @@ const ITEM_OVERHEAD_BYTES: f64 = 100.0;
 /// Bytes that half a read unit covers, with eventual consistency.
 const HALF_UNIT_BYTES: f64 = 4_096.0;
 
-/// The maximum number of items of a network that the store reads whole (`snapshot_items` of the
-/// store).
+/// Up to this number of items, the store reads all items of a network for a discover
+/// (`snapshot_items` of the store).
 const SNAPSHOT_ITEMS: f64 = 1_000.0;
 /// How long the store uses such a snapshot (`snapshot_hold` of the store).
 const SNAPSHOT_SECONDS: f64 = 4.0;
-/// Read units for each peer of a sample from a larger network: 17.15 were counted for 20 of 10,000,
-/// and no more for a million.
+/// Read units for each peer of a sample from a larger network. For 20 of 10,000 peers, 17.15 were
+/// counted, and no more for 20 of a million.
 const SAMPLE_READS_PER_PEER: f64 = 0.8575;
 
 /// Write units of the registration of a new peer or of a deregistration, which write the peer and
@@ -79,10 +80,10 @@ pub(crate) fn discover_reads(peers: f64, archetypes: f64, limit: f64, per_second
     snapshot_reads(peers, archetypes) / (1.0 + SNAPSHOT_SECONDS * per_second)
 }
 
-/// Read units for reading a small network whole.
+/// Read units for reading all items of a small network.
 fn snapshot_reads(peers: f64, archetypes: f64) -> f64 {
     let bytes = peers * (PEER_BYTES + archetypes * MARKER_BYTES + SOURCE_MARKER_BYTES);
-    // A query bills half a unit for each 4 KiB, at least one half.
+    // DynamoDB bills a query half a unit for each 4 KiB, and at least half a unit.
     (bytes / HALF_UNIT_BYTES).ceil().max(1.0) / 2.0
 }
 

@@ -15,9 +15,9 @@ pub(crate) const MONTH_SECONDS: f64 = MONTH_DAYS * SECONDS_PER_DAY;
 const SMALL_RESPONSE_BYTES: f64 = 201.0;
 /// Bytes of a page in addition to its peers.
 const PAGE_BYTES: f64 = 100.0;
-/// Bytes of a listed peer like those of the original clients.
+/// Bytes of a peer in a page, with a registration like those of the original clients.
 const LISTED_PEER_BYTES: f64 = 225.0;
-/// The same in a compressed page: 42 were measured, and more when peers differ more.
+/// The same in a compressed page. 42 bytes were measured, and peers that differ more take more.
 const COMPRESSED_PEER_BYTES: f64 = 50.0;
 /// Bytes of a compressed page in addition to its peers.
 const COMPRESSED_PAGE_BYTES: f64 = 150.0;
@@ -91,7 +91,8 @@ pub(crate) struct Month {
     /// Discovers that are part of a heartbeat and need no request; included in `discovers`.
     #[serde(rename = "riding")]
     pub(crate) included_discovers: f64,
-    /// The heartbeats that a shared store writes. A written one covers the next ones.
+    /// The heartbeats that a shared store writes. After a written renewal, the next heartbeats need
+    /// no write.
     pub(crate) written_heartbeats: f64,
     /// Registrations and deregistrations.
     pub(crate) changes: f64,
@@ -121,7 +122,6 @@ impl Workload {
         let included_discovers = if discover_in_heartbeat { discovers.min(heartbeat_requests) } else { 0.0 };
         let changes = 2.0 * self.peers * self.starts_per_day * MONTH_DAYS;
         let requests = heartbeat_requests + discovers - included_discovers + changes;
-        // Most heartbeats write nothing, because a written renewal covers the following ones.
         let written = heartbeats * units::write_fraction(heartbeat_seconds, self.lease_seconds);
         let per_discover =
             units::discover_reads(self.peers, self.archetypes, discover_limit, discovers / MONTH_SECONDS);
@@ -152,14 +152,15 @@ impl Month {
 }
 
 impl Function {
-    /// A discover within a heartbeat is billed as if it were a separate request.
+    /// The GB-seconds of this number of requests. A discover within a heartbeat counts as a request
+    /// of its own.
     fn gb_seconds(&self, requests: f64) -> f64 {
         requests * self.billed_millis / 1_000.0 * self.memory_mb / 1_024.0
     }
 }
 
-/// Bytes of a page as it leaves AWS. Large pages count as compressed, because browsers and legacy
-/// clients accept that.
+/// Bytes of a page as it leaves AWS. A page counts as compressed if that is smaller, because
+/// browsers and legacy clients accept compression.
 fn page_bytes(peers: f64) -> f64 {
     let plain = PAGE_BYTES + peers.max(0.0) * LISTED_PEER_BYTES;
     plain.min(COMPRESSED_PAGE_BYTES + peers.max(0.0) * COMPRESSED_PEER_BYTES)

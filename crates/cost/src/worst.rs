@@ -1,13 +1,14 @@
-//! The most that one caller can make the stack cost: the dearest requests of each kind, sent
-//! without end at the API's default throttle, behind a REST API.
+//! The largest bill that one caller can cause. For each kind of request, it is computed as if the
+//! caller sent the most expensive requests for a whole month, at the default throttle of the API,
+//! behind a REST API.
 //!
-//! One caller has one source, so it has at most [`PEERS_PER_SOURCE`] live peers of its own.
-//! Heartbeats for other callers' peers cost little more than those that these send themselves: the
-//! store writes a lease at most three times in its duration.
+//! One caller has one source, so it has at most [`PEERS_PER_SOURCE`] live peers of its own. It can
+//! also send heartbeats for the peers of others. That adds little, because those peers send
+//! heartbeats anyway, and the store writes a lease at most three times in its duration.
 //!
-//! Reads and traffic are bounded for each page (`MaxPageBytes`), and a page in the response to a
-//! request that changes peers has only a share of that. Without these bounds, the megabyte and the
-//! thousand peers that a page may hold would cost 54 times as much as their request.
+//! The bytes and the read units of a page are bounded (`MaxPageBytes`), and a page in the response
+//! to a request that changes peers has only a share of that bound. Without the bound, a page of 1
+//! MiB with a thousand peers would cost 54 times as much as its request.
 
 use serde::Serialize;
 
@@ -17,36 +18,40 @@ use crate::workload::MONTH_SECONDS;
 
 /// The default of the template's `ThrottleRate`, in requests per second.
 const THROTTLE: f64 = 200.0;
-/// The defaults of the bounds on a table.
+/// The default bounds of the registry on a table.
 const ARCHETYPES_PER_PEER: f64 = 8.0;
 const PEERS_PER_SOURCE: f64 = 1_024.0;
 /// The shortest lease that a peer may request, in seconds.
 const SHORTEST_LEASE: f64 = 30.0;
-/// Write units of the largest item: 4 KiB of metadata, and archetypes that double when escaped.
+/// Write units of the largest item. It has 4 KiB of metadata, and archetypes that take twice as
+/// many bytes when they are escaped.
 const LARGEST_ITEM: f64 = 7.0;
-/// Read units of that item, with strong consistency. Half of it without.
+/// Read units of that item with strong consistency; with eventual consistency, half as many.
 const LARGEST_ITEM_READ: f64 = 2.0;
-/// Write units of a marker that is new or deleted, with its index entry.
+/// Write units for creating or deleting a marker, with its index entry.
 const MARKER: f64 = 2.0;
 /// The peers in one heartbeat request, and the bytes of each result with the longest id.
 const HEARTBEATS_PER_REQUEST: f64 = 100.0;
 const RESULT_BYTES: f64 = 230.0;
-/// The most bytes of a page, and the most read units that it may cost: one for each KiB.
+/// The maximum number of bytes of a page. It may cost one read unit for each KiB of them.
 const PAGE_BYTES: f64 = 131_072.0;
 const BYTES_PER_READ: f64 = 1_024.0;
-/// A page beside a registration has this part of both, and one beside heartbeats one for each peer.
+/// The bytes and read units of a page in the response to a registration are divided by this number.
+/// In the response to heartbeats, they are divided by [`HEARTBEATS_PER_REQUEST`].
 const REGISTRATION_SHARE: f64 = 16.0;
-/// Read units that a page may spend beyond, because units are known only after a read: four windows of
-/// a hundred of the largest index entries, 670 bytes each.
-const BEYOND_READS: f64 = 4.0 * 100.0 * 670.0 / 8_192.0;
-/// The same for a page beside changes, which draws fewer windows at a time: a second window in the lanes
-/// of eight archetypes, of half a unit each, and the largest peer.
-const BEYOND_READS_BESIDE: f64 = 8.0 / 2.0 + LARGEST_ITEM_READ / 2.0;
-/// Read units of a newcomer at a source with many peers: counting four times the bound of index
-/// entries of 85 bytes, and reading a hundred peers.
+/// Read units by which a page may exceed its bound, because the units of a read are known only
+/// after it: four windows of a hundred index entries of the largest size, 670 bytes.
+const EXCESS_READS: f64 = 4.0 * 100.0 * 670.0 / 8_192.0;
+/// The same for a page in the response to changes, which draws fewer windows at a time: a second
+/// window in the lanes of eight archetypes, at half a unit each, and the largest peer.
+const EXCESS_READS_WITH_CHANGES: f64 = 8.0 / 2.0 + LARGEST_ITEM_READ / 2.0;
+/// Read units for a newcomer from a source with many peers. The store counts up to four times the
+/// bound of index entries, of 85 bytes each, and reads up to a hundred peers.
 const COUNT_READS: f64 = 4.0 * PEERS_PER_SOURCE * 85.0 / 8_192.0 + 100.0 * LARGEST_ITEM_READ / 2.0;
-/// The time of a request in which the function waits for that much, in milliseconds, with 256 MB.
+/// The billed duration of such a request in milliseconds. The function waits for all these reads
+/// and writes.
 const BILLED_MILLIS: f64 = 100.0;
+/// The memory of the function.
 const MEMORY_GB: f64 = 0.25;
 
 /// The bill for one kind of request at the throttle, in US dollars a month.
@@ -56,15 +61,17 @@ pub(crate) struct WorstBill {
     pub(crate) write_units_per_request: f64,
     pub(crate) read_units_per_request: f64,
     pub(crate) dollars: f64,
-    /// How many times the price of the requests alone this is.
+    /// `dollars` divided by the price of the requests alone.
     pub(crate) times_requests: f64,
 }
 
-/// The price of requests at the throttle for a month, without what they cause: API and Lambda.
+/// The price that the API and Lambda have for a month of requests at the throttle, without the
+/// duration, the units and the traffic that the requests cause.
 pub(crate) fn requests_alone(prices: &Prices) -> f64 {
     THROTTLE * MONTH_SECONDS / MILLION * request_price(prices)
 }
 
+/// The price of a million requests to the API and to Lambda.
 fn request_price(prices: &Prices) -> f64 {
     prices.rest_per_million + prices.lambda_requests_per_million
 }
@@ -72,19 +79,25 @@ fn request_price(prices: &Prices) -> f64 {
 /// The worst bill of each kind of request.
 pub(crate) fn bills(prices: &Prices) -> [WorstBill; 5] {
     [
-        bill("registrations", replacements(), prices),
-        bill("registrations with a page", beside(replacements(), REGISTRATION_SHARE), prices),
-        bill("heartbeats of 100 peers", renewals(), prices),
-        bill("heartbeats of 100 peers with a page", beside(renewals(), HEARTBEATS_PER_REQUEST), prices),
-        bill("discovers", page(), prices),
+        bill("registrations", worst_registration(), prices),
+        bill("registrations with a page", with_page(worst_registration(), REGISTRATION_SHARE), prices),
+        bill("heartbeats of 100 peers", worst_heartbeats(), prices),
+        bill(
+            "heartbeats of 100 peers with a page",
+            with_page(worst_heartbeats(), HEARTBEATS_PER_REQUEST),
+            prices,
+        ),
+        bill("discovers", worst_discover(), prices),
     ]
 }
 
-/// The write units, read units and bytes of the dearest registration. A peer that replaces all its
-/// archetypes writes its own item and the marker of its source, which is new if it comes from another
-/// source. Newcomers write less, but each may evict a dormant peer of its source. There are only as many
-/// of them as leases end.
-fn replacements() -> [f64; 3] {
+/// The write units, read units and bytes of the most expensive registration.
+///
+/// A peer that replaces all its archetypes deletes and writes a marker for each. It also writes its
+/// own item and the marker of its source. A newcomer writes less, but it may evict a dormant peer
+/// of its source, which costs as much again. A source can have only as many newcomers as leases of
+/// its peers end.
+fn worst_registration() -> [f64; 3] {
     let replaced = LARGEST_ITEM + MARKER + 2.0 * MARKER * ARCHETYPES_PER_PEER;
     let whole_peer = LARGEST_ITEM + 1.0 + MARKER * (ARCHETYPES_PER_PEER + 1.0);
     let newcomers = PEERS_PER_SOURCE / SHORTEST_LEASE / THROTTLE;
@@ -93,23 +106,24 @@ fn replacements() -> [f64; 3] {
     [writes, reads, 400.0]
 }
 
-/// The largest page: it fills its bytes, and its peers cost what they may. A page of a small network
-/// costs a share of a scan instead, which may cost no more than that.
-fn page() -> [f64; 3] {
-    [0.0, PAGE_BYTES / BYTES_PER_READ + BEYOND_READS, PAGE_BYTES]
+/// The write units, read units and bytes of the most expensive discover: its page has the maximum
+/// number of bytes, and its reads reach their bound. In a small network, a page costs a share of a
+/// scan instead, for which the same bound applies.
+fn worst_discover() -> [f64; 3] {
+    [0.0, PAGE_BYTES / BYTES_PER_READ + EXCESS_READS, PAGE_BYTES]
 }
 
-/// The same request with a page, which has only a share of the bytes and of the reads.
-fn beside([writes, reads, bytes]: [f64; 3], share: f64) -> [f64; 3] {
+/// Adds a page to a request. The bytes and the reads of the page are divided by `share`.
+fn with_page([writes, reads, bytes]: [f64; 3], share: f64) -> [f64; 3] {
     let page_bytes = PAGE_BYTES / share;
-    [writes, reads + page_bytes / BYTES_PER_READ + BEYOND_READS_BESIDE, bytes + page_bytes]
+    [writes, reads + page_bytes / BYTES_PER_READ + EXCESS_READS_WITH_CHANGES, bytes + page_bytes]
 }
 
-/// Each request reads a hundred peers. The caller's own peers, live and dormant, are written three times
-/// in a lease.
-///
 /// The write units, read units and bytes of the largest heartbeat request.
-fn renewals() -> [f64; 3] {
+///
+/// Each request reads a hundred peers. The leases of the caller's own peers, live and dormant, are
+/// written three times in their duration.
+fn worst_heartbeats() -> [f64; 3] {
     let writes = 2.0 * PEERS_PER_SOURCE * LARGEST_ITEM * 3.0 / SHORTEST_LEASE / THROTTLE;
     [writes, LARGEST_ITEM_READ * HEARTBEATS_PER_REQUEST, RESULT_BYTES * HEARTBEATS_PER_REQUEST]
 }
@@ -154,8 +168,8 @@ mod tests {
         assert!((50.0..55.0).contains(&whole.times_requests), "{whole:?}");
     }
 
-    /// It writes its new source marker. From another wide network, its own
-    /// index entry changes as well.
+    /// The registration writes a new source marker. If it comes from another wide network, the
+    /// index entry of the peer changes as well.
     #[test]
     fn a_registration_that_moves_to_another_source_costs_less_than_ten_times_its_request() {
         let prices = Prices::built_in().unwrap();

@@ -1,4 +1,5 @@
-//! Parsing of settings, including the parts of environment variables that clap leaves open.
+//! Parses settings from flags and environment variables. On top of clap, it ignores empty
+//! variables, accepts values for switches, and names the variable in errors.
 
 use std::ffi::OsString;
 
@@ -48,7 +49,7 @@ pub fn parse<T: Args>(
 /// A value that breaks its rule, or a request for help.
 pub fn matches(command: &mut Command, arguments: &[OsString]) -> Result<ArgMatches, ParseError> {
     command.try_get_matches_from_mut(arguments.iter()).map_err(|error| {
-        // clap does not say which value it is.
+        // The error of clap does not say which value is not UTF-8.
         if error.kind() == ErrorKind::InvalidUtf8
             && let Some(variable) = variable_not_in_utf8(command)
         {
@@ -58,7 +59,7 @@ pub fn matches(command: &mut Command, arguments: &[OsString]) -> Result<ArgMatch
         let Some(ContextValue::String(usage)) = invalid else { return error.into() };
         // clap shows a flag with the name of its value: `--ttl-min <SECONDS>`.
         let flag = usage.split([' ', '=', '[']).next().unwrap_or_default();
-        // A flag overrides its variable.
+        // If the flag is given, it overrides its variable, so the error is about the flag.
         if arguments.iter().any(|word| is_flag(&word.to_string_lossy(), flag)) {
             return error.into();
         }
@@ -69,6 +70,7 @@ pub fn matches(command: &mut Command, arguments: &[OsString]) -> Result<ArgMatch
     })
 }
 
+/// Whether a word of the command line is this flag, alone or with `=` and a value.
 fn is_flag(word: &str, flag: &str) -> bool {
     word.strip_prefix(flag).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
 }
@@ -86,8 +88,8 @@ fn variable_of(command: &Command, flag: &str) -> Option<String> {
     found.or_else(|| command.get_subcommands().find_map(|subcommand| variable_of(subcommand, flag)))
 }
 
-/// The environment variable whose value is not valid UTF-8 although its setting is text. A path may
-/// have any bytes.
+/// The environment variable whose value is refused because it is not valid UTF-8. A setting that is
+/// a path accepts any bytes.
 fn variable_not_in_utf8(command: &Command) -> Option<String> {
     let is_refused = |arg: &&Arg| {
         let value = arg.get_env().and_then(std::env::var_os);
@@ -108,6 +110,7 @@ pub fn allow_switch_values(command: Command) -> Command {
     command.mut_args(|arg| if is_switch(&arg) { switch(arg) } else { arg })
 }
 
+/// Makes the value of a switch optional. Without a value, the switch is on.
 fn switch(arg: Arg) -> Arg {
     arg.action(ArgAction::Set)
         .num_args(0..=1)

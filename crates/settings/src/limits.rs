@@ -9,14 +9,15 @@ use crate::{SettingError, Sources};
 
 const SECONDS_PER_MINUTE: u32 = 60;
 const MILLIS_PER_HOUR: u64 = 3_600_000;
-/// The default of `max_archetypes_per_peer` on a table, where each archetype costs two write units
-/// per registration: a stranger who registers as fast as the throttle allows must not cause a large
-/// bill.
+/// The default of `max_archetypes_per_peer` on a table. Each archetype costs two write units per
+/// registration there, and a stranger who registers as fast as the throttle allows must not cause a
+/// large bill.
 const TABLE_ARCHETYPES_PER_PEER: u32 = 8;
-/// The default of `max_page_bytes` on a table, for the same reason: 580 peers of legacy clients.
+/// The default of `max_page_bytes` on a table, for the same reason. A page of this size has about
+/// 580 peers of legacy clients.
 const TABLE_PAGE_BYTES: u32 = 128 * BYTES_PER_READ_UNIT;
-/// A page on a table may cost one read unit for each of these bytes. Traffic of this size costs about as
-/// much.
+/// A page on a table may cost one read unit for each piece of this many bytes. The traffic of such
+/// a piece costs about as much as a read unit.
 const BYTES_PER_READ_UNIT: u32 = 1_024;
 /// The largest page that the API promises to clients.
 const MAX_PAGE_BYTES: i64 = 1 << 20;
@@ -59,19 +60,19 @@ pub struct RegistryArgs {
     /// The maximum number of archetypes of one peer; by default 32, and 8 on a DynamoDB table.
     #[arg(long, env = "AURORA_MAX_ARCHETYPES_PER_PEER", value_name = "COUNT", value_parser = value_parser!(u32).range(0..=32))]
     pub max_archetypes_per_peer: Option<u32>,
-    /// The addresses that peers may publish: any; only public ones, which hosts in other networks can
-    /// reach; or only the address that a registration came from, whatever it publishes.
+    /// The addresses that peers may publish: any; only public ones, which hosts in other networks
+    /// can reach; or only the address that a registration came from, whatever it publishes.
     #[arg(long, env = "AURORA_ADDRESSES", default_value_t = Limits::default().addresses, value_name = "POLICY", value_parser = PossibleValuesParser::new(AddressPolicy::ALL.map(|policy| policy.to_string())).try_map(|policy| policy.parse::<AddressPolicy>()))]
     pub addresses: AddressPolicy,
-    /// The maximum size of a page of peers; by default 1 MiB, and 128 KiB on a DynamoDB table, where a page
-    /// also costs at most one read unit for each KiB.
+    /// The maximum size of a page of peers; by default 1 MiB, and 128 KiB on a DynamoDB table,
+    /// where a page also costs at most one read unit for each KiB.
     #[arg(long, env = "AURORA_MAX_PAGE_BYTES", value_name = "BYTES", value_parser = value_parser!(u32).range(16_384..=MAX_PAGE_BYTES))]
     pub max_page_bytes: Option<u32>,
     /// Allow any client, not only the holder, to replace or deregister a live peer.
     #[arg(long, env = "AURORA_OPEN_REGISTRATIONS")]
     pub open_registrations: bool,
-    /// What signed registrations mean: `open` ignores signatures, `signed-preferred` locks a name to
-    /// the key that signs it, `signed-only` also refuses registrations without a signature.
+    /// What signed registrations mean: `open` ignores signatures, `signed-preferred` locks a name
+    /// to the key that signs it, `signed-only` also refuses registrations without a signature.
     #[arg(long, env = "AURORA_SIGNATURES", default_value = "signed-preferred", value_name = "POLICY", value_parser = signatures)]
     pub signatures: SignaturePolicy,
     /// The name of this service that a signed registration may give as `aud`, so that no other
@@ -141,11 +142,12 @@ impl RegistryArgs {
         Ok(limits)
     }
 
-    /// The settings that can contradict each other: first those of leases, then the heartbeat
+    /// The names of the settings that contradict each other: those of leases, or the heartbeat
     /// intervals.
     fn contradicting(&self, sources: &Sources) -> String {
         let name = |id| sources.name(id);
-        // The check reports only its first violation: leases come before heartbeat intervals.
+        // `Limits::check` reports only the first violation, and it checks leases before heartbeat
+        // intervals.
         let leases_agree = self.ttl_min <= self.ttl_max
             && (self.ttl_min..=self.ttl_max)
                 .contains(&self.peer_ttl_minutes.saturating_mul(SECONDS_PER_MINUTE));

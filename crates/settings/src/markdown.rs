@@ -12,7 +12,7 @@ pub fn markdown_table(command: &Command, config: &str) -> String {
 
 fn row(arg: &Arg) -> String {
     let environment = arg.get_env().map(|name| format!("`{}`", name.to_string_lossy())).unwrap_or_default();
-    // A bar would end the cell.
+    // An unescaped `|` would end the cell of the table.
     let description = arg.get_help().map(|help| help.to_string().replace('|', "\\|")).unwrap_or_default();
     format!("| `{}` | {environment} | {} | {description} |\n", flag(arg), default(arg))
 }

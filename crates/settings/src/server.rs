@@ -35,16 +35,16 @@ pub struct ServerArgs {
     /// SIGHUP.
     #[arg(long, env = "AURORA_KEYS", value_name = "FILE")]
     pub keys: Option<PathBuf>,
-    /// A file to which a line of JSON is appended for each registration, refusal, removal and action
-    /// of an operator, or - for standard output; opened again on SIGHUP.
+    /// A file to which a line of JSON is appended for each registration, refusal, removal and
+    /// action of an operator, or - for standard output; opened again on SIGHUP.
     #[arg(long, env = "AURORA_AUDIT_LOG", value_name = "FILE")]
     pub audit_log: Option<PathBuf>,
     /// The URLs of STUN servers that peers with a mailbox are told of, with commas between, such as
     /// stun:stun.example.org:3478.
     #[arg(long, env = "AURORA_STUN_URLS", value_name = "URLS", value_parser = stun_urls)]
     pub stun_urls: Option<UrlList>,
-    /// The URLs of TURN servers that peers with a mailbox are told of, with a password each, such as
-    /// turn:turn.example.org:3478; requires --turn-secret.
+    /// The URLs of TURN servers that peers with a mailbox are told of, with a password each, such
+    /// as turn:turn.example.org:3478; requires --turn-secret.
     #[arg(long, env = "AURORA_TURN_URLS", value_name = "URLS", value_parser = turn_urls)]
     pub turn_urls: Option<UrlList>,
     /// The file with the secret that the TURN servers derive passwords from: coturn's
@@ -125,8 +125,9 @@ impl ServerArgs {
     ///
     /// # Errors
     ///
-    /// A certificate without a key, a key without a certificate, TURN servers without their secret, a
-    /// secret without servers, or required API keys without a list of them, with the names that `sources` gives them.
+    /// A certificate without a key, a key without a certificate, TURN servers without their secret,
+    /// a secret without servers, or required API keys without a file of keys. The error has the
+    /// names that `sources` gives to the settings.
     pub fn options(&self, service: &ServiceArgs, sources: &Sources) -> Result<ServerOptions, SettingError> {
         let mut options = ServerOptions::default();
         options.listen = self.listen;
@@ -206,7 +207,7 @@ impl ServerArgs {
     }
 }
 
-/// URLs of servers.
+/// A list of URLs of STUN or TURN servers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UrlList(Vec<String>);
 
@@ -230,7 +231,7 @@ fn url_list(text: &str, schemes: &[&str]) -> Result<UrlList, String> {
     Err(format!("must be URLs that begin with {}, with commas between", schemes.join(" or ")))
 }
 
-/// A path without a slash at its end.
+/// Parses a base path. The result has one slash at its start and none at its end.
 fn base_path(text: &str) -> Result<String, String> {
     let is_segment = |segment: &str| {
         let is_unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
@@ -244,6 +245,8 @@ fn base_path(text: &str) -> Result<String, String> {
     }
 }
 
+/// A size as the value of a setting, which is a `u32`, because clap can't check the range of a
+/// `usize`.
 fn count(size: usize) -> u32 {
     u32::try_from(size).unwrap_or(u32::MAX)
 }

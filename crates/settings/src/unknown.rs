@@ -1,4 +1,4 @@
-//! Environment variables that look like settings and are none.
+//! Warnings about environment variables that begin with `AURORA_` but are not settings.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -45,8 +45,9 @@ fn warnings(known: &BTreeSet<String>, set: BTreeSet<String>) -> Vec<String> {
         .collect()
 }
 
+/// The known variable whose name is most similar.
 fn nearest<'a>(name: &str, known: &'a BTreeSet<String>) -> Option<&'a str> {
-    // The common prefix would make all names similar.
+    // With the common prefix, all names would count as similar.
     let bare = |name: &str| name.trim_start_matches(PREFIX).to_owned();
     let similarity = |known: &str| strsim::jaro_winkler(&bare(known), &bare(name));
     known.iter().map(String::as_str).max_by(|a, b| similarity(a).total_cmp(&similarity(b)))

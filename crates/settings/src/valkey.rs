@@ -14,19 +14,19 @@ pub struct ValkeyArgs {
     /// The file with the password, if it is not in the URL.
     #[arg(long, env = "AURORA_VALKEY_PASSWORD_FILE", value_name = "FILE")]
     pub valkey_password_file: Option<PathBuf>,
-    /// The file with the certificates of the authorities (PEM) that are trusted with TLS, instead of those
-    /// that the system trusts.
+    /// The file with the certificates of the authorities (PEM) that are trusted with TLS, instead
+    /// of those that the system trusts.
     #[arg(long, env = "AURORA_VALKEY_CA_FILE", value_name = "FILE")]
     pub valkey_ca_file: Option<PathBuf>,
     /// The name of the registry on the server, which may hold several.
     #[arg(long, env = "AURORA_VALKEY_NAME", default_value = "default", value_name = "NAME")]
     pub valkey_name: String,
-    /// The number of replicas that must have a registration on disk, in addition to the primary, before
-    /// it is acknowledged.
+    /// The number of replicas that must have a registration on disk, in addition to the primary,
+    /// before it is acknowledged.
     #[arg(long, env = "AURORA_VALKEY_REPLICAS", default_value_t = 0, value_name = "COUNT")]
     pub valkey_replicas: u32,
-    /// Accept a server that can't confirm that a registration is on disk; a crash of the server may then
-    /// lose acknowledged registrations.
+    /// Accept a server that can't confirm that a registration is on disk; a crash of the server may
+    /// then lose acknowledged registrations.
     #[arg(long, env = "AURORA_VALKEY_WEAK_DURABILITY")]
     pub valkey_weak_durability: bool,
 }
@@ -37,8 +37,8 @@ impl ValkeyArgs {
     ///
     /// # Errors
     ///
-    /// No server is given, or the file with the password can't be read; the error says which setting to
-    /// change.
+    /// No server is given, or the file with the password or that with the certificates can't be
+    /// read. The error names the setting to change.
     pub fn options(
         &self,
         sources: &crate::Sources,
@@ -63,7 +63,7 @@ impl ValkeyArgs {
                 let name = sources.name("valkey_password_file");
                 crate::SettingError::new(format!("{name}: the password is not text"))
             })?;
-            // Editors add a line end.
+            // Editors end the last line with a line feed, which is not part of the password.
             options.password = Some(password.trim_end_matches(['\r', '\n']).to_owned());
         }
         options.ca_certificates = read(&self.valkey_ca_file, "valkey_ca_file")?;

@@ -1,5 +1,5 @@
-//! The list of blocks, in a key of its own. It changes a few times a month, so that no process keeps a
-//! copy of it or follows its changes.
+//! The list of blocks, which has a key of its own. It changes only a few times a month, so the
+//! store keeps no copy in memory, and reads the key for each call.
 
 use aurora_discovery_registry::{BlockList, StoreError};
 use redis::{Pipeline, Value};
@@ -12,7 +12,7 @@ const REPLACE: &str = include_str!("script/replace_blocks.lua");
 const VERSION_FIELD: &str = "version";
 const TEXT_FIELD: &str = "text";
 
-/// Reads the list.
+/// Reads the list. A list that was never written is empty and has version 0.
 pub(crate) async fn read(shared: &Shared) -> Result<BlockList, StoreError> {
     let failed = |error: redis::RedisError| unavailable(error.to_string());
     let mut connection = shared.connector.connect(shared.options.response_timeout).await.map_err(failed)?;
@@ -23,7 +23,8 @@ pub(crate) async fn read(shared: &Shared) -> Result<BlockList, StoreError> {
     Ok(BlockList { version: version.unwrap_or_default(), text: text.unwrap_or_default() })
 }
 
-/// Replaces the list if it has this version, and waits until that is durable.
+/// Replaces the list if it still has this version, and waits until the new list is durable. Returns
+/// whether it was replaced.
 pub(crate) async fn replace(shared: &Shared, text: &str, version: u64) -> Result<bool, StoreError> {
     let failed = |error: redis::RedisError| unavailable(error.to_string());
     let mut connection = shared.connector.connect(shared.options.response_timeout).await.map_err(failed)?;

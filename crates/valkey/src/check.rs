@@ -1,4 +1,4 @@
-//! The checks of the server at the start.
+//! Checks the server when a store is opened.
 
 use std::collections::HashMap;
 
@@ -9,23 +9,25 @@ use crate::failure::OpenError;
 use crate::keys::Keys;
 use crate::options::ValkeyOptions;
 
-/// The version of the layout of the keys.
+/// The version of the layout of the keys. A later release that changes the layout raises it.
 const LAYOUT: &str = "1";
 const LAYOUT_FIELD: &str = "layout";
 const SECRET_FIELD: &str = "secret";
 
-/// The settings of the server that matter.
+/// The settings of the server on which durability depends.
 const MAX_MEMORY_POLICY: &str = "maxmemory-policy";
 const APPEND_ONLY: &str = "appendonly";
 const APPEND_FSYNC: &str = "appendfsync";
 
-/// Refuses a server that can't keep what the store promises.
+/// Refuses a server on which acknowledged registrations could be lost. With weak durability, only a
+/// server that deletes keys when its memory is full is refused.
 pub(crate) async fn check_server(
     connection: &mut MultiplexedConnection,
     options: &ValkeyOptions,
 ) -> Result<(), OpenError> {
     let known: redis::Value =
         redis::cmd("COMMAND").arg("INFO").arg("WAITAOF").query_async(connection).await?;
+    // A server without the command responds with a list that contains null.
     let has_waitaof = matches!(&known, redis::Value::Array(list) if !matches!(list.first(), None | Some(redis::Value::Nil)));
     let settings = match settings(connection).await {
         Ok(settings) => settings,
@@ -47,7 +49,8 @@ async fn settings(connection: &mut MultiplexedConnection) -> RedisResult<HashMap
     command.query_async(connection).await
 }
 
-/// What is wrong with a server, the most important first. Settings that are not known are not checked.
+/// The problems of a server, the most important first. A setting that is not in `settings` is not
+/// checked.
 fn problems(has_waitaof: bool, settings: &HashMap<String, String>, weak_durability: bool) -> Vec<String> {
     let is_not = |name: &str, value: &str| settings.get(name).filter(|set| *set != value);
     let mut problems = Vec::new();
@@ -80,7 +83,8 @@ fn problems(has_waitaof: bool, settings: &HashMap<String, String>, weak_durabili
     problems
 }
 
-/// Checks the layout of the registry, or creates it. Returns the secret of the registry.
+/// Checks the version of the layout, which is written first if the registry is new. Returns the
+/// secret of the registry, which all its processes share.
 pub(crate) async fn check_layout(
     connection: &mut MultiplexedConnection,
     keys: &Keys,
@@ -88,6 +92,8 @@ pub(crate) async fn check_layout(
     let mut secret = [0; 32];
     getrandom::fill(&mut secret)
         .map_err(|error| OpenError(format!("the operating system returned no random bytes: {error}")))?;
+    // HSETNX keeps a value that is there already. So of several processes that start at the same
+    // time, the first one creates the secret, and all read that one.
     let mut pipeline = redis::pipe();
     pipeline.cmd("HSETNX").arg(&keys.meta).arg(LAYOUT_FIELD).arg(LAYOUT).ignore();
     pipeline.cmd("HSETNX").arg(&keys.meta).arg(SECRET_FIELD).arg(&secret[..]).ignore();

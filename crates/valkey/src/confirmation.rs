@@ -1,28 +1,33 @@
-//! The confirmation that what was written before on the same connection is durable.
+//! The confirmation that changes are durable. `WAIT` and `WAITAOF` confirm the writes that the same
+//! connection has sent before.
 
 use redis::{Pipeline, Value};
 
 use crate::options::ValkeyOptions;
 
-/// How long the server may wait at first, in milliseconds, until the replicas have the changes in memory.
+/// How long the server waits at most, in milliseconds, until the replicas have the changes in
+/// memory.
 const MEMORY_MILLIS: u32 = 256;
-/// How long the server may wait for disks and replicas at first, in milliseconds. It asks the replicas
-/// once each time, and a replica that has not synced its disk by then reports that only a second later.
+/// How long the first confirming command waits at most, in milliseconds. For each command, the
+/// server asks the replicas once. A replica that has not synced its disk at that moment reports the
+/// sync only a second later, or when it is asked again. So a short wait and another command are
+/// faster than one long wait.
 pub(crate) const FIRST_MILLIS: u32 = 4;
-/// How long it may wait in the end, each time twice as long as before.
+/// How long the last confirming command waits at most, in milliseconds. Each command waits twice as
+/// long as the one before it.
 pub(crate) const LAST_MILLIS: u32 = 1_024;
 
-/// What confirms a registration.
+/// What must be confirmed before a registration is acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Confirmation {
-    /// The primary and this many replicas have it on disk.
+    /// The primary and this many replicas have the registration on disk.
     Disks { replicas: u32 },
-    /// This many replicas have it in memory.
+    /// This many replicas have the registration in memory.
     Memory { replicas: u32 },
 }
 
 impl Confirmation {
-    /// What the options require. `None` if a response of the server is enough.
+    /// The confirmation that the options require. `None` if the response to the script is enough.
     pub(crate) fn required(options: &ValkeyOptions) -> Option<Self> {
         match (options.weak_durability, options.replicas) {
             (false, replicas) => Some(Self::Disks { replicas }),
@@ -31,11 +36,13 @@ impl Confirmation {
         }
     }
 
-    /// Adds the commands that follow the changes, the last of which confirms them. Returns their number.
+    /// Adds the commands that follow the changes in the pipeline. Returns their number. The last
+    /// one is the confirming command, which waits for at most `millis` milliseconds.
     ///
-    /// A replica that is asked together with the changes responds before it has synced its disk. So the
-    /// primary first waits until enough replicas have the changes in memory: what it asks them then,
-    /// they read after they have synced. `millis` is how long the last command waits at most.
+    /// With `WAITAOF` alone, the server would ask the replicas at once, and they would respond
+    /// before they have synced the changes to disk. So a `WAIT` comes first, which ends when enough
+    /// replicas have the changes in memory. A replica syncs them before it reads its next command,
+    /// so its response to the `WAITAOF` counts them.
     pub(crate) fn push_first(self, pipeline: &mut Pipeline, millis: u32) -> usize {
         let asks_replicas = match self {
             Self::Disks { replicas } if replicas > 0 => {
@@ -48,7 +55,7 @@ impl Confirmation {
         1 + usize::from(asks_replicas)
     }
 
-    /// Adds the command that confirms, which waits for at most `millis` milliseconds.
+    /// Adds the confirming command, which waits for at most `millis` milliseconds.
     pub(crate) fn push(self, pipeline: &mut Pipeline, millis: u32) {
         match self {
             Self::Disks { replicas } => pipeline.cmd("WAITAOF").arg(1).arg(replicas).arg(millis),
@@ -56,7 +63,10 @@ impl Confirmation {
         };
     }
 
-    /// Checks the reply.
+    /// Checks the reply to the confirming command.
+    ///
+    /// # Errors
+    /// The reason why the changes are not confirmed. `reply` is `None` if there was none.
     pub(crate) fn check(self, reply: Option<Value>) -> Result<(), String> {
         match (self, reply) {
             (_, Some(Value::ServerError(error))) => Err(error.to_string()),
@@ -67,15 +77,15 @@ impl Confirmation {
                 if local < 1 {
                     return Err("the primary did not sync its disk in time".to_owned());
                 }
-                enough(remote, replicas)
+                check_count(remote, replicas)
             }
-            (Self::Memory { replicas }, Some(Value::Int(count))) => enough(count, replicas),
+            (Self::Memory { replicas }, Some(Value::Int(count))) => check_count(count, replicas),
             _ => Err("the server did not confirm it".to_owned()),
         }
     }
 }
 
-fn enough(count: i64, replicas: u32) -> Result<(), String> {
+fn check_count(count: i64, replicas: u32) -> Result<(), String> {
     if count >= i64::from(replicas) {
         return Ok(());
     }

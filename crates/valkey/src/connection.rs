@@ -1,4 +1,4 @@
-//! Connections to the primary.
+//! Connections to the primary: the server that accepts writes, and sends them to its replicas.
 
 use std::time::Duration;
 
@@ -17,15 +17,15 @@ use crate::options::ValkeyOptions;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const DEFAULT_SENTINEL_PORT: u16 = 26_379;
 
-/// Establishes connections to the primary, wherever it is at the time.
+/// Establishes connections to the server that is the primary at that moment.
 pub(crate) enum Connector {
-    /// To one address.
+    /// The URL has the address of the server.
     Direct(Box<Client>),
-    /// To the address that a Sentinel names.
+    /// The URL has the addresses of Sentinels, which know the address of the primary.
     Sentinel(Box<Mutex<SentinelClient>>),
 }
 
-/// The parts of a URL of Sentinels.
+/// The parts of a URL with Sentinels.
 #[derive(Debug, PartialEq, Eq)]
 struct SentinelUrl<'a> {
     tls: bool,
@@ -37,21 +37,21 @@ struct SentinelUrl<'a> {
 }
 
 impl Connector {
-    /// Parses the URL. Makes no connection.
+    /// Parses the URL. Does not connect.
     pub(crate) fn new(options: &ValkeyOptions) -> Result<Self, OpenError> {
         if options.url.split_once("://").is_some_and(|(scheme, _)| scheme.ends_with("+sentinel")) {
             let client = sentinel_client(options)?;
             return Ok(Self::Sentinel(Box::new(Mutex::new(client))));
         }
-        let info = info(options, &options.url)?;
+        let info = connection_info(options, &options.url)?;
         let client = match certificates(options)? {
             Some(certificates) => Client::build_with_tls(info, certificates),
             None => Client::open(info),
         };
-        Ok(Self::Direct(Box::new(client.map_err(|error| invalid(&error))?)))
+        Ok(Self::Direct(Box::new(client.map_err(|error| invalid_url(&error))?)))
     }
 
-    /// Connects to the primary. `response_timeout` is for each command.
+    /// Connects to the primary. `response_timeout` is how long each command may take.
     pub(crate) async fn connect(&self, response_timeout: Duration) -> RedisResult<MultiplexedConnection> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
@@ -60,7 +60,7 @@ impl Connector {
             Self::Direct(client) => client.get_multiplexed_async_connection_with_config(&config).await?,
             Self::Sentinel(client) => client.lock().await.get_async_connection_with_config(&config).await?,
         };
-        // A primary that was replaced while it was away does not know it at once.
+        // The URL or a Sentinel may name a server that has become a replica.
         let role: Vec<redis::Value> = redis::cmd("ROLE").query_async(&mut connection).await?;
         match role.first() {
             Some(redis::Value::BulkString(role)) if role == b"master" => Ok(connection),
@@ -69,19 +69,20 @@ impl Connector {
     }
 }
 
-fn invalid(error: &redis::RedisError) -> OpenError {
+fn invalid_url(error: &redis::RedisError) -> OpenError {
     OpenError(format!("the URL of Valkey is not valid: {error}"))
 }
 
-/// The parts of the URL of one server, with the password of the options.
-fn info(options: &ValkeyOptions, url: &str) -> Result<ConnectionInfo, OpenError> {
-    let info: ConnectionInfo = url.into_connection_info().map_err(|error| invalid(&error))?;
+/// Parses the URL of one server. The password of the options, if there is one, replaces that of the
+/// URL.
+fn connection_info(options: &ValkeyOptions, url: &str) -> Result<ConnectionInfo, OpenError> {
+    let info: ConnectionInfo = url.into_connection_info().map_err(|error| invalid_url(&error))?;
     let Some(password) = &options.password else { return Ok(info) };
     let settings = info.redis_settings().clone().set_password(password);
     Ok(info.set_redis_settings(settings))
 }
 
-/// The authorities that are trusted instead of the system's.
+/// The authorities of the options. `None` if those that the system trusts are to be used.
 fn certificates(options: &ValkeyOptions) -> Result<Option<TlsCertificates>, OpenError> {
     const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
     let Some(pem) = &options.ca_certificates else { return Ok(None) };
@@ -151,11 +152,12 @@ impl<'a> SentinelUrl<'a> {
         })
     }
 
-    /// The user and the password for the server, written as in the URL of one server.
+    /// The user and the password for the server. They are parsed as part of the URL of one server,
+    /// so that both kinds of URL escape them in the same way.
     fn login(&self, options: &ValkeyOptions) -> Result<RedisConnectionInfo, OpenError> {
         let separator = if self.credentials.is_empty() { "" } else { "@" };
         let url = format!("redis://{}{separator}localhost", self.credentials);
-        Ok(info(options, &url)?.redis_settings().clone())
+        Ok(connection_info(options, &url)?.redis_settings().clone())
     }
 }
 
@@ -193,7 +195,7 @@ mod tests {
             let options = ValkeyOptions { password: password.map(str::to_owned), ..ValkeyOptions::new(url) };
             let login = match SentinelUrl::parse(url) {
                 Some(sentinel) => sentinel.login(&options).unwrap(),
-                None => info(&options, url).unwrap().redis_settings().clone(),
+                None => connection_info(&options, url).unwrap().redis_settings().clone(),
             };
             (login.username().map(str::to_owned), login.password().map(str::to_owned))
         };

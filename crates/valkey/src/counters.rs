@@ -1,10 +1,10 @@
-//! Counts of what the store did.
+//! The counters behind the metrics of the store.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use aurora_discovery_registry::{MetricValue, StoreMetric};
 
-/// A count since the start.
+/// A count since the store was opened.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
 
@@ -14,23 +14,24 @@ impl Counter {
     }
 }
 
-/// Counts of what the store did.
+/// The counters of a store.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    /// Connections of the writer.
+    /// Connections that the writer has established.
     pub(crate) connections: Counter,
-    /// Batches of changes that failed.
+    /// Batches of changes that the server refused, or whose reply was lost.
     pub(crate) failures: Counter,
-    /// Changes that were decided again, because another process changed the peer.
+    /// Peers of a batch whose changes the script refused, because another process had changed the
+    /// peer. The requests then decide again.
     pub(crate) conflicts: Counter,
-    /// How often all peers were read.
+    /// How often all peers were loaded from the server.
     pub(crate) loads: Counter,
     /// Stored values that could not be parsed.
     pub(crate) unreadable: Counter,
 }
 
 impl Counters {
-    /// The metrics.
+    /// The counters as metrics.
     pub(crate) fn metrics(&self) -> Vec<StoreMetric> {
         [
             ("valkey_connections_total", "Connections to Valkey for changes", &self.connections),

@@ -1,4 +1,4 @@
-//! The entries of the log.
+//! The entries of the log, which is a Redis stream with all changes of all processes.
 
 use std::fmt;
 
@@ -8,35 +8,40 @@ use redis::Value;
 
 use crate::lease;
 
-/// Eight random bytes that name an entry of the log. Each entry has that of the entry before it, so
-/// that a reader detects that it has missed one, whatever the reason: the log was trimmed, or another
-/// server became the primary without the last entries of the old one.
+/// Eight random bytes that identify an entry of the log. Each entry also has the nonce of the entry
+/// before it. By that, a reader detects that it has missed an entry, because the log was trimmed,
+/// or because another server became the primary without the last entries of the old one. The ids of
+/// the stream can't show that, because the new primary may use them again.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Nonce(u64);
 
-/// The place of an entry in the stream.
+/// The id of an entry in the stream, which orders the entries: a time in milliseconds, and a number
+/// within the millisecond.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct StreamId {
     millis: u64,
     number: u64,
 }
 
-/// An entry: the changes of one batch.
+/// An entry of the log: the changes of one batch.
 #[derive(Debug)]
 pub(crate) struct LogEntry {
     pub(crate) id: StreamId,
     pub(crate) nonce: Nonce,
-    /// `None` for the first entry of a log.
+    /// The nonce of the entry before this one. `None` for the first entry of a log.
     pub(crate) previous: Option<Nonce>,
-    /// The changes, not parsed yet.
+    /// The id of each changed peer, and the change, which [`LoggedChange::parse`] parses.
     pub(crate) changes: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// One change of an entry.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum LoggedChange<'a> {
+    /// The peer has a new lease and a new record.
     Peer(LeaseState, &'a [u8]),
+    /// The peer has a new lease, and its record is unchanged.
     Lease(LeaseState),
+    /// The peer was deleted.
     Deleted,
 }
 
@@ -76,7 +81,8 @@ impl fmt::Display for StreamId {
 }
 
 impl LogEntry {
-    /// Parses an entry as `XREAD` and `XRANGE` return it: its id, and a list of names and values.
+    /// Parses an entry as `XREAD` and `XRANGE` return it: its id, and a list in which names and
+    /// values alternate. `commit.lua` writes these fields.
     pub(crate) fn parse(value: Value) -> Option<Self> {
         let [id, fields] = <[Value; 2]>::try_from(array(value)?).ok()?;
         let id = StreamId::parse(&bytes(id)?)?;
@@ -88,7 +94,7 @@ impl LogEntry {
                 b"nonce" => nonce = Nonce::parse(&value),
                 b"previous" => previous = Nonce::parse(&value),
                 [b'=', peer @ ..] => changes.push((peer.to_vec(), value)),
-                // A later release may add fields that this one need not know.
+                // Fields that a later release has added are ignored.
                 _ => {}
             }
         }
@@ -97,7 +103,8 @@ impl LogEntry {
 }
 
 impl<'a> LoggedChange<'a> {
-    /// Parses the value of a change.
+    /// Parses the value of a change: the lease, and after a line feed the record if it is new. An
+    /// empty value means that the peer was deleted.
     pub(crate) fn parse(value: &'a [u8]) -> Option<Self> {
         if value.is_empty() {
             return Some(Self::Deleted);
@@ -109,15 +116,17 @@ impl<'a> LoggedChange<'a> {
     }
 }
 
-/// The id of a peer, from its bytes.
+/// Parses the id of a peer.
 pub(crate) fn peer_id(bytes: &[u8]) -> Option<PeerId> {
     PeerId::parse(std::str::from_utf8(bytes).ok()?).ok()
 }
 
+/// The elements of an array. `None` for any other value.
 pub(crate) fn array(value: Value) -> Option<Vec<Value>> {
     if let Value::Array(values) = value { Some(values) } else { None }
 }
 
+/// The bytes of a string. `None` for any other value.
 pub(crate) fn bytes(value: Value) -> Option<Vec<u8>> {
     if let Value::BulkString(bytes) = value { Some(bytes) } else { None }
 }

@@ -1,13 +1,13 @@
-//! Errors: at the start, for an operator; and later, as those of the store.
+//! The errors of opening a store, which an operator reads, and those of its operations.
 
 use aurora_discovery_registry::StoreError;
 use redis::RedisError;
 
-/// After how many seconds a client may retry when the server is away: about as long as a failover
-/// takes.
+/// After how many seconds a client may retry when the server can't be reached. A failover takes
+/// about this long.
 const RETRY_AFTER_SECONDS: u32 = 2;
 
-/// Why a store can't be opened.
+/// Why a store can't be opened, as a sentence for the operator.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct OpenError(pub(crate) String);
@@ -18,7 +18,7 @@ impl From<RedisError> for OpenError {
     }
 }
 
-/// A failure that ends by itself.
+/// A failure that ends without a change by the client, so that the client may retry.
 pub(crate) fn unavailable(reason: impl Into<String>) -> StoreError {
     StoreError::Unavailable { reason: reason.into(), retry_after_seconds: RETRY_AFTER_SECONDS }
 }
@@ -28,17 +28,19 @@ pub(crate) fn had_no_effect(error: &RedisError) -> StoreError {
     unavailable(format!("Valkey accepted no change: {error}"))
 }
 
-/// The failure of a change whose effect is not known.
+/// The failure of a change of which the store does not know whether the server has executed it or
+/// will keep it.
 pub(crate) fn may_have_taken_effect(cause: &str) -> StoreError {
     unavailable(format!("the change may have taken effect, but is not confirmed: {cause}"))
 }
 
-/// Whether the server responded that it did not execute a command, so that the command had no effect.
+/// Whether the error is a response of the server, which then has not executed the command. Other
+/// errors are those of the connection: the command may have been executed.
 pub(crate) fn is_refusal(error: &RedisError) -> bool {
     matches!(error.kind(), redis::ErrorKind::Server(_) | redis::ErrorKind::Extension)
 }
 
-/// The reason why a value that the server returned can't be used.
+/// The error for a response of the server that does not have the expected form.
 pub(crate) fn unexpected(what: &'static str) -> RedisError {
     RedisError::from((redis::ErrorKind::UnexpectedReturnType, what))
 }

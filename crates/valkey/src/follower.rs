@@ -1,4 +1,4 @@
-//! Follows the log, so that the replica has the changes of all processes.
+//! Reads the log of changes, so that the replica in memory has the changes of all processes.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -17,29 +17,29 @@ use crate::lease;
 use crate::queue::Outcome;
 use crate::shared::Shared;
 
-/// How long the server waits for an entry before it responds that there is none. The replica counts as
-/// current for a multiple of it.
+/// How long the server waits for an entry before it responds that there is none, in milliseconds.
+/// Much shorter than `MAX_LAG`, for which the replica counts as current after each response.
 const BLOCK_MILLIS: u64 = 1_000;
-/// The entries of one response.
+/// The maximum number of entries in one response.
 const MAX_ENTRIES: usize = 256;
-/// The peers that are read at once.
+/// How many peers the server returns for each `HSCAN`, approximately.
 const SCAN_COUNT: usize = 1_000;
 const RECONNECT_DELAY: Duration = Duration::from_millis(200);
 
-/// Follows the log.
+/// The task that reads the log.
 pub(crate) struct Follower {
     shared: Arc<Shared>,
-    /// The last entry that the replica has. `None` before all peers were read.
-    last: Option<Last>,
-    /// The last arrival of a message that was read.
+    /// The last entry that the replica has. `None` until all peers have been loaded.
+    last: Option<LastEntry>,
+    /// The last entry that was read from the stream of arrived messages.
     last_arrival: StreamId,
 }
 
-/// An entry of the log.
+/// The place up to which the log was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Last {
+struct LastEntry {
     id: StreamId,
-    /// `None` if the log was never written to.
+    /// `None` if the log has no entries.
     nonce: Option<Nonce>,
 }
 
@@ -52,15 +52,15 @@ impl Follower {
     pub(crate) async fn run(mut self) {
         loop {
             if let Err(error) = self.follow().await {
-                tracing::warn!(cause = %error, "lost the log of changes in Valkey");
+                tracing::warn!(cause = %error, "can't read the log of changes in Valkey; connecting again");
             }
             tokio::time::sleep(RECONNECT_DELAY).await;
         }
     }
 
-    /// Follows the log over one connection, until it fails.
+    /// Reads the log over one connection, until the connection fails.
     async fn follow(&mut self) -> RedisResult<()> {
-        // A response may take as long as the server waits for an entry.
+        // The response to `XREAD` may take as long as the server waits for an entry.
         let timeout = self.shared.options.response_timeout + Duration::from_millis(BLOCK_MILLIS);
         let mut connection = self.shared.connector.connect(timeout).await?;
         self.sample_time(&mut connection).await?;
@@ -76,7 +76,8 @@ impl Follower {
         }
     }
 
-    /// Reads what has been added to the log, or waits for it.
+    /// Reads the entries that were added to the log since the last call and applies them. If there
+    /// are none, the server waits for one.
     async fn read(&mut self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
         let Some(last) = self.last else { return Err(unexpected("no peers were read")) };
         let (asked_at, unseen) = (Instant::now(), self.shared.queue.unseen());
@@ -93,7 +94,7 @@ impl Follower {
         let is_all = entries.len() < MAX_ENTRIES;
         for entry in entries {
             let Some(entry) = LogEntry::parse(entry) else {
-                // What it changed is not known.
+                // What the entry changed is not known, so all peers are loaded.
                 self.shared.counters.unreadable.add(1);
                 return self.load(connection).await;
             };
@@ -101,14 +102,15 @@ impl Follower {
                 tracing::warn!(entry = %entry.id, "the log lacks entries; reading all peers again");
                 return self.load(connection).await;
             }
-            if !self.shared.queue.is_own(entry.nonce) {
+            if !self.shared.queue.mark_seen(entry.nonce) {
                 self.apply(connection, &entry).await?;
             }
-            self.advance(Last { id: entry.id, nonce: Some(entry.nonce) });
+            self.advance(LastEntry { id: entry.id, nonce: Some(entry.nonce) });
         }
         if is_all && self.shared.queue.lacks_any(&unseen) {
-            // Another server became the primary without them, and its log continues where this process
-            // stopped reading.
+            // The server had acknowledged batches before this read, and the whole log does not have
+            // them. So another server became the primary without them, and the entries of its log
+            // follow the last one that this process has read.
             tracing::warn!("the log lacks changes of this process; reading all peers again");
             return self.load(connection).await;
         }
@@ -118,7 +120,7 @@ impl Follower {
         Ok(())
     }
 
-    /// Wakes the requests that wait for the messages that have arrived.
+    /// Wakes the requests that wait for messages to the receivers in these entries.
     fn wake(&mut self, arrivals: Vec<Value>) {
         for (id, peer) in arrivals.into_iter().filter_map(arrival) {
             self.last_arrival = self.last_arrival.max(id);
@@ -126,7 +128,8 @@ impl Follower {
         }
     }
 
-    /// The arrival after which this process begins to read. Nothing waits for earlier ones.
+    /// The newest arrival in the stream, after which this process begins to read. Earlier arrivals
+    /// are of no use, because a request that waits has looked into the mailbox first.
     async fn newest_arrival(&self, connection: &mut MultiplexedConnection) -> RedisResult<StreamId> {
         let mut command = redis::cmd("XREVRANGE");
         command.arg(&self.shared.keys.arrivals).arg("+").arg("-").arg("COUNT").arg(1);
@@ -135,11 +138,14 @@ impl Follower {
         Ok(newest.map(|(id, _)| id).unwrap_or_default())
     }
 
-    fn advance(&mut self, last: Last) {
+    /// Records that the replica has the log up to this entry, and wakes the requests that wait for
+    /// that after a conflict.
+    fn advance(&mut self, last: LastEntry) {
         self.last = Some(last);
         self.shared.position.send_replace(last.id);
     }
 
+    /// Applies the changes of an entry to the replica.
     async fn apply(&self, connection: &mut MultiplexedConnection, entry: &LogEntry) -> RedisResult<()> {
         for (id, value) in &entry.changes {
             let (Some(peer), Some(change)) = (peer_id(id), LoggedChange::parse(value)) else {
@@ -154,13 +160,15 @@ impl Follower {
             match self.shared.replica.apply(&peer, state) {
                 Applied::Done => {}
                 Applied::Unreadable => self.skip(id),
-                // The replica has evicted the peer, which was revived at the same time.
+                // The entry has a new lease but no record. The replica needs the record, for
+                // example because it evicted the peer just before another process revived it.
                 Applied::UnknownRegistration => self.read_peer(connection, &peer).await?,
             }
         }
         Ok(())
     }
 
+    /// Loads one peer from the server.
     async fn read_peer(&self, connection: &mut MultiplexedConnection, peer: &PeerId) -> RedisResult<()> {
         match stored_peer(connection, &self.shared, peer).await? {
             (Some(lease), Some(record)) => self.load_peer(peer.as_str().as_bytes(), &lease, &record),
@@ -169,10 +177,10 @@ impl Follower {
         Ok(())
     }
 
-    /// Whether the log of this server has the last entry that the replica has. Otherwise the server has
-    /// other changes, or the log was trimmed.
+    /// Whether the log on the server still has the last entry that the replica has. If it has not,
+    /// the log was trimmed, or this server never had that entry.
     async fn log_has_last(&self, connection: &mut MultiplexedConnection) -> RedisResult<bool> {
-        let Some(Last { id, nonce: Some(nonce) }) = self.last else { return Ok(false) };
+        let Some(LastEntry { id, nonce: Some(nonce) }) = self.last else { return Ok(false) };
         let mut command = redis::cmd("XRANGE");
         command.arg(&self.shared.keys.log).arg(id.to_string()).arg(id.to_string());
         let reply = connection.send_packed_command(&command).await?;
@@ -180,13 +188,18 @@ impl Follower {
         Ok(entry.is_some_and(|entry| entry.nonce == nonce))
     }
 
-    /// Reads all peers. Nothing is written in the meantime by this process, and what other processes
-    /// write is in the log after the entry at which this begins.
+    /// Loads all peers, and makes the replica equal to the server.
+    ///
+    /// The writer of this process does not write during that time. The changes that other processes
+    /// write come after the entry that is the last one at the start. The follower reads on from
+    /// that entry, so it applies them afterwards, some of them for a second time.
     async fn load(&mut self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
         let shared = Arc::clone(&self.shared);
         shared.set_outdated();
-        let _turn = shared.turn.lock().await;
+        let _guard = shared.write_or_load_lock.lock().await;
         shared.counters.loads.add(1);
+        // The changes that wait in the queue were decided on a replica that is outdated. They fail,
+        // and the replica reverts them, the latest first.
         shared.replica.revert(|| {
             let outcome = Outcome::Failed(unavailable("all peers are read again from Valkey"));
             let mut changes: Vec<_> =
@@ -195,6 +208,7 @@ impl Follower {
             changes
         });
         shared.queue.forget_all();
+        // If this method fails, the follower calls it again after it has reconnected.
         self.last = None;
         let started = Instant::now();
         let last = self.last_entry(connection).await?;
@@ -211,6 +225,7 @@ impl Follower {
                 break;
             }
         }
+        // The other peers were deleted on the server.
         shared.replica.retain(|id| stored.contains(id));
         self.advance(last);
         shared.set_current(started);
@@ -222,17 +237,18 @@ impl Follower {
         Ok(())
     }
 
-    async fn last_entry(&self, connection: &mut MultiplexedConnection) -> RedisResult<Last> {
+    /// The last entry of the log on the server.
+    async fn last_entry(&self, connection: &mut MultiplexedConnection) -> RedisResult<LastEntry> {
         let mut command = redis::cmd("XREVRANGE");
         command.arg(&self.shared.keys.log).arg("+").arg("-").arg("COUNT").arg(1);
         let reply = connection.send_packed_command(&command).await?;
         let entries = array(reply).ok_or_else(|| unexpected("XREVRANGE returned no entries"))?;
         let Some(entry) = entries.into_iter().next() else {
-            return Ok(Last { id: StreamId::default(), nonce: None });
+            return Ok(LastEntry { id: StreamId::default(), nonce: None });
         };
         let entry =
             LogEntry::parse(entry).ok_or_else(|| unexpected("the last entry of the log is not readable"))?;
-        Ok(Last { id: entry.id, nonce: Some(entry.nonce) })
+        Ok(LastEntry { id: entry.id, nonce: Some(entry.nonce) })
     }
 
     /// Loads the peers with these leases, and adds their ids to `stored`.
@@ -259,6 +275,7 @@ impl Follower {
         Ok(())
     }
 
+    /// Applies a peer to the replica, as stored on the server. One that can't be parsed is skipped.
     fn load_peer(&self, id: &[u8], lease: &[u8], record: &[u8]) {
         let Some((peer, lease)) = peer_id(id).zip(lease::parse(lease)) else { return self.skip(id) };
         if self.shared.replica.apply(&peer, RemoteState::Peer(&lease, record)) == Applied::Unreadable {
@@ -266,17 +283,19 @@ impl Follower {
         }
     }
 
+    /// Counts and logs a peer that can't be parsed.
     fn skip(&self, id: &[u8]) {
         self.shared.counters.unreadable.add(1);
         let peer = String::from_utf8_lossy(id);
         tracing::warn!(%peer, "skipped a peer in Valkey that can't be parsed");
     }
 
+    /// Reads the time of the server, by which all processes decide.
     async fn sample_time(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
         let sent = Moment::now();
         let (seconds, micros): (u64, u32) = redis::cmd("TIME").query_async(connection).await?;
-        let told = Duration::from_secs(seconds) + Duration::from_micros(micros.into());
-        self.shared.clock.observe(told, sent, Moment::now());
+        let server_time = Duration::from_secs(seconds) + Duration::from_micros(micros.into());
+        self.shared.clock.observe(server_time, sent, Moment::now());
         Ok(())
     }
 }
@@ -305,17 +324,18 @@ fn streams_of(reply: Value) -> Option<Vec<(Vec<u8>, Vec<Value>)>> {
     array(reply)?.into_iter().map(stream).collect()
 }
 
-/// The place of an arrival, and the receiver of the message if it can be parsed.
+/// Parses an entry of the stream of arrivals: its id, and the receiver of the message, if that is
+/// the id of a peer.
 fn arrival(entry: Value) -> Option<(StreamId, Option<PeerId>)> {
     let [id, fields] = <[Value; 2]>::try_from(array(entry)?).ok()?;
     let receiver = array(fields)?.into_iter().nth(1).and_then(bytes);
     Some((StreamId::parse(&bytes(id)?)?, receiver.and_then(|peer| peer_id(&peer))))
 }
 
-/// The next cursor, and pairs of names and values.
+/// The cursor for the next `HSCAN`, and the names and values of fields of the hash.
 type Scanned = (Vec<u8>, Vec<(Vec<u8>, Vec<u8>)>);
 
-/// The reply to `HSCAN`.
+/// Parses the reply to `HSCAN`.
 fn scanned(reply: Value) -> Option<Scanned> {
     let [cursor, fields] = <[Value; 2]>::try_from(array(reply)?).ok()?;
     let mut fields = array(fields)?.into_iter();

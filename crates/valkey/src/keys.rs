@@ -1,11 +1,12 @@
-//! The keys of a registry. The only file that knows their names.
+//! The keys of a registry on the server. Only this file knows their names.
 
 use aurora_discovery_protocol::PeerId;
 
-/// The keys of one registry. All are in one hash slot, so that one script may use them all.
+/// The keys of one registry. The hash tag in braces puts all of them into one hash slot. A server
+/// in cluster mode lets a script use several keys only if they are in the same slot.
 #[derive(Clone, Debug)]
 pub(crate) struct Keys {
-    /// Hash: the id of a peer → its lease, see `lease.rs`.
+    /// Hash: the id of a peer → its lease, in the format of `lease.rs`.
     pub(crate) leases: String,
     /// Hash: the id of a peer → its record, in the encoding of the embedded store's journal.
     pub(crate) peers: String,
@@ -13,11 +14,11 @@ pub(crate) struct Keys {
     pub(crate) log: String,
     /// String: the nonce of the last entry of the log.
     pub(crate) head: String,
-    /// Hash: the version of this layout, and the secret that the processes share.
+    /// Hash: the version of this layout, and the secret that all processes of the registry share.
     pub(crate) meta: String,
     /// Hash: the version and the text of the list of blocks.
     pub(crate) blocks: String,
-    /// Stream: the receivers of messages that have arrived.
+    /// Stream: the receiver of each message that has arrived recently.
     pub(crate) arrivals: String,
     /// The prefix of the keys of mailboxes, each of which is a string.
     mailboxes: String,

@@ -1,4 +1,4 @@
-//! A lease as text, the form in which it is compared and stored.
+//! Leases as text, which is how they are stored and compared on the server.
 
 use std::fmt::Write as _;
 
@@ -6,16 +6,25 @@ use aurora_discovery_embedded::replica::LeaseState;
 use aurora_discovery_protocol::Timestamp;
 use aurora_discovery_registry::{Source, TokenHash};
 
-/// What stands for a missing source or time.
+/// The field of a source or time that is missing.
 const NONE: &str = "-";
 
-/// Formats a lease as seven fields separated by single spaces: when it ends, when the peer was last
-/// seen, when it registered, when its holder was last proven, when it left, the hash of its token, and
-/// the source that keeps it alive. Times are decimal milliseconds since the Unix epoch. The hash and the
-/// source are lower-case hexadecimal. A field without a value is `-`.
+/// Formats a lease as seven fields separated by single spaces:
 ///
-/// `commit.lua` compares leases as texts, so each lease has exactly one text. For a change of the kind
-/// `set`, it ignores the last field.
+/// 1. when the lease ends,
+/// 2. when the peer was last seen,
+/// 3. when the peer registered,
+/// 4. when its holder was last proven,
+/// 5. when the peer deregistered, if it did,
+/// 6. the hash of its token,
+/// 7. the source that keeps it alive, if there is one.
+///
+/// Times are decimal milliseconds since the Unix epoch. The hash and the source are lower-case
+/// hexadecimal. A field without a value is `-`.
+///
+/// `commit.lua` compares leases as texts, so each lease has exactly one text. For a change of the
+/// kind `set`, it ignores the last field, because the index of a process forgets that source when
+/// the lease ends.
 pub(crate) fn to_text(lease: &LeaseState) -> String {
     let LeaseState { expires_at, last_seen, registered_at, proven_at, left_at, token, kept_by } = lease;
     let mut text = String::with_capacity(128);
@@ -35,7 +44,7 @@ pub(crate) fn to_text(lease: &LeaseState) -> String {
     text
 }
 
-/// Parses what [`to_text`] wrote. `None` for anything else.
+/// Parses a text of [`to_text`]. `None` for anything else.
 pub(crate) fn parse(text: &[u8]) -> Option<LeaseState> {
     let text = std::str::from_utf8(text).ok()?;
     let mut fields = text.split(' ');
@@ -51,7 +60,8 @@ pub(crate) fn parse(text: &[u8]) -> Option<LeaseState> {
         token: TokenHash::from_bytes(hex(token)?),
         kept_by: if kept_by == NONE { None } else { Some(Source::from_bytes(hex(kept_by)?)?) },
     };
-    // Another spelling of the same lease would never be equal to the expected one.
+    // A lease that is spelt differently is refused: the script compares texts, so it would refuse
+    // every change of that peer.
     (to_text(&lease) == text).then_some(lease)
 }
 

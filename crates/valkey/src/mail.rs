@@ -1,8 +1,10 @@
-//! Mailboxes: one key for each receiver, which the server deletes once all in it is too old.
+//! Mailboxes. Each receiver has one key, which the server deletes when the last message in it has
+//! expired.
 //!
-//! A change reads the mailbox, decides by [`Mailbox`], and writes it if no other process has changed it
-//! meanwhile. The script also notes the receiver of a message in a stream, which the followers of all
-//! processes read, so that a request that waits at another process is woken.
+//! To change a mailbox, a process reads it, decides with [`Mailbox`], and writes it with a script
+//! if no other process has changed it since. If a message has arrived, the script also appends its
+//! receiver to a stream. The followers of all processes read that stream, and wake the requests
+//! that wait for messages to this receiver.
 
 use aurora_discovery_protocol::{MailId, PeerId, Timestamp};
 use aurora_discovery_registry::{Delivery, Letter, Mailbox, StoreError};
@@ -15,26 +17,29 @@ use crate::failure::unavailable;
 use crate::shared::Shared;
 
 const SCRIPT: &str = include_str!("script/change_mailbox.lua");
-/// The arrivals that the stream keeps. A follower that misses one costs a waiting request its time.
+/// The number of arrivals that the stream keeps, approximately. If a follower misses an arrival, it
+/// wakes no request, and a request that waits finds the message when its waiting time ends.
 const ARRIVALS: u32 = 1_024;
-/// How often a change is decided again because another one of the mailbox came first. A mailbox takes
-/// eight messages, so that more of them rarely compete.
+/// How often a change is attempted when other processes change the same mailbox at the same time. A
+/// mailbox takes only eight messages, so more concurrent changes are rare.
 const MAX_ATTEMPTS: u32 = 32;
-/// The length of a nonce in front of a mailbox, in bytes.
+/// The length of the nonce at the start of a stored mailbox, in bytes.
 const NONCE_LEN: usize = 16;
 
-/// The connection for mailboxes, which all requests share.
+/// The connection that all changes of mailboxes share.
 #[derive(Default)]
 pub(crate) struct MailConnection(Mutex<Option<MultiplexedConnection>>);
 
-/// A mailbox as it was read, with its nonce, which is empty if there is none.
+/// A mailbox as it was read. Each write of a mailbox gives it a new random nonce, by which the
+/// script detects other writes.
 #[derive(Default)]
-struct Read {
+struct StoredMailbox {
+    /// Empty if there was no mailbox.
     nonce: String,
     mailbox: Mailbox,
 }
 
-/// Puts a message into a mailbox.
+/// Puts a message into the mailbox of the peer `to`.
 pub(crate) async fn deliver(
     shared: &Shared,
     to: &PeerId,
@@ -52,7 +57,7 @@ pub(crate) async fn deliver(
     Ok(delivery)
 }
 
-/// Deletes messages from a mailbox, and returns the others.
+/// Deletes the acknowledged messages from the mailbox of a peer, and returns the others.
 pub(crate) async fn collect(
     shared: &Shared,
     peer: &PeerId,
@@ -66,7 +71,9 @@ pub(crate) async fn collect(
     change(shared, peer, false, now, collect).await
 }
 
-/// Changes a mailbox. `change` returns its result, and whether the mailbox is to be written.
+/// Changes the mailbox of a peer. `change` returns its result, and whether it has changed the
+/// mailbox. It is called again whenever another process has changed the mailbox in the meantime.
+/// `is_arrival` says whether the change is the arrival of a message.
 async fn change<T: Send>(
     shared: &Shared,
     peer: &PeerId,
@@ -80,7 +87,7 @@ async fn change<T: Send>(
         let read: RedisResult<Option<String>> =
             redis::cmd("GET").arg(&key).query_async(&mut connection).await;
         let stored = read.map_err(|error| shared.mail.failed(&error))?;
-        let Read { nonce, mut mailbox } = parse(shared, stored);
+        let StoredMailbox { nonce, mut mailbox } = parse(shared, stored);
         let (result, has_changed) = change(&mut mailbox);
         if !has_changed {
             return Ok(result);
@@ -98,21 +105,23 @@ async fn change<T: Send>(
     Err(unavailable("the mailbox is being changed by too many concurrent requests"))
 }
 
-fn parse(shared: &Shared, stored: Option<String>) -> Read {
-    let Some(stored) = stored else { return Read::default() };
+/// Parses a stored mailbox. One that can't be parsed counts as empty, so that the next message
+/// replaces it.
+fn parse(shared: &Shared, stored: Option<String>) -> StoredMailbox {
+    let Some(stored) = stored else { return StoredMailbox::default() };
     let Some((nonce, text)) = stored.split_at_checked(NONCE_LEN) else {
         shared.counters.unreadable.add(1);
-        return Read { nonce: stored, mailbox: Mailbox::default() };
+        return StoredMailbox { nonce: stored, mailbox: Mailbox::default() };
     };
     let mailbox = Mailbox::parse(text).unwrap_or_else(|| {
-        // Its messages are lost in any case.
         shared.counters.unreadable.add(1);
         Mailbox::default()
     });
-    Read { nonce: nonce.to_owned(), mailbox }
+    StoredMailbox { nonce: nonce.to_owned(), mailbox }
 }
 
 impl MailConnection {
+    /// The shared connection, which is established if there is none.
     async fn connect(&self, shared: &Shared) -> RedisResult<MultiplexedConnection> {
         if let Some(connection) = &*self.0.lock() {
             return Ok(connection.clone());
@@ -121,7 +130,8 @@ impl MailConnection {
         Ok(self.0.lock().insert(connection).clone())
     }
 
-    /// The next request connects again.
+    /// Drops the connection after an error, so that the next request connects again. Returns the
+    /// error of the request.
     fn failed(&self, error: &redis::RedisError) -> StoreError {
         *self.0.lock() = None;
         unavailable(error.to_string())

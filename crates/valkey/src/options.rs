@@ -13,8 +13,8 @@ pub struct ValkeyOptions {
     pub url: String,
     /// The password, if it is not in the URL.
     pub password: Option<String>,
-    /// The certificates of the authorities that are trusted with TLS, in PEM format, instead of those
-    /// that the system trusts.
+    /// The certificates of the authorities that are trusted with TLS, in PEM format. They replace
+    /// those that the system trusts.
     pub ca_certificates: Option<Vec<u8>>,
     /// The name of the registry. Registries with different names share a server without knowing of
     /// each other.
@@ -22,22 +22,22 @@ pub struct ValkeyOptions {
     /// The number of replicas that must have a registration on disk before it is acknowledged, in
     /// addition to the primary.
     pub replicas: u32,
-    /// Whether a server is accepted that can't confirm that a change is on disk. A registration that
-    /// was acknowledged may then be lost in a crash of the server.
+    /// Whether to accept a server that can't confirm that a change is on disk. A crash of the
+    /// server may then lose registrations that were acknowledged.
     pub weak_durability: bool,
-    /// How long one operation may take, including retries, before it fails as unavailable. Shorter
-    /// than the ten seconds that clients wait.
+    /// How long one operation may take, including retries, before it fails as unavailable. The
+    /// default is shorter than the ten seconds that clients wait.
     pub deadline: Duration,
     /// How long the server may take to respond to a command before the connection counts as broken.
-    /// Longer than a sync of a busy disk.
+    /// The default is longer than the sync of a busy disk takes.
     pub response_timeout: Duration,
-    /// Whether the caller takes `now` from [`ValkeyStore::clock`](crate::ValkeyStore::clock). Changes
-    /// then fail as unavailable if the server has not told the time for a minute. `false`: the
-    /// caller's own clock is trusted, as in tests.
+    /// Whether the caller takes `now` from [`ValkeyStore::clock`](crate::ValkeyStore::clock). If
+    /// `true`, changes fail as unavailable once the store has not read the server's time for a
+    /// minute. If `false`, the caller uses a clock of its own, as tests do.
     pub store_time: bool,
 }
 
-/// Without the password, and without the URL, which may contain it.
+/// Shows neither the password nor the URL, which may contain the password.
 impl fmt::Debug for ValkeyOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ValkeyOptions").field("name", &self.name).finish_non_exhaustive()
@@ -45,7 +45,7 @@ impl fmt::Debug for ValkeyOptions {
 }
 
 impl ValkeyOptions {
-    /// The options of a server, with defaults for everything else.
+    /// Options with this URL. All other fields have their defaults.
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),

@@ -1,4 +1,5 @@
-//! The changes that wait to be written, and those that are being written.
+//! The queue between the store, which decides about changes, and the writer, which sends them to
+//! the server in batches. It also records which entries of the log are this process's own.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -11,13 +12,14 @@ use tokio::sync::{Notify, oneshot};
 use crate::entry::{Nonce, StreamId};
 use crate::failure::unavailable;
 
-/// The changes that are written together at most. One script then takes less than a millisecond.
+/// The maximum number of changes in a batch. The script of a batch then blocks the server for less
+/// than a millisecond.
 const MAX_BATCH: usize = 128;
-/// The bytes of records that are written together at most, unless one change has more.
+/// The maximum number of bytes of all records in a batch. A single change may have more.
 const MAX_BATCH_BYTES: usize = 16 << 10;
 
-/// The queue of the writer. Changes are added while the index is locked, so they are in the order in
-/// which they were decided.
+/// The queue of the writer. The store adds changes while it holds the lock of the index, so they
+/// are in the order in which they were decided.
 #[derive(Default)]
 pub(crate) struct Queue {
     state: Mutex<State>,
@@ -27,42 +29,48 @@ pub(crate) struct Queue {
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Item>,
-    /// The batches that this process has taken for sending. The follower skips their entries in the
-    /// log, because the replica in memory has their changes already. A batch leaves when the follower
-    /// has seen its entry and the server has acknowledged it.
+    /// The batches that this process has sent, by the nonces of their entries in the log. The
+    /// follower does not apply these entries, because the replica in memory has their changes
+    /// already. A batch is removed when the follower has seen its entry *and* the server has
+    /// acknowledged it. Either may happen first.
     sent: HashMap<Nonce, Sent>,
     closed: bool,
 }
 
+/// What has happened to a batch that was sent.
 #[derive(Clone, Copy, Default)]
 struct Sent {
+    /// The follower has read its entry in the log.
     seen: bool,
+    /// The writer has received the reply of the script.
     acknowledged: bool,
 }
 
-/// Something to write.
+/// One item of a batch.
 pub(crate) enum Item {
     /// A change that a request waits for.
     Change {
         change: Change,
-        /// Whether it must be on disk before the request is answered.
+        /// Whether it must be confirmed before its request gets a response.
         durable: bool,
         done: oneshot::Sender<Outcome>,
     },
-    /// The replica has dropped a dormant peer, which may be deleted if it still is dormant.
+    /// A dormant peer that the replica has evicted at `now`. The script deletes it on the server
+    /// unless another process has revived it.
     Evict { peer: PeerId, now: Timestamp },
-    /// A stored peer that can't be read, with its lease as stored.
+    /// A peer on the server that can't be parsed. The script deletes it if it still has this lease.
     Delete { peer: PeerId, lease: Vec<u8>, done: oneshot::Sender<Outcome> },
 }
 
-/// What became of a change.
+/// The result of writing a change.
 #[derive(Clone, Debug)]
 pub(crate) enum Outcome {
-    /// It is written, and on disk if it had to be.
+    /// The change is written, and confirmed if it is durable.
     Written,
-    /// Another process has changed the peer. The log up to this entry has what it is now.
+    /// The change is not written, because another process has changed the peer. A replica that has
+    /// read the log up to this entry knows that change.
     Conflict(StreamId),
-    /// It failed.
+    /// The change failed. The error says whether it may have taken effect.
     Failed(StoreError),
 }
 
@@ -74,6 +82,7 @@ impl Item {
         }
     }
 
+    /// The bytes that count towards [`MAX_BATCH_BYTES`].
     fn bytes(&self) -> usize {
         match self {
             Self::Change { change, .. } => change.record.as_ref().map_or(0, |record| record.len()),
@@ -81,10 +90,11 @@ impl Item {
         }
     }
 
-    /// Tells the request, if one waits. Returns the change, to be reverted.
+    /// Sends the outcome to the request that waits for it, if there is one. Returns the change, so
+    /// that the caller can revert it.
     pub(crate) fn finish(self, outcome: Outcome) -> Option<Change> {
         match self {
-            // Without a receiver, the request was given up in the meantime.
+            // Sending fails if the request was cancelled, which makes no difference here.
             Self::Change { change, done, .. } => {
                 drop(done.send(outcome));
                 Some(change)
@@ -99,17 +109,20 @@ impl Item {
 }
 
 impl Queue {
-    /// Adds a change. The receiver gets its outcome.
+    /// Adds a change. The returned receiver gets its outcome. `durable` says whether the change
+    /// must be confirmed before its request gets a response.
     pub(crate) fn push(&self, change: Change, durable: bool) -> oneshot::Receiver<Outcome> {
         let (done, outcome) = oneshot::channel();
         self.add(Item::Change { change, durable, done });
         outcome
     }
 
+    /// Adds the deletion of a dormant peer that the replica has evicted at `now`.
     pub(crate) fn evict(&self, peer: PeerId, now: Timestamp) {
         self.add(Item::Evict { peer, now });
     }
 
+    /// Adds the deletion of a peer that can't be parsed, with its lease as stored.
     pub(crate) fn delete(&self, peer: PeerId, lease: Vec<u8>) -> oneshot::Receiver<Outcome> {
         let (done, outcome) = oneshot::channel();
         self.add(Item::Delete { peer, lease, done });
@@ -117,7 +130,8 @@ impl Queue {
     }
 
     fn add(&self, item: Item) {
-        // After the end of the writer, a change is dropped, which its request notices.
+        // When the queue is closed, the item is dropped, and with it the sender of its outcome. The
+        // request then fails, because the store is closed.
         let mut state = self.state.lock();
         if !state.closed {
             state.waiting.push_back(item);
@@ -126,14 +140,14 @@ impl Queue {
         }
     }
 
-    /// Waits until something is to be written.
+    /// Waits until the queue has an item.
     pub(crate) async fn filled(&self) {
         while self.state.lock().waiting.is_empty() {
             self.filled.notified().await;
         }
     }
 
-    /// Takes the items of the next batch.
+    /// Takes the items of the next batch, and records the batch as sent under this nonce.
     pub(crate) fn take_batch(&self, nonce: Nonce) -> Vec<Item> {
         let mut state = self.state.lock();
         let (mut bytes, mut batch) = (0, Vec::new());
@@ -148,7 +162,7 @@ impl Queue {
         batch
     }
 
-    /// Takes the waiting items of these peers, in order.
+    /// Takes the waiting items of these peers. Both these and the others keep their order.
     pub(crate) fn take_of(&self, peers: &HashSet<PeerId>) -> Vec<Item> {
         let mut state = self.state.lock();
         let (of_peers, others) =
@@ -162,8 +176,9 @@ impl Queue {
         Vec::from(std::mem::take(&mut self.state.lock().waiting))
     }
 
-    /// Whether this process has written the entry of the log, so that its replica has the changes.
-    pub(crate) fn is_own(&self, nonce: Nonce) -> bool {
+    /// Marks a batch as seen in the log. Returns whether this process has sent it, so that its
+    /// replica has the changes already.
+    pub(crate) fn mark_seen(&self, nonce: Nonce) -> bool {
         let mut state = self.state.lock();
         let Some(sent) = state.sent.get_mut(&nonce) else { return false };
         sent.seen = true;
@@ -173,7 +188,7 @@ impl Queue {
         true
     }
 
-    /// The server has confirmed a batch.
+    /// Marks a batch as acknowledged: the script has written at least one of its changes.
     pub(crate) fn acknowledge(&self, nonce: Nonce) {
         let mut state = self.state.lock();
         let Some(sent) = state.sent.get_mut(&nonce) else { return };
@@ -183,30 +198,31 @@ impl Queue {
         }
     }
 
-    /// The batches that the server has confirmed, and that have not come up in the log yet.
+    /// The batches that the server has acknowledged, and that the follower has not seen yet.
     pub(crate) fn unseen(&self) -> Vec<Nonce> {
         let state = self.state.lock();
         state.sent.iter().filter(|(_, sent)| sent.acknowledged).map(|(nonce, _)| *nonce).collect()
     }
 
-    /// Whether one of these has still not come up.
+    /// Whether the follower has still not seen one of these batches.
     pub(crate) fn lacks_any(&self, unseen: &[Nonce]) -> bool {
         let state = self.state.lock();
         unseen.iter().any(|nonce| state.sent.contains_key(nonce))
     }
 
-    /// A batch without effect, or without a known effect. If it comes up in the log later, it counts
-    /// as that of another process. Returns whether it has come up already.
+    /// Forgets a batch that had no effect, or of which the effect is not known. If its entry comes
+    /// up in the log later, the follower applies it like one of another process. Returns whether
+    /// the follower has seen the entry already.
     pub(crate) fn forget(&self, nonce: Nonce) -> bool {
         self.state.lock().sent.remove(&nonce).is_some_and(|sent| sent.seen)
     }
 
-    /// From now on, all entries of the log count as those of another process.
+    /// Forgets all batches. The follower then applies all entries of the log.
     pub(crate) fn forget_all(&self) {
         self.state.lock().sent.clear();
     }
 
-    /// Fails everything that waits, and whatever is added from now on.
+    /// Closes the queue: all waiting items fail, and so does each one that is added later.
     pub(crate) fn close(&self) {
         let mut state = self.state.lock();
         state.closed = true;

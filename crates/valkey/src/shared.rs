@@ -1,4 +1,4 @@
-//! What the store and its two tasks share.
+//! The state that the store shares with its two tasks, the writer and the follower.
 
 use std::sync::atomic::{
     AtomicBool, AtomicU64,
@@ -23,11 +23,12 @@ use crate::mail::MailConnection;
 use crate::options::ValkeyOptions;
 use crate::queue::Queue;
 
-/// How old the replica may be before no lease is ended by it, and no change decided by it. The contract
-/// promises that a change of another process is visible after five seconds.
+/// How long the replica counts as current after it had everything in the log. Once it no longer
+/// counts as current, no lease ends and no change is decided. The service promises its clients that
+/// they see a change of another process after at most this time.
 const MAX_LAG: Duration = Duration::from_secs(5);
 
-/// What the store and its two tasks share.
+/// The state that the store shares with its two tasks.
 pub(crate) struct Shared {
     pub(crate) options: ValkeyOptions,
     pub(crate) connector: Connector,
@@ -37,20 +38,22 @@ pub(crate) struct Shared {
     pub(crate) clock: StoreClock,
     pub(crate) counters: Counters,
     pub(crate) mail: MailConnection,
-    /// Held by the writer during a batch, and by the follower while it reads all peers.
-    pub(crate) turn: tokio::sync::Mutex<()>,
-    /// The last entry of the log that the replica has.
+    /// The writer holds it while it writes a batch, and the follower while it loads all peers. So
+    /// never both happen at once.
+    pub(crate) write_or_load_lock: tokio::sync::Mutex<()>,
+    /// The last entry of the log that the replica has. Requests wait for it after a conflict.
     pub(crate) position: watch::Sender<StreamId>,
     pub(crate) closed: AtomicBool,
-    /// How long the replica may be listed without the server: the default lease.
-    listed_for: Duration,
-    /// Whether the replica has to be filled again.
+    /// How long the replica may be listed while the server does not respond: one default lease.
+    max_list_age: Duration,
+    /// Whether all peers have to be loaded again, or are being loaded.
     outdated: AtomicBool,
-    /// When the replica had everything that was in the log.
+    /// The last time at which the replica had everything that was in the log.
     current_at: Mutex<Option<Instant>>,
-    /// The latest time for which leases were ended, in milliseconds.
-    expired_until: AtomicU64,
-    /// Why the last registration was not durable.
+    /// The latest time for which peers were listed, or leases were ended, while the replica was
+    /// current, in milliseconds since the epoch.
+    last_listed_at: AtomicU64,
+    /// Why the last change that must be durable was not confirmed. `None` if it was.
     not_durable: Mutex<Option<String>>,
 }
 
@@ -59,56 +62,60 @@ impl Shared {
         Ok(Self {
             connector: Connector::new(&options)?,
             keys: Keys::new(&options.name),
-            listed_for: Duration::from_secs(limits.ttl_default.as_secs().into()),
+            max_list_age: Duration::from_secs(limits.ttl_default.as_secs().into()),
             replica: Replica::new(limits),
             queue: Queue::default(),
             clock: StoreClock::new(Duration::from_micros(1)),
             counters: Counters::default(),
             mail: MailConnection::default(),
-            turn: tokio::sync::Mutex::default(),
+            write_or_load_lock: tokio::sync::Mutex::default(),
             position: watch::Sender::default(),
             closed: AtomicBool::new(false),
             outdated: AtomicBool::new(false),
             current_at: Mutex::default(),
-            expired_until: AtomicU64::new(0),
+            last_listed_at: AtomicU64::new(0),
             not_durable: Mutex::default(),
             options,
         })
     }
 
-    /// What confirms a registration, if a response of the server is not enough.
+    /// The confirmation that the options require. `None` if the response to the script is enough.
     pub(crate) fn confirmation(&self) -> Option<Confirmation> {
         Confirmation::required(&self.options)
     }
 
-    /// The replica has everything that was in the log at this moment.
+    /// Records that the replica has everything that was in the log at this time.
     pub(crate) fn set_current(&self, at: Instant) {
         *self.current_at.lock() = Some(at);
         self.outdated.store(false, Release);
     }
 
-    /// The replica lacks something that the log no longer has. It may still be listed.
+    /// Records that the replica lacks changes that it can't read from the log. The replica may
+    /// still be listed.
     pub(crate) fn set_outdated(&self) {
         self.outdated.store(true, Release);
     }
 
-    /// Keeps whether the last registration was durable.
+    /// Records whether the last durable changes were confirmed, or why not.
     pub(crate) fn set_durable(&self, durable: &Result<(), String>) {
         *self.not_durable.lock() = durable.as_ref().err().cloned();
     }
 
-    pub(crate) fn is_durable(&self) -> Result<(), StoreError> {
+    /// Fails if the last durable changes were not confirmed.
+    pub(crate) fn check_durable(&self) -> Result<(), StoreError> {
         match &*self.not_durable.lock() {
             Some(cause) => Err(unavailable(format!("the last registration was not confirmed: {cause}"))),
             None => Ok(()),
         }
     }
 
+    /// Fails if the store is closed.
     pub(crate) fn check_open(&self) -> Result<(), StoreError> {
         if self.closed.load(Relaxed) { Err(unavailable("the store is closed")) } else { Ok(()) }
     }
 
-    /// Whether changes may be decided: the replica is current, and the time is known.
+    /// Fails unless changes may be decided: the store is open, the replica is current, and the time
+    /// of the server is known.
     pub(crate) fn check_current(&self) -> Result<(), StoreError> {
         self.check_open()?;
         if self.options.store_time && self.clock.is_stale() {
@@ -117,19 +124,23 @@ impl Shared {
         if self.is_current() { Ok(()) } else { Err(unavailable("Valkey does not respond")) }
     }
 
-    /// The time for which the replica may be listed. While the replica is not current, it stands still,
-    /// because the replica does not have the heartbeats that other processes received.
-    pub(crate) fn listed_time(&self, now: Timestamp) -> Result<Timestamp, StoreError> {
+    /// The time to list the replica at. While the replica is current, that is `now`. While it is
+    /// not, the time does not advance and no lease ends, because the replica lacks the heartbeats
+    /// that other processes have received in the meantime.
+    ///
+    /// # Errors
+    /// The store is closed, or the replica has not been current for a whole default lease.
+    pub(crate) fn time_for_lists(&self, now: Timestamp) -> Result<Timestamp, StoreError> {
         self.check_open()?;
         if self.is_current() {
-            self.expired_until.fetch_max(now.as_millis(), Relaxed);
+            self.last_listed_at.fetch_max(now.as_millis(), Relaxed);
             return Ok(now);
         }
-        let is_too_old = self.current_at.lock().is_none_or(|at| at.elapsed() > self.listed_for);
+        let is_too_old = self.current_at.lock().is_none_or(|at| at.elapsed() > self.max_list_age);
         if is_too_old {
             return Err(unavailable("Valkey has not responded for longer than a lease"));
         }
-        Ok(now.min(Timestamp::from_millis(self.expired_until.load(Relaxed))))
+        Ok(now.min(Timestamp::from_millis(self.last_listed_at.load(Relaxed))))
     }
 
     fn is_current(&self) -> bool {

@@ -1,4 +1,5 @@
-//! The store: decides by the replica, and waits until the decision is written.
+//! The store. It decides about a change with the replica in memory, and waits until the writer has
+//! written the change to the server.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -30,11 +31,12 @@ use crate::queue::Outcome;
 use crate::shared::Shared;
 use crate::writer::Writer;
 
-/// How long reading all peers may take at the start.
+/// How long the first load of all peers may take.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(120);
-/// How often a change is decided again before it is looked up what is stored. By then it is not the log
-/// that is late.
-const CONFLICTS_BEFORE_A_LOOK: u32 = 2;
+/// The number of conflicts after which a change reads its peer from the server. After the first
+/// conflict, the log has what the other process changed. If there is another conflict, the reason
+/// may be that the peer on the server can't be parsed.
+const CONFLICTS_BEFORE_RELOAD: u32 = 2;
 
 /// The store on a Valkey server, shared with any number of other processes.
 pub struct ValkeyStore {
@@ -44,8 +46,9 @@ pub struct ValkeyStore {
 }
 
 impl ValkeyStore {
-    /// Connects, checks that the server keeps what the store promises, and reads all peers. Must be
-    /// called in a Tokio runtime. `limits` must be those of the registry that uses the store.
+    /// Connects, checks that the server can keep what the store promises, and loads all peers, for
+    /// at most two minutes. Must be called in a Tokio runtime. `limits` must be those of the
+    /// registry that uses the store.
     ///
     /// # Errors
     /// [`OpenError`] describes the problem and what the operator can do about it.
@@ -69,15 +72,16 @@ impl ValkeyStore {
         Ok(store)
     }
 
-    /// The clock of the server, which all processes that share it agree on. It never reads the wall
-    /// clock of this machine.
+    /// A function that returns the time of the server, on which all processes that share the server
+    /// agree. It never uses the wall clock of this machine.
     pub fn clock(&self) -> impl Fn() -> Timestamp + Send + Sync + Clone + 'static {
         let shared = Arc::clone(&self.shared);
         move || shared.clock.now()
     }
 
-    /// Decides about a change, and waits until it is written. If another process has changed the peer,
-    /// it is decided again, on what the peer is then.
+    /// Decides about a change of a peer, and waits until it is written. `decide` applies the change
+    /// to the replica and passes it to its argument. If another process has changed the peer, this
+    /// waits until the replica has that change, and decides again.
     async fn change<T>(
         &self,
         peer: &PeerId,
@@ -93,15 +97,15 @@ impl ValkeyStore {
         loop {
             let mut outcome = None;
             let result = decide(&mut |change| outcome = Some(self.queue(change, now, durable)));
-            // A refusal, or a heartbeat that changes nothing.
+            // There is no change: the request is refused, or is a heartbeat that renews nothing.
             let Some(outcome) = outcome else { return Ok(result) };
             match outcome.await {
                 Ok(Outcome::Written) => return Ok(result),
                 Ok(Outcome::Conflict(last)) => {
                     conflicts += 1;
-                    self.reached(last).await;
-                    if conflicts >= CONFLICTS_BEFORE_A_LOOK {
-                        self.look_again(peer).await?;
+                    self.wait_for_entry(last).await;
+                    if conflicts >= CONFLICTS_BEFORE_RELOAD {
+                        self.reload_peer(peer).await?;
                     }
                 }
                 Ok(Outcome::Failed(error)) => return Err(error),
@@ -110,9 +114,9 @@ impl ValkeyStore {
         }
     }
 
-    /// Deletes the peers of `subjects` among those that the replica searches in one step. Returns their
-    /// number, and where the search continues. If another process has changed some of them meanwhile, the
-    /// step is repeated.
+    /// Searches one part of the replica, which begins at `from`, and deletes the peers of
+    /// `subjects` in it. Returns how many it deleted, and where the next part begins. If another
+    /// process has changed some of these peers in the meantime, the same part is searched again.
     async fn evict_some(
         &self,
         subjects: &[Subject],
@@ -131,8 +135,8 @@ impl ValkeyStore {
                     Ok(Outcome::Written) => evicted = evicted.plus(count),
                     Ok(Outcome::Conflict(last)) => {
                         is_complete = false;
-                        self.reached(last).await;
-                        self.look_again(&peer).await?;
+                        self.wait_for_entry(last).await;
+                        self.reload_peer(&peer).await?;
                     }
                     Ok(Outcome::Failed(error)) => return Err(error),
                     Err(_) => return Err(unavailable("the store is closed")),
@@ -144,7 +148,7 @@ impl ValkeyStore {
         }
     }
 
-    /// Queues a change, after the evictions that it is based on.
+    /// Queues a change. The evictions that made room for it are queued before it.
     fn queue(&self, change: Change, now: Timestamp, durable: bool) -> oneshot::Receiver<Outcome> {
         for peer in self.shared.replica.take_evicted() {
             self.shared.queue.evict(peer, now);
@@ -152,16 +156,16 @@ impl ValkeyStore {
         self.shared.queue.push(change, durable)
     }
 
-    /// Waits until the replica has the log up to an entry.
-    async fn reached(&self, entry: StreamId) {
+    /// Waits until the replica has the log up to this entry.
+    async fn wait_for_entry(&self, entry: StreamId) {
         let mut position = self.shared.position.subscribe();
-        // The sender lives as long as the store.
+        // This fails only without a sender, which lives as long as the store.
         let _ = position.wait_for(|position| *position >= entry).await;
     }
 
-    /// Looks at what is stored of a peer. A peer that can't be parsed is deleted, so that its name can
-    /// be registered again.
-    async fn look_again(&self, peer: &PeerId) -> Result<(), StoreError> {
+    /// Reads a peer from the server into the replica. A peer that can't be parsed is deleted on the
+    /// server, so that its name can be registered again.
+    async fn reload_peer(&self, peer: &PeerId) -> Result<(), StoreError> {
         let failed = |error: redis::RedisError| unavailable(error.to_string());
         let mut connection =
             self.shared.connector.connect(self.shared.options.response_timeout).await.map_err(failed)?;
@@ -175,19 +179,21 @@ impl ValkeyStore {
             self.shared.replica.apply(peer, state)
         });
         if applied != Some(Applied::Done) {
-            // If another process has deleted it, this fails, which makes no difference.
+            // The outcome does not matter: if another process has changed or deleted the peer, the
+            // next attempt of the change finds that.
             let _ = self.shared.queue.delete(peer.clone(), stored).await;
         }
         Ok(())
     }
 
-    /// Runs an operation within the deadline.
+    /// Runs an operation, and fails when the deadline of the options passes. A change that was
+    /// queued may then still be written.
     async fn within_deadline<T>(
         &self,
         operation: impl Future<Output = Result<T, StoreError>> + Send,
     ) -> Result<T, StoreError> {
         let deadline = Instant::now() + self.shared.options.deadline;
-        // Boxed, because each async layer around it would otherwise contain a copy of its state.
+        // Boxed, because otherwise the future of each caller would contain that of the operation.
         tokio::time::timeout_at(deadline, Box::pin(operation)).await.unwrap_or_else(|_| {
             let millis = self.shared.options.deadline.as_millis();
             Err(unavailable(format!(
@@ -196,6 +202,7 @@ impl ValkeyStore {
         })
     }
 
+    /// Ends the tasks, and fails the changes that wait.
     fn stop(&self) {
         self.shared.closed.store(true, Relaxed);
         self.tasks.iter().for_each(JoinHandle::abort);
@@ -227,7 +234,7 @@ impl Store for ValkeyStore {
         peers: &[(PeerId, Claim)],
         now: Timestamp,
     ) -> Vec<Result<Renewal, StoreError>> {
-        // All are queued at once, so that they are written together.
+        // All are queued before the first is awaited, so that the writer puts them into one batch.
         join_all(peers.iter().map(|(peer, claim)| self.renew(peer, claim, now))).await
     }
 
@@ -264,7 +271,7 @@ impl Store for ValkeyStore {
     }
 
     async fn sample(&self, query: &Query, now: Timestamp) -> Result<Page, StoreError> {
-        let now = self.shared.listed_time(now)?;
+        let now = self.shared.time_for_lists(now)?;
         self.shared.replica.peers().sample(query, now).await
     }
 
@@ -274,17 +281,17 @@ impl Store for ValkeyStore {
         after: Option<&Position>,
         now: Timestamp,
     ) -> Result<Enumeration, StoreError> {
-        let now = self.shared.listed_time(now)?;
+        let now = self.shared.time_for_lists(now)?;
         self.shared.replica.peers().enumerate(query, after, now).await
     }
 
     async fn census(&self, archetypes: usize, now: Timestamp) -> Result<Census, StoreError> {
-        let now = self.shared.listed_time(now)?;
+        let now = self.shared.time_for_lists(now)?;
         self.shared.replica.peers().census(archetypes, now).await
     }
 
     async fn sweep(&self, now: Timestamp) -> Result<Swept, StoreError> {
-        let now = self.shared.listed_time(now)?;
+        let now = self.shared.time_for_lists(now)?;
         let swept = self.shared.replica.peers().sweep(now).await?;
         for peer in self.shared.replica.take_evicted() {
             self.shared.queue.evict(peer, now);
@@ -294,7 +301,7 @@ impl Store for ValkeyStore {
 
     async fn health(&self) -> Result<(), StoreError> {
         self.shared.check_current()?;
-        self.shared.is_durable()
+        self.shared.check_durable()
     }
 
     async fn ready(&self) -> Result<(), StoreError> {
@@ -306,7 +313,7 @@ impl Store for ValkeyStore {
     }
 
     fn archetype_census(&self, archetype: &Archetype, now: Timestamp) -> Option<ArchetypeCensus> {
-        let now = self.shared.listed_time(now).ok()?;
+        let now = self.shared.time_for_lists(now).ok()?;
         self.shared.replica.peers().archetype_census(archetype, now)
     }
 
@@ -345,7 +352,7 @@ impl Store for ValkeyStore {
 
 impl Changes for ValkeyStore {
     fn head(&self, now: Timestamp) -> Result<Position, StoreError> {
-        self.shared.replica.peers().head(self.shared.listed_time(now)?)
+        self.shared.replica.peers().head(self.shared.time_for_lists(now)?)
     }
 
     fn delta(
@@ -354,7 +361,7 @@ impl Changes for ValkeyStore {
         after: &Position,
         now: Timestamp,
     ) -> Result<PositionLookup<Delta>, StoreError> {
-        self.shared.replica.peers().delta(query, after, self.shared.listed_time(now)?)
+        self.shared.replica.peers().delta(query, after, self.shared.time_for_lists(now)?)
     }
 
     fn watch(
@@ -363,7 +370,7 @@ impl Changes for ValkeyStore {
         after: Option<&Position>,
         now: Timestamp,
     ) -> Result<PositionLookup<Box<dyn Watch>>, StoreError> {
-        self.shared.replica.peers().watch(query, after, self.shared.listed_time(now)?)
+        self.shared.replica.peers().watch(query, after, self.shared.time_for_lists(now)?)
     }
 }
 

@@ -1,4 +1,5 @@
-//! Writes changes in batches, one after the other, each with one script.
+//! Writes the queued changes to the server in batches, one batch after the other. One call of
+//! `commit.lua` writes a batch.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -18,16 +19,17 @@ use crate::queue::{Item, Outcome};
 use crate::shared::Shared;
 
 const SCRIPT: &str = include_str!("script/commit.lua");
-/// The entries that the log keeps. With the largest batches, they take 256 MB.
+/// The number of entries that the log keeps, approximately. If each has the largest records that
+/// fit into a batch (16 KiB), they take 256 MiB.
 const LOG_ENTRIES: u32 = 16_384;
-/// The kinds of changes that the script knows.
+/// The kinds of changes in `commit.lua`.
 const SET: &str = "set";
 const EVICT: &str = "evict";
 const DELETE: &str = "delete";
-/// How long to wait before the next attempt to connect.
+/// How long the writer waits after it failed to connect.
 const RECONNECT_DELAY: Duration = Duration::from_millis(100);
 
-/// Writes what is in the queue.
+/// The task that writes the queued changes.
 pub(crate) struct Writer {
     shared: Arc<Shared>,
     script_hash: String,
@@ -36,20 +38,20 @@ pub(crate) struct Writer {
 
 /// The reply to a batch.
 struct Reply {
-    /// The last entry of the log.
+    /// The last entry of the log after the batch.
     last: StreamId,
-    /// Whether each change was written.
+    /// For each change of the batch, whether the script has written it.
     written: Vec<bool>,
-    /// Whether those that were written are on as many disks as required, or why that is not known.
-    /// `None` if none of them has to be.
+    /// Whether the written changes were confirmed, or why not. `None` if no change of the batch
+    /// must be durable.
     durable: Option<Result<(), String>>,
 }
 
-/// A batch that got no reply of the script.
+/// Why the writer got no reply of the script.
 enum Failure {
-    /// The server has not executed it.
+    /// The server refused to execute the script.
     Refused(RedisError),
-    /// Whether the server has executed it is not known.
+    /// The connection failed, so that the writer does not know whether the script was executed.
     Unknown(RedisError),
 }
 
@@ -64,8 +66,8 @@ impl Writer {
         let shared = Arc::clone(&self.shared);
         loop {
             shared.queue.filled().await;
-            // While the follower reads all peers again, nothing is written.
-            let _turn = shared.turn.lock().await;
+            // Waits while the follower loads all peers.
+            let _guard = shared.write_or_load_lock.lock().await;
             if let Err(error) = self.connect().await {
                 self.fail_waiting(&error);
                 tokio::time::sleep(RECONNECT_DELAY).await;
@@ -75,6 +77,8 @@ impl Writer {
         }
     }
 
+    /// Connects unless there is a connection, and loads the script, so that each batch only needs
+    /// to send its hash.
     async fn connect(&mut self) -> RedisResult<()> {
         if self.connection.is_some() {
             return Ok(());
@@ -86,9 +90,11 @@ impl Writer {
         Ok(())
     }
 
+    /// Takes the next batch from the queue, and writes it.
     async fn write_batch(&mut self) {
         let nonce = Nonce::random();
         let batch = self.shared.queue.take_batch(nonce);
+        // The follower may have emptied the queue since the writer saw an item in it.
         if batch.is_empty() {
             self.shared.queue.forget(nonce);
             return;
@@ -99,10 +105,12 @@ impl Writer {
                 tracing::warn!(cause = %error, "Valkey refused a batch of changes");
                 self.connection = None;
                 self.shared.counters.failures.add(1);
+                // The changes that still wait were decided after those of the batch, and may depend
+                // on them. So they fail as well.
                 let outcome = Outcome::Failed(had_no_effect(&error));
                 self.revert(|shared| {
                     shared.queue.forget(nonce);
-                    [batch, shared.queue.take_all()].concat_items(&outcome)
+                    [batch, shared.queue.take_all()].finish_all(&outcome)
                 });
             }
             Err(Failure::Unknown(error)) => {
@@ -114,12 +122,12 @@ impl Writer {
         }
     }
 
-    /// Sends a batch, and waits until it is as durable as it has to be.
+    /// Sends a batch. If one of its changes must be durable, also waits for the confirmation.
     async fn send(&mut self, nonce: Nonce, batch: &[Item]) -> Result<Reply, Failure> {
         let Some(connection) = &mut self.connection else {
             return Err(Failure::Refused(unexpected("there is no connection")));
         };
-        let confirmation = self.shared.confirmation().filter(|_| batch.iter().any(Item::is_durable));
+        let confirmation = self.shared.confirmation().filter(|_| batch.iter().any(Item::must_be_durable));
         let mut pipeline = Pipeline::new();
         let keys = &self.shared.keys;
         pipeline.cmd("EVALSHA").arg(&self.script_hash).arg(4);
@@ -148,6 +156,7 @@ impl Writer {
         if let Some(confirmation) = confirmation {
             let mut durable = confirmation.check(replies.last());
             let mut millis = FIRST_MILLIS;
+            // A replica that was asked too early reports its sync as soon as it is asked again.
             while durable.is_err() && millis < LAST_MILLIS {
                 millis *= 2;
                 let mut again = Pipeline::new();
@@ -161,7 +170,7 @@ impl Writer {
         Ok(reply)
     }
 
-    /// Tells the requests of a batch what became of their changes.
+    /// Finishes the changes of a batch according to the reply.
     async fn settle(&mut self, nonce: Nonce, batch: Vec<Item>, reply: &Reply) {
         let conflict = Outcome::Conflict(reply.last);
         let is_conflict =
@@ -183,13 +192,14 @@ impl Writer {
         }
         if !conflicts.is_empty() {
             self.shared.counters.conflicts.add(conflicts.len() as u64);
-            // What was decided on a change that is not written has to be decided again.
-            self.revert(|shared| [refused, shared.queue.take_of(&conflicts)].concat_items(&conflict));
-            self.read_again(&conflicts).await;
+            // The waiting changes of the same peers were decided on changes that are not written.
+            // So they are reverted too, and their requests decide again.
+            self.revert(|shared| [refused, shared.queue.take_of(&conflicts)].finish_all(&conflict));
+            self.reload_peers(&conflicts).await;
         }
         for item in written {
             let outcome = match &reply.durable {
-                Some(Err(cause)) if item.is_durable() => Outcome::Failed(may_have_taken_effect(cause)),
+                Some(Err(cause)) if item.must_be_durable() => Outcome::Failed(may_have_taken_effect(cause)),
                 _ => Outcome::Written,
             };
             item.finish(outcome);
@@ -199,9 +209,10 @@ impl Writer {
         }
     }
 
-    /// Takes over what is stored of peers that another process has changed. The follower may have applied
-    /// that change before this process reverted its own, so that the revert has undone it.
-    async fn read_again(&mut self, peers: &HashSet<PeerId>) {
+    /// Reads peers from the server into the replica after a conflict. The follower may have applied
+    /// the change of the other process before the writer reverted the change of this process. The
+    /// revert has then undone both.
+    async fn reload_peers(&mut self, peers: &HashSet<PeerId>) {
         let Some(connection) = &mut self.connection else { return };
         for peer in peers {
             let (lease, record) = match stored_peer(connection, &self.shared, peer).await {
@@ -216,21 +227,26 @@ impl Writer {
             let state = match (&lease, &state) {
                 (None, _) => RemoteState::Deleted,
                 (Some(_), Some(lease)) => RemoteState::Peer(lease, record.as_deref().unwrap_or_default()),
-                // The request that has the conflict deletes what can't be parsed.
+                // `ValkeyStore::reload_peer` deletes a peer that can't be parsed.
                 (Some(_), None) => continue,
             };
             self.shared.replica.apply(peer, state);
         }
     }
 
-    /// Ends a batch whose effect is not known. What waits may depend on it, so it is not written.
+    /// Finishes a batch whose effect is not known. The changes that wait may depend on it, so they
+    /// fail as well.
+    ///
+    /// If the follower has already seen the entry of the batch in the log, the batch took effect,
+    /// and the replica keeps its changes. Otherwise they are reverted. If the entry comes up later,
+    /// the follower applies it like one of another process.
     fn give_up(&self, nonce: Nonce, batch: Vec<Item>, error: &RedisError) {
         let unknown = Outcome::Failed(may_have_taken_effect(&error.to_string()));
         let unwritten = Outcome::Failed(had_no_effect(error));
         self.revert(|shared| {
             let has_come_up = shared.queue.forget(nonce);
-            let mut changes = [shared.queue.take_all()].concat_items(&unwritten);
-            let of_batch = [batch].concat_items(&unknown);
+            let mut changes = [shared.queue.take_all()].finish_all(&unwritten);
+            let of_batch = [batch].finish_all(&unknown);
             if !has_come_up {
                 changes.extend(of_batch);
             }
@@ -238,32 +254,36 @@ impl Writer {
         });
     }
 
-    /// Fails what waits, because there is no connection.
+    /// Fails and reverts the changes that wait, because there is no connection.
     fn fail_waiting(&self, error: &RedisError) {
         let outcome = Outcome::Failed(had_no_effect(error));
-        self.revert(|shared| [shared.queue.take_all()].concat_items(&outcome));
+        self.revert(|shared| [shared.queue.take_all()].finish_all(&outcome));
     }
 
-    /// Reverts what `take` returns: the changes in the reverse of their order.
+    /// Reverts the changes that `take` returns, the latest of which must come first. `take` is
+    /// called while the index is locked.
     fn revert(&self, take: impl FnOnce(&Shared) -> Vec<Change>) {
         self.shared.replica.revert(|| take(&self.shared));
     }
 }
 
 impl Item {
-    fn is_durable(&self) -> bool {
+    /// Whether the item must be confirmed before it is finished.
+    fn must_be_durable(&self) -> bool {
         matches!(self, Self::Change { durable: true, .. })
     }
 }
 
-/// Finishes several lists of items, each later than those of the list before.
-trait ConcatItems {
-    /// The changes of all items, the latest first.
-    fn concat_items(self, outcome: &Outcome) -> Vec<Change>;
+/// Finishes the items of several lists. The items of each list are later than those of the lists
+/// before it.
+trait FinishAll {
+    /// Sends `outcome` to all requests. Returns the changes of all items, the latest first, so that
+    /// they can be reverted in that order.
+    fn finish_all(self, outcome: &Outcome) -> Vec<Change>;
 }
 
-impl<const N: usize> ConcatItems for [Vec<Item>; N] {
-    fn concat_items(self, outcome: &Outcome) -> Vec<Change> {
+impl<const N: usize> FinishAll for [Vec<Item>; N] {
+    fn finish_all(self, outcome: &Outcome) -> Vec<Change> {
         let items = self.into_iter().flatten();
         let mut changes: Vec<_> = items.filter_map(|item| item.finish(outcome.clone())).collect();
         changes.reverse();
@@ -271,6 +291,7 @@ impl<const N: usize> ConcatItems for [Vec<Item>; N] {
     }
 }
 
+/// Adds the five arguments of an item, in the order in which `commit.lua` reads them.
 fn push_arguments(pipeline: &mut Pipeline, item: &Item) {
     let (kind, expected, lease, record): (_, Vec<u8>, _, &[u8]) = match item {
         Item::Change { change, .. } => {
@@ -284,6 +305,7 @@ fn push_arguments(pipeline: &mut Pipeline, item: &Item) {
     pipeline.arg(kind).arg(item.peer().as_str()).arg(expected).arg(lease).arg(record);
 }
 
+/// Parses the reply of the script to a batch with this number of changes.
 fn parse_reply(values: Vec<Value>, changes: usize) -> Option<Reply> {
     let mut values = values.into_iter();
     let last = StreamId::parse(&bytes(values.next()?)?)?;

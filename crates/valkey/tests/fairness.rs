@@ -1,4 +1,5 @@
-//! A million draws while peers register and leave. No peer is drawn more often than others.
+//! Draws a million samples while peers register and leave, and checks that no peer is drawn more
+//! often than others.
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
 #[path = "support/server.rs"]

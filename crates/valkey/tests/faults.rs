@@ -1,4 +1,5 @@
-//! Faults of the server. No change is acknowledged that is not there, and peers are listed meanwhile.
+//! Faults of the server. Every acknowledged change is there afterwards, and peers are listed during
+//! the fault.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[path = "support/server.rs"]
@@ -72,7 +73,7 @@ async fn a_registration_that_too_few_replicas_confirm_is_not_acknowledged_but_ma
     is_unavailable(store.health().await);
     assert_eq!(store.ready().await, Ok(()));
     assert_eq!(listed(&store, NOW).await, Ok(1));
-    // A heartbeat need not be on a disk.
+    // A heartbeat needs no confirmation, so it succeeds.
     let renewed = store.renew(&peer("p"), &claim(HOME), NOW.plus_millis(200_000)).await.unwrap();
     assert!(matches!(renewed, Renewal::Renewed { .. }));
 }
@@ -182,7 +183,7 @@ async fn redis_before_7_2_is_refused_unless_weak_durability_is_accepted() {
     refuses_without_the_flag(&server.registry()).await;
 }
 
-/// The store opens a server without `WAITAOF` with the flag only, and works on it.
+/// Checks that the store refuses a server without `WAITAOF`, and works on it with weak durability.
 async fn refuses_without_the_flag(options: &ValkeyOptions) {
     let refused = ValkeyStore::open(options.clone(), Limits::default()).await.err().expect("refused");
     let reason = refused.to_string();

@@ -1,4 +1,5 @@
-//! Faults between the store and its server: what the client is told, and that no acknowledged write is lost.
+//! Faults between the store and its server. The tests check the error that the client gets, and
+//! that no acknowledged write is lost.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[path = "support/server.rs"]
@@ -24,7 +25,7 @@ async fn behind_proxy() -> (OwnServer, Proxy, ValkeyOptions) {
     (server, proxy, options)
 }
 
-/// The same registry, not through the proxy.
+/// The options of the same registry without the proxy.
 fn directly(server: &OwnServer, options: &ValkeyOptions) -> ValkeyOptions {
     server.registry_named(&options.name)
 }
@@ -36,7 +37,8 @@ fn reason<T: std::fmt::Debug>(result: Result<T, StoreError>) -> String {
     }
 }
 
-/// The store recovers, and it, a store that begins now, and the server agree on the number of peers.
+/// Waits until the store accepts changes again. Then checks that it lists `count` peers, and that a
+/// store that is opened now lists as many. `options` must not be those of the proxy.
 async fn recovers(store: &ValkeyStore, options: &ValkeyOptions, count: u64) {
     eventually("it recovers", || async { register(store, "before").await == STORED }).await;
     eventually("it lists what is there", || async { listed(store, NOW).await == Ok(count) }).await;
@@ -116,7 +118,7 @@ async fn a_connection_that_is_reset_or_stalls_after_the_script_leaves_the_change
         assert!(failed.contains("may have taken effect"), "{fault:?}: {failed}");
         proxy.heal();
         recovers(&store, &directly(&server, &options), 2).await;
-        // Its client repeats it.
+        // A client that repeats the registration succeeds.
         assert_eq!(register(&store, "p").await, STORED, "{fault:?}");
     }
 }
@@ -145,7 +147,7 @@ async fn a_failover_during_a_script_loses_nothing_that_was_acknowledged() {
         }
         let mut promoted = connection(&replica.registry()).await;
         if !reaches_the_replica {
-            // It becomes a primary before the script, so that the script never reaches it.
+            // The replica is promoted before the script, so it never gets the script's changes.
             send(&mut promoted, "REPLICAOF NO ONE").await;
         }
         proxy.inject(Fault::ResetAfter("EVALSHA"));
@@ -164,7 +166,7 @@ async fn a_failover_during_a_script_loses_nothing_that_was_acknowledged() {
         primary.kill();
         proxy.heal();
         proxy.move_to(replica.port());
-        // No replica is left to confirm it.
+        // The new primary has no replica that could confirm changes.
         let mut alone = replica.registry_named(&options.name);
         alone.replicas = 0;
         let expected = if reaches_the_replica { 21 } else { 20 };
@@ -181,7 +183,7 @@ async fn a_failover_during_a_script_loses_nothing_that_was_acknowledged() {
     }
 }
 
-/// Cuts the store off, changes the server with `change`, and connects it again.
+/// Disconnects the store from the server, runs `change`, and connects the store again.
 async fn while_cut_off<F: Future<Output = ()>>(proxy: &Proxy, change: F) {
     proxy.inject(Fault::Down);
     change.await;
@@ -214,8 +216,9 @@ async fn a_log_that_was_trimmed_in_the_meantime_is_noticed() {
     recovers(&store, &direct, 4).await;
 }
 
-/// Replaces the last entry of the log by one with the same id that deletes `peer` instead, as on a replica
-/// that was promoted without that entry and used its id again.
+/// Replaces the last entry of the log by one with the same id that deletes the peer `deleted`
+/// instead. A replica has such a log if it was promoted without that entry and then used the id for
+/// another one.
 async fn reuse_last_id(connection: &mut MultiplexedConnection, options: &ValkeyOptions, deleted: &str) {
     type Entry = (String, Vec<Vec<u8>>);
     let log = key(options, "log");

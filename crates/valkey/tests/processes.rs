@@ -1,4 +1,5 @@
-//! Several processes on one registry, as several stores.
+//! Several processes that share one registry. Each is a store of its own in the process of the
+//! test.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[path = "support/gate.rs"]
@@ -37,7 +38,8 @@ async fn what_one_process_writes_another_lists_renews_and_deregisters() {
     let later = NOW.plus_millis(250_000);
     let renewed = other.renew(&peer("p"), &claim(HOME), later).await.unwrap();
     assert!(matches!(renewed, Renewal::Renewed { revived: false, .. }), "{renewed:?}");
-    // At the first process, the lease of the registration has ended by then.
+    // By then, the lease of the registration has ended. The first process lists the peer only if it
+    // knows of the heartbeat.
     let end = NOW + TTL;
     eventually("the heartbeat arrives", || async { listed(&one, end).await == Ok(1) }).await;
     let removed = one.remove(&peer("p"), &claim(HOME), later).await;
@@ -70,7 +72,8 @@ async fn a_conflict_brings_no_deleted_peer_back() {
     let other = Arc::new(open(&behind).await);
     assert_eq!(register(&one, "p").await, STORED);
     lists(&other, 1).await;
-    // The client of the other process goes away while the deletion is on its way to the server.
+    // The other process decides about a deletion. Its client cancels the request while the deletion
+    // is on its way to the server.
     let deleting = Arc::clone(&other);
     let request = tokio::spawn(async move { deleting.remove(&peer("p"), &claim(HOME), NOW).await });
     gate.holds_a_batch().await;
@@ -78,10 +81,11 @@ async fn a_conflict_brings_no_deleted_peer_back() {
     let removed = one.remove(&peer("p"), &claim(HOME), NOW).await;
     assert_eq!(removed, Ok(Removal::Removed { was_live: true }));
     assert_eq!(register(&one, "q").await, STORED);
-    // The log has the deletion before that.
+    // The log has the deletion before this registration. So when the other process lists one peer,
+    // it has applied both.
     lists(&other, 1).await;
     gate.open();
-    // The next batch is written when the conflict is settled.
+    // The batch of this registration is written after the conflict was handled.
     assert_eq!(register(&other, "r").await, STORED);
     assert_eq!(listed(&other, NOW).await, Ok(2));
 }
@@ -93,7 +97,7 @@ async fn a_process_that_has_missed_changes_reads_all_peers_again() {
         assert_eq!(register(&one, name).await, STORED);
     }
     lists(&other, 2).await;
-    // As on a replica that became the primary without the last entries of the log.
+    // The server now looks like a replica that was promoted without the last entries of the log.
     let mut connection = connection(&options).await;
     let key = |part: &str| format!("{{aurora:{}}}:{part}", options.name);
     let mut commands = redis::pipe();
@@ -101,7 +105,8 @@ async fn a_process_that_has_missed_changes_reads_all_peers_again() {
         commands.cmd("HDEL").arg(key(hash)).arg("lost").ignore();
     }
     commands.cmd("DEL").arg(key("log")).arg(key("head")).ignore();
-    // The ids of entries have milliseconds, and those of a new log begin again within one.
+    // The ids of entries begin with the time in milliseconds. The wait ensures that those of the
+    // new log are higher than those of the old one.
     tokio::time::sleep(Duration::from_millis(2)).await;
     let () = commands.query_async(&mut connection).await.unwrap();
     assert_eq!(register(&one, "new").await, STORED);
@@ -156,7 +161,7 @@ async fn dormant_peers_are_deleted_from_the_server_when_their_time_is_over() {
     assert_eq!(one.renew(&peer("p"), &claim(HOME), NOW).await, Ok(Renewal::Unknown));
 }
 
-/// A record of a name by the key with this number.
+/// A registration of a name, signed with the key of this number.
 fn signed(name: &str, key: u8, seq: u64) -> PutRequest {
     let record = format!("header.{name}-{key}-{seq}.signature").into();
     let signature = Signature { key: PublicKey::from_bytes([key; 32]), seq, replaces: None, record };
@@ -175,7 +180,8 @@ async fn of_two_processes_that_sign_an_unused_name_at_once_one_key_gets_it() {
         let (winner, refused) = if stored(&results[0]) { (1, results[1]) } else { (2, results[0]) };
         assert!(results.iter().any(stored), "{name}: {results:?}");
         assert_eq!(refused, PutResult::Locked { key: PublicKey::from_bytes([winner; 32]) }, "{name}");
-        // Two records of the key itself: the higher one stays, whatever their order.
+        // Two registrations with the same key: the higher number stays, in whatever order they
+        // arrive.
         let [low, high] = [2, 3].map(|seq| signed(&name, winner, seq));
         let (low, high) =
             tokio::join!(one.put(low, NOW.plus_millis(1_000)), other.put(high, NOW.plus_millis(1_000)));

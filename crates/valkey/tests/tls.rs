@@ -1,4 +1,4 @@
-//! Connections with TLS, by a proxy that ends it, because not every build of Valkey has it.
+//! Connections with TLS. Not every build of Valkey has TLS, so a proxy terminates it.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[path = "support/server.rs"]
@@ -15,8 +15,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
-/// Accepts TLS for `localhost`, and passes what it carries to the server. Returns its port, and its
-/// certificate.
+/// Starts a proxy that accepts TLS for `localhost` and forwards the plain bytes to the server.
+/// Returns its port and its certificate in PEM format.
 async fn with_tls(server: &OwnServer) -> (u16, String) {
     let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let key = PrivateKeyDer::try_from(pair.signing_key.serialize_der()).unwrap();
@@ -65,11 +65,11 @@ async fn a_server_with_a_certificate_of_its_own_is_trusted_by_its_authority_only
         let refused = refusal(options(&server, url.clone(), authorities)).await;
         assert!(refused.contains("certificate"), "{refused}");
     }
-    // The certificate is for another name.
+    // The certificate is not for the host in this URL.
     let address = format!("valkeys://127.0.0.1:{port}");
     let refused = refusal(options(&server, address, Some(certificate))).await;
     assert!(refused.contains("certificate"), "{refused}");
-    // Without TLS, the proxy understands nothing.
+    // A connection without TLS fails at the proxy.
     refusal(options(&server, format!("redis://localhost:{port}"), None)).await;
 }
 

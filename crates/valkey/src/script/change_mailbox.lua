@@ -6,7 +6,7 @@
 -- ARGV  1  the nonce that was read; empty if there was no mailbox
 --       2  the new nonce
 --       3  the new text
---       4  when the server may delete the mailbox, in milliseconds from now
+--       4  after how many milliseconds the server deletes the mailbox
 --       5  the receiver, if a message has arrived; otherwise empty
 --       6  number of entries that the stream keeps, approximately
 -- Reply: 1 if the mailbox was replaced, otherwise 0

@@ -1,35 +1,42 @@
 #!lua
--- Writes a batch of changes, each on the condition that its peer still has the lease that the change
--- was decided on, and appends those that were written to the log as one entry.
+-- Writes a batch of changes. A change is written only if its peer still has the lease that the
+-- process knew when it decided about the change. The changes that were written are appended to the
+-- log as one entry.
 --
--- With the first line, the server refuses the whole script before it starts where it can't write: a
--- replica, too little memory, a failed disk.
+-- Because of the first line, the server refuses the whole script before it starts if it could not
+-- write: as a replica, with too little memory, or after an error of the disk.
 --
--- KEYS  1  leases  hash: id of a peer -> its lease as text, which begins with its end in milliseconds
+-- KEYS  1  leases  hash: id of a peer -> its lease as text, which begins with the time of its end
 --       2  peers   hash: id of a peer -> its record
 --       3  log     stream: the batches
 --       4  head    string: the nonce of the last entry of the log
 -- ARGV  1  nonce of this batch
 --       2  number of entries that the log keeps, approximately
 --       then five for each change:
---          kind      `set`: the peer must have the lease `expected`, apart from the last field, or be
---                    unknown if that is empty
---                    `evict`: the lease of the peer must have ended at `expected`, in milliseconds
---                    `delete`: the peer must have exactly the lease `expected`
---          peer      its id
+--          kind      the condition of the change:
+--                    `set`: the peer has the lease `expected`, apart from the last field; if
+--                    `expected` is empty, the peer is unknown
+--                    `evict`: the lease of the peer has ended by the time `expected`
+--                    `delete`: the peer has exactly the lease `expected`
+--          peer      the id of the peer
 --          expected  see above
---          lease     its new lease; empty: the peer is deleted
---          record    its new record; empty: the record stays as it is
+--          lease     the new lease of the peer; empty: the peer is deleted
+--          record    the new record of the peer; empty: the record stays as it is
 -- Reply: the id of the last entry of the log, then for each change 1 if it was written, otherwise 0
+--
+-- Times are decimal milliseconds since the Unix epoch.
 
 local leases, peers, log, head = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 
--- A script does not roll back. So a key of another type has to be found before the first write.
+-- If a command fails, the server does not undo the writes before it. These commands fail if a key
+-- has the wrong type, and they come before the first write.
 local previous = redis.call('GET', head) or ''
 local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)
 redis.call('HLEN', leases)
 redis.call('HLEN', peers)
 
+-- The last field is the source that keeps the peer alive. A process forgets it when the lease ends,
+-- so it can't be compared.
 local function but_last_field(lease)
   return string.match(lease, '^(.+) [^ ]+$') or lease
 end
@@ -67,6 +74,7 @@ for i = 3, #ARGV, 5 do
   reply[#reply + 1] = holds and 1 or 0
 end
 
+-- The entry has four elements before the first change.
 if #entry > 4 then
   reply[1] = redis.call('XADD', log, 'MAXLEN', '~', ARGV[2], '*', unpack(entry))
   redis.call('SET', head, ARGV[1])

@@ -1,8 +1,8 @@
 #!lua
--- Replaces the list of blocks, if it still has the version that the new list was made from.
+-- Replaces the list of blocks, if it still has the version on which the new list is based.
 --
 -- KEYS  1  blocks  hash: the fields `version` and `text`
--- ARGV  1  the version; 0 if there is no list
+-- ARGV  1  the version on which the new list is based; 0 if there is no list
 --       2  the new text
 -- Reply: 1 if the list was replaced, otherwise 0
 

@@ -1,4 +1,4 @@
-//! A relay in front of the server, which holds batches of changes back.
+//! A TCP relay in front of the server that holds back batches of changes.
 
 use std::sync::Arc;
 
@@ -7,10 +7,11 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
-/// A batch is one script, and begins with this command.
+/// The command that sends a batch.
 const BATCH: &[u8] = b"EVALSHA";
 
-/// A relay to a server. It holds back the first batch of each connection until it is opened.
+/// A relay to a server. It holds back the first batch of each connection until
+/// [`Gate::open`] is called.
 pub(crate) struct Gate {
     pub(crate) url: String,
     held: Arc<Notify>,
@@ -18,7 +19,7 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    /// A closed gate in front of the server at `url`.
+    /// Starts a relay to the server at `url`.
     pub(crate) async fn in_front_of(url: &str) -> Self {
         let address = url.strip_prefix("redis://").expect("a URL without TLS").to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -44,12 +45,13 @@ impl Gate {
         self.held.notified().await;
     }
 
-    /// Lets the batch that is held back through, and all that follow on its connection.
+    /// Forwards the batch that is held back, and everything that follows on its connection.
     pub(crate) fn open(&self) {
         self.open.notify_one();
     }
 }
 
+/// Forwards bytes in one direction, and holds back the first batch.
 async fn relay(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, held: Arc<Notify>, open: Arc<Notify>) {
     let (mut buffer, mut is_open) = (vec![0; 64 << 10], false);
     while let Ok(count @ 1..) = from.read(&mut buffer).await {

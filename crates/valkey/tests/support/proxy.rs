@@ -1,5 +1,6 @@
-//! A TCP proxy between a store and its server, which injects faults. It passes one command after the other
-//! on each connection, so that it knows which reply belongs to which command.
+//! A TCP proxy between a store and its server, which injects faults. On each connection, it
+//! forwards a command only after the reply to the one before it, so that it knows which reply
+//! belongs to which command.
 
 use std::io;
 use std::sync::Arc;
@@ -9,20 +10,20 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWrit
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// What happens to commands.
+/// A fault that the proxy injects. A command is identified by its first word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// The server does not see any command, and each gets this reply.
+    /// The proxy replies to each command with this text, and forwards none.
     EveryReply(&'static str),
-    /// The server does not see this command, which gets this reply.
+    /// The proxy replies to this command with this text, and does not forward it.
     Reply(&'static str, &'static str),
-    /// The connection is reset before the server sees this command.
+    /// The proxy closes the connection instead of forwarding this command.
     ResetBefore(&'static str),
-    /// The server executes this command, and its reply is lost together with the connection.
+    /// The proxy forwards this command, and closes the connection instead of forwarding the reply.
     ResetAfter(&'static str),
-    /// The server executes this command, and its reply never arrives.
+    /// The proxy forwards this command, but never the reply. The connection stays open.
     Swallow(&'static str),
-    /// No connection lasts.
+    /// The proxy closes all connections, and each new one at its first command.
     Down,
 }
 
@@ -35,14 +36,14 @@ pub(crate) struct Proxy {
 
 struct State {
     fault: Mutex<Option<Fault>>,
-    /// The commands that met a fault.
+    /// The number of commands that met a fault.
     met: watch::Sender<u64>,
-    /// The port of the server. The connections to another one are closed.
+    /// The port of the server. When it changes, all connections are closed.
     upstream: watch::Sender<u16>,
 }
 
 impl Proxy {
-    /// A proxy for the server at a port of this machine.
+    /// Starts a proxy for the server at a port of this machine.
     pub(crate) async fn start(upstream: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
@@ -61,7 +62,7 @@ impl Proxy {
                     let upstream = *moved.borrow_and_update();
                     tokio::select! {
                         _ = moved.changed() => {}
-                        // An error ends the connection, which is all that it means.
+                        // An error only means that this connection ends.
                         _ = state.serve(client, upstream) => {}
                     }
                 });
@@ -113,7 +114,7 @@ impl Drop for Proxy {
 }
 
 impl State {
-    /// Passes commands and replies until the connection ends, or a fault ends it.
+    /// Forwards commands and replies until the connection ends, or a fault ends it.
     async fn serve(&self, client: TcpStream, upstream: u16) -> io::Result<()> {
         client.set_nodelay(true)?;
         let server = TcpStream::connect(("127.0.0.1", upstream)).await?;
@@ -143,6 +144,7 @@ impl State {
         }
     }
 
+    /// The injected fault, if it concerns this command.
     fn fault_of(&self, command: &[u8]) -> Option<Fault> {
         let name = name(command).unwrap_or_default();
         let fault = (*self.fault.lock())?;
@@ -161,7 +163,8 @@ fn name(command: &[u8]) -> Option<&[u8]> {
     command.split(|byte| *byte == b'\n').nth(2)?.strip_suffix(b"\r")
 }
 
-/// Reads one value of the protocol, version 2, as it is on the wire. Commands have the same form as replies.
+/// Reads one value of the Redis protocol, version 2, and returns its bytes as they are on the wire.
+/// Commands have the same form as replies.
 async fn value(from: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Vec<u8>> {
     let mut raw = Vec::new();
     let mut missing = 1_u64;
@@ -172,7 +175,7 @@ async fn value(from: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Vec<u8>> {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let line = String::from_utf8_lossy(&raw[start..]).into_owned();
-        // Nothing follows where the length is negative.
+        // A negative length stands for null, which has no content.
         let length = line[1..].trim_end().parse::<u64>().ok();
         match (line.as_bytes()[0], length) {
             (b'*', Some(count)) => missing += count,

@@ -1,4 +1,5 @@
-//! The Valkey server that `scripts/valkey run` has started, and servers of single tests.
+//! The Valkey server that `scripts/valkey run` has started for all tests, and servers that single
+//! tests start. Also the peers and requests that the tests use.
 #![allow(dead_code, reason = "each test uses a part")]
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -19,7 +20,8 @@ use aurora_discovery_valkey::{ValkeyOptions, ValkeyStore};
 use redis::aio::MultiplexedConnection;
 use tempfile::TempDir;
 
-/// The variables that `scripts/valkey run` sets: the URL of the server, and the path of its program.
+/// The variables that `scripts/valkey run` sets: the URL of the server, and the path of its
+/// program.
 const URL: &str = "AURORA_TEST_VALKEY_URL";
 const SERVER: &str = "AURORA_TEST_VALKEY_SERVER";
 
@@ -29,12 +31,12 @@ pub(crate) const LONG: Duration = Duration::from_secs(60);
 pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_759_406_400);
 pub(crate) const TTL: Ttl = Ttl::from_secs(300);
 
-/// The options of a registry that no other test uses. Its time is the caller's.
+/// The options of a registry that no other test uses. Its store trusts the time of the caller.
 pub(crate) fn fresh_registry() -> ValkeyOptions {
     registry_on(env::var(URL).expect("`scripts/valkey run` sets AURORA_TEST_VALKEY_URL"))
 }
 
-/// The same on a server or a proxy at a port of this machine.
+/// The same, on a server or a proxy at a port of this machine.
 pub(crate) fn registry_at(port: u16) -> ValkeyOptions {
     registry_on(format!("redis://127.0.0.1:{port}"))
 }
@@ -51,7 +53,7 @@ pub(crate) async fn open(options: &ValkeyOptions) -> ValkeyStore {
     ValkeyStore::open(options.clone(), Limits::default()).await.expect("the server can be used")
 }
 
-/// A connection of the test.
+/// A connection to the server, for commands of the test itself.
 pub(crate) async fn connection(options: &ValkeyOptions) -> MultiplexedConnection {
     let client = redis::Client::open(options.url.as_str()).expect("a URL");
     client.get_multiplexed_async_connection().await.expect("the server is up")
@@ -127,7 +129,7 @@ fn valkey() -> String {
     env::var(SERVER).expect("`scripts/valkey run` sets AURORA_TEST_VALKEY_SERVER")
 }
 
-/// A server of one test.
+/// A server that only one test uses. It is killed when it is dropped.
 pub(crate) struct OwnServer {
     program: String,
     process: Child,
@@ -140,7 +142,7 @@ impl OwnServer {
         Self::run(&valkey(), &[]).await
     }
 
-    /// A replica, which has all data of the primary when this returns.
+    /// Starts a replica. It has all data of the primary when this returns.
     pub(crate) async fn replica_of(primary: &Self) -> Self {
         let port = primary.port.to_string();
         let replica = Self::run(&valkey(), &["--replicaof", "127.0.0.1", &port]).await;
@@ -153,7 +155,7 @@ impl OwnServer {
         replica
     }
 
-    /// Another server with the same protocol.
+    /// Starts another program with the same protocol, with more arguments.
     pub(crate) async fn run(program: &str, more: &[&str]) -> Self {
         let port =
             TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
