@@ -1,5 +1,6 @@
 // Requests over HTTP: chooses an endpoint, retries where that is useful, and reads responses.
 
+import { Endpoints } from "./endpoints.js";
 import { DiscoveryError, protocol, refusal, timedOut, unreachable } from "./errors.js";
 import { fullJitter, seconds, sleep } from "./time.js";
 
@@ -23,7 +24,6 @@ const HIGHEST_CEILING = 10;
 /** Sends requests to a service. */
 export class Transport {
   #endpoints;
-  #current;
   #options;
 
   /**
@@ -31,18 +31,13 @@ export class Transport {
    * @param {ClientOptions} options
    */
   constructor(endpoints, options) {
-    this.#endpoints = [endpoints].flat().map(checkedEndpoint);
-    if (this.#endpoints.length === 0) {
-      throw new TypeError("a client needs at least one endpoint");
-    }
-    // Each client starts at a random endpoint, so that the clients are distributed over all endpoints.
-    this.#current = Math.floor(Math.random() * this.#endpoints.length);
+    this.#endpoints = new Endpoints(endpoints);
     this.#options = { timeoutSeconds: 10, retries: 3, patienceSeconds: 30, headers: {}, ...options };
   }
 
   /** The URL that the next request goes to. */
   get endpoint() {
-    return this.#endpoints[this.#current];
+    return this.#endpoints.current;
   }
 
   /**
@@ -54,9 +49,8 @@ export class Transport {
   failed(endpoint, error) {
     // A rate limit applies to the source of the requests at all endpoints.
     const isLocal = error.isTransient && error.status !== 429;
-    // A concurrent request may have moved on already.
-    if (isLocal && this.endpoint === endpoint) {
-      this.#current = (this.#current + 1) % this.#endpoints.length;
+    if (isLocal) {
+      this.#endpoints.leave(endpoint);
     }
     return isLocal;
   }
@@ -247,26 +241,4 @@ async function readText(endpoint, response) {
     }
     text += decoder.decode(value, { stream: true });
   }
-}
-
-/**
- * `url` without slashes at its end.
- * @param {string} url
- */
-function checkedEndpoint(url) {
-  if (!URL.canParse(url)) {
-    throw new TypeError(`the endpoint ${url} must be a URL such as http://127.0.0.1:8080 or https://host/stage`);
-  }
-  const { protocol: scheme, username, password, search, hash } = new URL(url);
-  if (username || password) {
-    // Every error names the endpoint, so it must not hold a secret.
-    throw new TypeError("the endpoint must not contain a user name or password: send an authorization header");
-  }
-  if (scheme !== "http:" && scheme !== "https:") {
-    throw new TypeError(`the endpoint ${url} must begin with http:// or https://`);
-  }
-  if (search || hash) {
-    throw new TypeError(`the endpoint ${url} must end with its path: no ? and no #`);
-  }
-  return url.replace(/\/+$/, "");
 }

@@ -20,8 +20,8 @@ use crate::{ClientOptions, Enumeration, Error};
 /// share their connections.
 ///
 /// The client starts at a random endpoint. It stays with one that works, and moves to the next one
-/// when a request fails. If the name of an endpoint has several addresses, it does the same with
-/// these.
+/// when a request fails. After 5 to 10 minutes, it returns to the one that it started at. If the
+/// name of an endpoint has several addresses, it also moves among these.
 ///
 /// Every request is retried after transient failures, with exponentially growing waits and jitter.
 /// This is safe because a request of the API does no harm if it arrives twice.

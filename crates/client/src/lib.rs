@@ -7,6 +7,7 @@ mod certificate;
 mod client;
 mod connections;
 mod endpoint;
+mod endpoints;
 mod enumeration;
 mod error;
 mod keeper;

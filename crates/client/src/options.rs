@@ -55,7 +55,8 @@ impl ClientOptions {
 
     /// Default options for a service with several endpoints, each as in [`ClientOptions::new`]. All
     /// of them must serve the same registry. The client starts at a random one, stays with one that
-    /// works, and moves on to the next when it fails, without a wait until all have failed.
+    /// works, and moves on to the next when it fails, without a wait until all have failed. After 5 to
+    /// 10 minutes, it returns to the one that it started at.
     ///
     /// ```
     /// # use aurora_discovery_client::{Client, ClientOptions};

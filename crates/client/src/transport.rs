@@ -4,7 +4,6 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -15,6 +14,7 @@ use tokio::time::{Instant, sleep};
 use crate::addresses::Addresses;
 use crate::connections::{Connections, Pool};
 use crate::endpoint::Endpoint;
+use crate::endpoints::Endpoints;
 use crate::retry::Retry;
 use crate::{ClientOptions, Error};
 
@@ -22,15 +22,8 @@ use crate::{ClientOptions, Error};
 const MAX_RESPONSE_BYTES: usize = 8 * 1024 * 1024;
 
 /// Sends requests to the endpoints of one service.
-///
-/// All requests go to the current endpoint. The first one is chosen at random, so that clients
-/// spread over the endpoints. When a request fails in a way in which another endpoint may succeed,
-/// the next endpoint of the list becomes the current one. The client never moves back by itself: it
-/// stays with an endpoint as long as that works.
 pub(crate) struct Transport {
-    endpoints: Vec<Arc<Endpoint>>,
-    /// The endpoint that the next request goes to.
-    current: AtomicUsize,
+    endpoints: Endpoints,
     connections: Connections,
     /// The caller's headers.
     headers: HeaderMap,
@@ -91,10 +84,7 @@ impl Transport {
         let bases = options.bases()?;
         let connections = Connections::new(options, &bases, addresses)?;
         Ok(Self {
-            // Each client starts at a random endpoint, so that the clients are distributed over all
-            // endpoints.
-            current: AtomicUsize::new(fastrand::usize(..bases.len())),
-            endpoints: bases.into_iter().map(|base| Arc::new(Endpoint::new(base))).collect(),
+            endpoints: Endpoints::new(bases),
             connections,
             headers: options.headers()?,
             timeout: options.timeout,
@@ -104,7 +94,7 @@ impl Transport {
 
     /// The endpoint that the next request goes to.
     pub(crate) fn endpoint(&self) -> &Endpoint {
-        &self.endpoints[self.current.load(Ordering::Relaxed)]
+        self.endpoints.get(self.endpoints.current())
     }
 
     /// Handles the failure of a request at `route`. Returns whether another endpoint may do better.
@@ -115,9 +105,7 @@ impl Transport {
         // endpoint would refuse the request as well.
         let is_local = error.is_transient() && error.status() != Some(429);
         if is_local {
-            let next = (route.index + 1) % self.endpoints.len();
-            // Does nothing if a concurrent request has already moved on.
-            let _ = self.current.compare_exchange(route.index, next, Ordering::Relaxed, Ordering::Relaxed);
+            self.endpoints.leave(route.index);
             self.connections.failed(&route.pool, route.endpoint.host(), error);
         }
         is_local
@@ -185,8 +173,8 @@ impl Transport {
     }
 
     fn route(&self) -> Route {
-        let index = self.current.load(Ordering::Relaxed);
-        Route { endpoint: Arc::clone(&self.endpoints[index]), index, pool: self.connections.pool() }
+        let index = self.endpoints.current();
+        Route { endpoint: Arc::clone(self.endpoints.get(index)), index, pool: self.connections.pool() }
     }
 
     /// Makes one attempt. A response with an error status is an error.
@@ -239,7 +227,6 @@ impl fmt::Debug for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Transport")
             .field("endpoints", &self.endpoints)
-            .field("current", &self.current)
             .field("timeout", &self.timeout)
             .field("retry", &self.retry)
             .finish_non_exhaustive()

@@ -28,6 +28,9 @@ _FIRST_CEILING = 0.2
 # The maximum of that upper bound. Longer waits would delay callers without relieving the service
 # further.
 _HIGHEST_CEILING = 10.0
+# The minimum number of seconds before a client returns to the endpoint that it started at. The maximum is
+# twice as long. The random part keeps the clients of a service that was down from returning all at once.
+_MIN_ABSENCE = 300.0
 
 
 @dataclass(frozen=True)
@@ -99,26 +102,33 @@ class Retry:
 
 class Endpoints:
     """The URLs of a service. All requests go to the current one. When a request fails in a way in which
-    another endpoint may succeed, the next URL of the list becomes the current one. The client never
-    moves back by itself: it stays with an endpoint as long as that works."""
+    another endpoint may succeed, the next URL of the list becomes the current one. After 5 to 10 minutes,
+    the client tries the one that it started at again, so that a service that was down gets its clients
+    back."""
 
     def __init__(self, urls: str | Sequence[str]) -> None:
         self._urls = [_check(url) for url in ([urls] if isinstance(urls, str) else urls)]
         if not self._urls:
             raise ValueError("a client needs at least one endpoint")
         # Clients start at a random one, so that they spread over all.
-        self._current = random.randrange(len(self._urls))
+        self._first = self._current = random.randrange(len(self._urls))
+        # The time of the monotonic clock when the client returns to the first one, if it has left that.
+        self._return_at = 0.0
 
     def __len__(self) -> int:
         return len(self._urls)
 
     @property
     def current(self) -> str:
+        if self._current != self._first and time.monotonic() >= self._return_at:
+            self._current = self._first
         return self._urls[self._current]
 
     def leave(self, failed: str) -> None:
         """Moves to the next endpoint, unless a concurrent request has left `failed` already."""
         if self.current == failed:
+            if self._current == self._first:
+                self._return_at = time.monotonic() + _MIN_ABSENCE * (1 + random.random())
             self._current = (self._current + 1) % len(self._urls)
 
 

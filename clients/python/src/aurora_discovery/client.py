@@ -48,7 +48,8 @@ class Client:
 
         `endpoints` is the URL of the service, `http://host:port` or `https://host/stage`, or several
         URLs of the same service. The client starts at a random one, stays with one that works, and moves
-        to the next one when a request fails.
+        to the next one when a request fails. After 5 to 10 minutes, it returns to the one that it started
+        at.
 
         `timeout` is the time limit of one attempt, and `patience` that of a request with its retries, in
         seconds. `headers` are sent with every request. `verify` determines how certificates are

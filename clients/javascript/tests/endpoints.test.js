@@ -1,0 +1,36 @@
+// How a client returns to the endpoint that it started at. Scenarios cannot test this, because it takes
+// five minutes.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Endpoints } from "../src/endpoints.js";
+
+const URLS = ["http://a.example", "http://b.example", "http://c.example"];
+
+test("a client returns to its first endpoint within ten minutes", () => {
+  let now = 0;
+  const endpoints = new Endpoints(URLS, () => now);
+  const first = endpoints.current;
+  endpoints.leave(first);
+  const second = endpoints.current;
+  assert.notEqual(second, first);
+  now = 299;
+  assert.equal(endpoints.current, second);
+  endpoints.leave(second);
+  assert.ok(![first, second].includes(endpoints.current));
+  now = 600;
+  assert.equal(endpoints.current, first, "a further move does not postpone the return");
+});
+
+test("a return to a failing endpoint is repeated later", () => {
+  let now = 0;
+  const endpoints = new Endpoints(URLS.slice(0, 2), () => now);
+  const first = endpoints.current;
+  for (let round = 0; round < 3; round += 1) {
+    endpoints.leave(first);
+    assert.notEqual(endpoints.current, first);
+    now += 600;
+    assert.equal(endpoints.current, first);
+  }
+});
