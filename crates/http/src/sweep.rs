@@ -21,14 +21,14 @@ pub(crate) async fn sweep_forever(service: Arc<Service>) {
     let mut interval = interval(INTERVAL);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut failing: Option<StoreError> = None;
-    let mut blocks = ObeyedBlocks::default();
+    let mut blocks = BlockEnforcer::default();
     loop {
         interval.tick().await;
         service.rates.forget_idle_sources();
         if let Some(audit) = &service.options.audit {
             service.metrics.audit_lines_lost.inc_by(audit.take_lost());
         }
-        blocks.obey(&service).await;
+        blocks.enforce(&service).await;
         match service.registry.store().sweep(service.options.clock.now()).await {
             Ok(swept) => {
                 service.metrics.swept(swept);
@@ -49,14 +49,14 @@ pub(crate) async fn sweep_forever(service: Arc<Service>) {
 
 /// The blocks that this process has enforced.
 #[derive(Default)]
-struct ObeyedBlocks {
+struct BlockEnforcer {
     enforced: Option<HashSet<Subject>>,
     is_failing: bool,
 }
 
-impl ObeyedBlocks {
+impl BlockEnforcer {
     /// Reads the blocks of other processes, and evicts the peers that came before this process knew.
-    async fn obey(&mut self, service: &Service) {
+    async fn enforce(&mut self, service: &Service) {
         match service.registry.obey_blocks(&mut self.enforced, service.options.clock.now()).await {
             Ok(evicted) => {
                 self.is_failing = false;
