@@ -12,7 +12,7 @@ use flate2::write::GzEncoder;
 const EXTENSIONS: [&str; 4] = ["css", "html", "js", "svg"];
 /// Modules of the JavaScript client that the page does not load: types, and what needs a file
 /// system.
-const NOT_OF_THE_PAGE: [&str; 5] =
+const EXCLUDED_MODULES: [&str; 5] =
     ["index.js", "key-file.js", "private-file.js", "token-file.js", "types.js"];
 
 fn main() -> io::Result<()> {
@@ -35,7 +35,7 @@ fn compress_directory(source: &Path, out: &Path, prefix: &str) -> io::Result<Vec
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
         let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
-        if EXTENSIONS.contains(&extension) && !NOT_OF_THE_PAGE.contains(&name.as_str()) {
+        if EXTENSIONS.contains(&extension) && !EXCLUDED_MODULES.contains(&name.as_str()) {
             let target = out.join("page").join(prefix).join(&name).with_added_extension("gz");
             let text = fs::read_to_string(entry.path())?;
             fs::write(&target, gzip(without_comments(&text).as_bytes())?)?;
