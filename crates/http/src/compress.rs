@@ -75,7 +75,7 @@ pub(crate) async fn pack(
         return Response::from_parts(parts, Body::from(body));
     }
     match service.pending_responses.take(address, body.len()) {
-        Some(share) => Response::from_parts(parts, counted(body, share, multiplexed)),
+        Some(share) => Response::from_parts(parts, budgeted(body, share, multiplexed)),
         None if is_safe => too_many_unread().into_response(),
         None => Response::from_parts(parts, Body::from(body)),
     }
@@ -86,10 +86,10 @@ pub(crate) fn too_many_unread() -> Failure {
     Failure::unavailable("too many responses are waiting for clients to read them; try again")
 }
 
-fn counted(body: Bytes, share: Share, multiplexed: Option<Arc<ConnectionState>>) -> Body {
+fn budgeted(body: Bytes, share: Share, multiplexed: Option<Arc<ConnectionState>>) -> Body {
     let unread = multiplexed.map(UnreadGuard::new);
     let reported = unread.as_ref().map(UnreadGuard::body);
-    let bytes = Bytes::from_owner(Counted { body, _share: share, _unread: unread });
+    let bytes = Bytes::from_owner(BudgetedBody { body, _share: share, _unread: unread });
     match reported {
         Some(body) => Body::new(body.with(bytes)),
         None => Body::from(bytes),
@@ -97,13 +97,13 @@ fn counted(body: Bytes, share: Share, multiplexed: Option<Arc<ConnectionState>>)
 }
 
 /// A body that counts against the budget for as long as anything refers to its bytes.
-struct Counted {
+struct BudgetedBody {
     body: Bytes,
     _share: Share,
     _unread: Option<UnreadGuard>,
 }
 
-impl AsRef<[u8]> for Counted {
+impl AsRef<[u8]> for BudgetedBody {
     fn as_ref(&self) -> &[u8] {
         &self.body
     }
