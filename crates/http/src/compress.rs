@@ -37,7 +37,7 @@ const ACCEPT_ENCODING: HeaderValue = HeaderValue::from_static("accept-encoding")
 /// `address`. On a connection that is `multiplexed`, it also counts as unread until it is sent. A
 /// body that the budget has no room for is replaced by a refusal only if the request `is_safe`: the
 /// response to a change must reach its client.
-pub(crate) async fn pack(
+pub(crate) async fn compress_and_budget(
     mut response: Response,
     accepts_gzip: bool,
     address: IpAddr,

@@ -23,7 +23,7 @@ use crate::access::Access;
 use crate::audit::{Action, Audited, Entry, RefusedPeers};
 use crate::base_path::without_prefix;
 use crate::body::receive;
-use crate::compress::pack;
+use crate::compress::compress_and_budget;
 use crate::connection::state::ConnectionState;
 use crate::error::Failure;
 use crate::gzip::accepts_gzip;
@@ -143,7 +143,7 @@ impl DiscoveryService {
             remove_body(&mut response);
         } else {
             response =
-                pack(response, accepts_gzip, source, service, multiplexed, method == Method::GET).await;
+                compress_and_budget(response, accepts_gzip, source, service, multiplexed, method == Method::GET).await;
         }
 
         if is_over_rate {
