@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::access::{KeyFile, KeyFileError};
 use crate::admission::{Admitted, Connections};
 use crate::audit::{AuditError, AuditLog};
-use crate::certificate::keep_certificate;
+use crate::certificate::reload_certificate_forever;
 use crate::clock::keep_time;
 use crate::connection::ConnectionServer;
 use crate::connection::state::ConnectionState;
@@ -160,7 +160,7 @@ impl Server {
             background.spawn(serve_metrics(listener, service.clone(), tls.clone()));
         }
         if let Some(tls) = &tls {
-            background.spawn(keep_certificate(tls.clone()));
+            background.spawn(reload_certificate_forever(tls.clone()));
         }
         let discovery = DiscoveryService::of(service.clone());
         let mut acceptor = Acceptor {
