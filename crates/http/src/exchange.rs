@@ -123,7 +123,7 @@ impl DiscoveryService {
         parts.extensions.insert(Received { source, body: body.clone(), access: access.clone(), connection });
         // Pinned here, because it is large and would otherwise be moved for each future around it.
         let handler = pin!(self.handle(Request::from_parts(parts, Body::empty())));
-        let admitting = route.filter(|route| access.has(*route) && route.admits(&method));
+        let admitting = route.filter(|route| access.has(*route) && route.accepts_method(&method));
         let is_free = malformed.is_some() || admitting.is_none_or(|route| route.charge().is_none());
         let is_over_rate = is_free && service.rates.take(Charge::Others, source, 1).is_err();
         let mut response = match (malformed, admitting) {

@@ -114,7 +114,7 @@ impl Route {
     }
 
     /// Whether the handler of the route accepts this method.
-    pub(crate) fn admits(self, method: &Method) -> bool {
+    pub(crate) fn accepts_method(self, method: &Method) -> bool {
         *method == self.method() || (*method == Method::HEAD && self.method() == Method::GET)
     }
 
