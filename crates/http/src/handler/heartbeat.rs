@@ -18,12 +18,12 @@ use crate::response::json_with_peers;
 
 pub(crate) async fn heartbeat(context: Context, RequestBody(body): RequestBody) -> Result<Response, Failure> {
     match Heartbeat::from_body(&body, context.registry().limits().inline_discover)? {
-        Heartbeat::One(request) => one(context, request).await,
-        Heartbeat::Many(request) => many(context, request).await,
+        Heartbeat::One(request) => renew_one(context, request).await,
+        Heartbeat::Many(request) => renew_batch(context, request).await,
     }
 }
 
-async fn one(context: Context, mut request: HeartbeatRequest) -> Result<Response, Failure> {
+async fn renew_one(context: Context, mut request: HeartbeatRequest) -> Result<Response, Failure> {
     // An invalid cursor must fail the request before the lease is renewed.
     let page = InlinePage::begin(&context, request.discover.take(), Writes::Renewals(1)).await?;
     let token = request.lease_token.as_ref();
@@ -57,7 +57,7 @@ async fn waiting_mail(context: &Context, request: &HeartbeatRequest) -> Option<V
     letters.ok().map(|letters| listed(letters, context.now))
 }
 
-async fn many(context: Context, request: HeartbeatsRequest) -> Result<Response, Failure> {
+async fn renew_batch(context: Context, request: HeartbeatsRequest) -> Result<Response, Failure> {
     // The request itself has already counted as one.
     let count = request.peer_ids.as_slice().len();
     context.service.rates.take(Charge::Heartbeats, context.caller.address, count.saturating_sub(1))?;
