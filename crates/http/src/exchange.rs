@@ -32,7 +32,7 @@ use crate::log::Exchange;
 use crate::options::ServiceOptions;
 use crate::origin::Origin;
 use crate::rate::Charge;
-use crate::received::Received;
+use crate::request_context::RequestContext;
 use crate::route::Route;
 use crate::router::{not_found, router};
 use crate::service::Service;
@@ -120,7 +120,12 @@ impl DiscoveryService {
         let access = Access::of(&service.options, &parts.headers);
         let source = origin.address;
         let multiplexed = connection.as_ref().filter(|connection| connection.is_multiplexed()).cloned();
-        parts.extensions.insert(Received { source, body: body.clone(), access: access.clone(), connection });
+        parts.extensions.insert(RequestContext {
+            source,
+            body: body.clone(),
+            access: access.clone(),
+            connection,
+        });
         // Pinned here, because it is large and would otherwise be moved for each future around it.
         let handler = pin!(self.handle(Request::from_parts(parts, Body::empty())));
         let admitting = route.filter(|route| access.has(*route) && route.accepts_method(&method));
@@ -142,8 +147,15 @@ impl DiscoveryService {
         if method == Method::HEAD {
             remove_body(&mut response);
         } else {
-            response =
-                compress_and_budget(response, accepts_gzip, source, service, multiplexed, method == Method::GET).await;
+            response = compress_and_budget(
+                response,
+                accepts_gzip,
+                source,
+                service,
+                multiplexed,
+                method == Method::GET,
+            )
+            .await;
         }
 
         if is_over_rate {

@@ -15,7 +15,7 @@ use crate::compress::too_many_unread;
 use crate::error::Failure;
 use crate::metrics::Metrics;
 use crate::rate::Charge;
-use crate::received::Received;
+use crate::request_context::RequestContext;
 use crate::service::Service;
 
 /// Pages of at most this many peers are made at once: they take less time than waiting for a turn
@@ -82,7 +82,7 @@ impl FromRequestParts<Arc<Service>> for Context {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, service: &Arc<Service>) -> Result<Self, Failure> {
-        let Received { source: address, access, .. } = Received::of(parts)?;
+        let RequestContext { source: address, access, .. } = RequestContext::of(parts)?;
         let (address, access) = (*address, access.clone());
         let caller = Caller { address, page: web_origin(&parts.headers) };
         Ok(Self { service: service.clone(), caller, now: service.options.clock.now(), access })

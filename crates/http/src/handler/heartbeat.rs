@@ -13,7 +13,7 @@ use crate::audit::RefusedPeers;
 use crate::error::Failure;
 use crate::mail::listed;
 use crate::rate::Charge;
-use crate::received::RequestBody;
+use crate::request_context::RequestBody;
 use crate::response::json_with_peers;
 
 pub(crate) async fn heartbeat(context: Context, RequestBody(body): RequestBody) -> Result<Response, Failure> {

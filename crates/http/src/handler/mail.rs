@@ -14,7 +14,7 @@ use crate::connection::state::StreamGuard;
 use crate::error::Failure;
 use crate::mail::{MailReader, Wait, listed, next_poll_seconds};
 use crate::rate::Charge;
-use crate::received::{Received, RequestBody};
+use crate::request_context::{RequestBody, RequestContext};
 use crate::response::json;
 
 /// `POST /mail`: puts a message into the mailbox of another peer.
@@ -34,7 +34,7 @@ pub(crate) async fn mail(context: Context, RequestBody(body): RequestBody) -> Re
 pub(crate) async fn mailbox(
     context: Context,
     headers: HeaderMap,
-    Extension(received): Extension<Received>,
+    Extension(request_context): Extension<RequestContext>,
     RequestBody(body): RequestBody,
 ) -> Result<Response, Failure> {
     let MailboxRequest { peer_id, lease_token, acknowledge, wait_seconds } =
@@ -61,7 +61,7 @@ pub(crate) async fn mailbox(
              later, or without wait_seconds",
         )
     })?;
-    let connection = received.connection.map(StreamGuard::new);
+    let connection = request_context.connection.map(StreamGuard::new);
     let waiting = Wait::new(context.service.clone(), permit, connection);
     let reader = MailReader { peer: peer_id, token: lease_token, caller: context.caller, signal, waiting };
     Ok(if wants_events { reader.events(letters, context.now) } else { reader.response(wait) })

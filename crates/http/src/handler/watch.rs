@@ -12,7 +12,7 @@ use super::context::Context;
 use crate::connection::state::StreamGuard;
 use crate::error::Failure;
 use crate::query::parameters;
-use crate::received::Received;
+use crate::request_context::RequestContext;
 
 /// The header in which a client that lost its stream sends the last id it received.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -23,7 +23,7 @@ pub(crate) async fn watch(
     context: Context,
     uri: Uri,
     headers: HeaderMap,
-    Extension(received): Extension<Received>,
+    Extension(request_context): Extension<RequestContext>,
 ) -> Result<Response, Failure> {
     let request = request(&context, &uri, &headers)?;
     let watchers = &context.service.watchers;
@@ -36,7 +36,7 @@ pub(crate) async fn watch(
             "the limit of watchers is reached, in total or for your address; try again later, or poll /discover with since",
         )
     })?;
-    let stream = received.connection.map(StreamGuard::new);
+    let stream = request_context.connection.map(StreamGuard::new);
     let mut events = watchers.stream(watching, permit, stream);
     if is_observer {
         events = events.for_observer();

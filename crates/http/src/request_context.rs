@@ -13,7 +13,7 @@ use crate::error::Failure;
 
 /// The only extension of a request. A handler takes the parts that it needs through extractors.
 #[derive(Clone, Debug)]
-pub(crate) struct Received {
+pub(crate) struct RequestContext {
     /// The source address of the request, in canonical form.
     pub(crate) source: IpAddr,
     /// The body, or why it could not be read. Only a handler that needs the body reports this.
@@ -24,7 +24,7 @@ pub(crate) struct Received {
     pub(crate) connection: Option<Arc<ConnectionState>>,
 }
 
-impl Received {
+impl RequestContext {
     pub(crate) fn of(parts: &Parts) -> Result<&Self, Failure> {
         parts.extensions.get().ok_or_else(|| Failure::internal("the router was called without the service"))
     }
@@ -37,6 +37,6 @@ impl<S: Sync> FromRequestParts<S> for RequestBody {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
-        Received::of(parts)?.body.clone().map(Self)
+        RequestContext::of(parts)?.body.clone().map(Self)
     }
 }
