@@ -39,7 +39,7 @@ use crate::service::Service;
 
 /// What a connection of the server knows about a request, in addition to its [`Origin`].
 #[derive(Default)]
-pub(crate) struct Via {
+pub(crate) struct ConnectionDetails {
     /// The state of the connection.
     pub(crate) connection: Option<Arc<ConnectionState>>,
     /// The refusal of a request whose head is malformed.
@@ -92,18 +92,23 @@ impl DiscoveryService {
         B: HttpBody<Data = Bytes> + Send,
         B::Error: Into<BoxError>,
     {
-        self.respond_on(request, origin, Via::default()).await
+        self.respond_on(request, origin, ConnectionDetails::default()).await
     }
 
     /// The same, on a connection of the server.
-    pub(crate) async fn respond_on<B>(&self, request: http::Request<B>, origin: Origin, via: Via) -> Response
+    pub(crate) async fn respond_on<B>(
+        &self,
+        request: http::Request<B>,
+        origin: Origin,
+        details: ConnectionDetails,
+    ) -> Response
     where
         B: HttpBody<Data = Bytes> + Send,
         B::Error: Into<BoxError>,
     {
         let service = &self.service;
         let (mut parts, body) = request.into_parts();
-        let Via { connection, malformed, unknown_client } = via;
+        let ConnectionDetails { connection, malformed, unknown_client } = details;
         let body = match &malformed {
             None => receive(body, service.unfinished_bodies.share(origin.address)).await,
             Some(refusal) => Err(refusal.clone()),
