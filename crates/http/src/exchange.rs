@@ -133,10 +133,10 @@ impl DiscoveryService {
         });
         // Pinned here, because it is large and would otherwise be moved for each future around it.
         let handler = pin!(self.handle(Request::from_parts(parts, Body::empty())));
-        let admitting = route.filter(|route| access.has(*route) && route.accepts_method(&method));
-        let is_free = malformed.is_some() || admitting.is_none_or(|route| route.charge().is_none());
+        let handled_route = route.filter(|route| access.has(*route) && route.accepts_method(&method));
+        let is_free = malformed.is_some() || handled_route.is_none_or(|route| route.charge().is_none());
         let is_over_rate = is_free && service.rates.take(Charge::Others, source, 1).is_err();
-        let mut response = match (malformed, admitting) {
+        let mut response = match (malformed, handled_route) {
             (Some(refusal), _) => refusal.into_response(),
             (None, _) if route.is_some_and(|route| !access.has(route)) => {
                 not_found(method.clone(), uri.clone()).await
@@ -170,7 +170,7 @@ impl DiscoveryService {
         let failure = response.extensions().get::<Failure>();
         service.metrics.responded(route, status, failure.map(|failure| failure.refusal.code), latency);
         let sent = body.as_deref().unwrap_or_default();
-        self.audit(admitting, sent, &response, &access, &origin);
+        self.audit(handled_route, sent, &response, &access, &origin);
         if service.log.wants(status) {
             let (path, body) = (uri.path(), sent);
             Exchange { route, path, method: &method, body, origin: &origin, status, failure, latency }.log();
