@@ -13,7 +13,7 @@ const RETRY_MILLIS: u32 = 1_000;
 
 /// When a client that was sent away reconnects, in milliseconds, drawn from this to three times as
 /// long.
-const AWAY_MILLIS: u32 = 10_000;
+const RECONNECT_LATER_MILLIS: u32 = 10_000;
 
 /// The data of events that carry the position of the stream.
 #[derive(Serialize)]
@@ -65,8 +65,8 @@ pub(super) fn keep_alive(cursor: &str) -> Vec<u8> {
 }
 
 /// The last frame of a stream whose client is to come back later, and to continue after `cursor`.
-pub(super) fn come_back(cursor: &str) -> Vec<u8> {
-    let retry = AWAY_MILLIS + fastrand::u32(..=2 * AWAY_MILLIS);
+pub(super) fn reconnect_later(cursor: &str) -> Vec<u8> {
+    let retry = RECONNECT_LATER_MILLIS + fastrand::u32(..=2 * RECONNECT_LATER_MILLIS);
     format!(": too many bytes for all watchers; reconnect with the last id\nretry: {retry}\nid: {cursor}\n\n")
         .into_bytes()
 }

@@ -155,7 +155,7 @@ impl EventStream {
     fn leave(&mut self) -> Vec<u8> {
         self.metrics.watch_sent_away.inc();
         self.end = None;
-        frame::come_back(&self.watching.cursor())
+        frame::reconnect_later(&self.watching.cursor())
     }
 }
 
