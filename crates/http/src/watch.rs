@@ -18,7 +18,7 @@ use crate::connection::state::StreamGuard;
 use crate::metrics::Metrics;
 use crate::options::ServiceOptions;
 
-use budget::{Account, ByteBudget};
+use budget::{ByteBudget, StreamBudget};
 use stream::EventStream;
 
 /// All streams of `/watch`.
@@ -60,7 +60,7 @@ impl Watchers {
             watching,
             permit,
             self.keep_alive,
-            Account::new(self.bytes.clone()),
+            StreamBudget::new(self.bytes.clone()),
             self.ended(),
             self.metrics.clone(),
             connection,

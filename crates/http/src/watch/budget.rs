@@ -47,7 +47,7 @@ impl ByteBudget {
 }
 
 /// One stream's access to the budget.
-pub(super) struct Account {
+pub(super) struct StreamBudget {
     budget: Arc<ByteBudget>,
     /// What the next frame will probably cost, in units.
     expected: NonZeroU32,
@@ -66,7 +66,7 @@ pub(super) enum OverBudget {
     Leave,
 }
 
-impl Account {
+impl StreamBudget {
     pub(super) fn new(budget: Arc<ByteBudget>) -> Self {
         let patience = Duration::from_millis(PATIENCE_MILLIS + fastrand::u64(..=2 * PATIENCE_MILLIS));
         Self { budget, expected: units(FRAME_BYTES), failures: 0, caught_up_at: Instant::now(), patience }

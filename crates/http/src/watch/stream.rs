@@ -15,7 +15,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame};
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::budget::{Account, OverBudget};
+use super::budget::{OverBudget, StreamBudget};
 use super::frame;
 use crate::budget::Share;
 use crate::connection::state::StreamGuard;
@@ -38,7 +38,7 @@ pub(crate) struct EventStream {
     timer: Pin<Box<Sleep>>,
     pausing: bool,
     keep_alive: Duration,
-    account: Account,
+    budget: StreamBudget,
     metrics: Arc<Metrics>,
     connection: Option<StreamGuard>,
     is_observer: bool,
@@ -50,7 +50,7 @@ impl EventStream {
         watching: Watcher,
         permit: Share,
         keep_alive: Duration,
-        account: Account,
+        budget: StreamBudget,
         end: impl Future<Output = ()> + Send + 'static,
         metrics: Arc<Metrics>,
         connection: Option<StreamGuard>,
@@ -71,7 +71,7 @@ impl EventStream {
             timer: Box::pin(sleep(keep_alive)),
             pausing: false,
             keep_alive,
-            account,
+            budget,
             metrics,
             connection,
             is_observer: false,
@@ -97,7 +97,7 @@ impl EventStream {
         if let Some(preface) = self.preface.take() {
             // A stream that starts at the present has nothing to catch up on.
             if self.watching.poll_changes(context).is_pending() {
-                self.account.caught_up();
+                self.budget.caught_up();
             }
             return Poll::Ready(preface);
         }
@@ -110,12 +110,12 @@ impl EventStream {
             }
             if self.watching.poll_changes(context).is_pending() {
                 // Nothing to send: the change log or the timer wakes the task.
-                self.account.caught_up();
+                self.budget.caught_up();
                 ready!(self.timer.as_mut().poll(context));
                 self.sleep(self.keep_alive);
                 return Poll::Ready(frame::keep_alive(&self.watching.cursor()));
             }
-            match self.account.may_read() {
+            match self.budget.may_read() {
                 Ok(()) => {}
                 Err(OverBudget::Wait(wait)) => {
                     self.pausing = true;
@@ -134,9 +134,9 @@ impl EventStream {
                     self.pausing = !more;
                     self.sleep(if more { self.keep_alive } else { PAUSE });
                     let frame = frame::changes(&changes);
-                    self.account.charge(frame.len());
+                    self.budget.charge(frame.len());
                     if !more {
-                        self.account.caught_up();
+                        self.budget.caught_up();
                     }
                     return Poll::Ready(frame);
                 }
@@ -146,7 +146,7 @@ impl EventStream {
                     context.waker().wake_by_ref();
                     return Poll::Pending;
                 }
-                WatchRead::Changes { more: false, .. } => self.account.caught_up(),
+                WatchRead::Changes { more: false, .. } => self.budget.caught_up(),
             }
         }
     }
