@@ -2,7 +2,7 @@
 
 mod body;
 mod head;
-mod heads;
+mod head_counter;
 mod io;
 mod proxy_hint;
 mod stall;
