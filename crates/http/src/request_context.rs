@@ -11,7 +11,9 @@ use crate::access::Access;
 use crate::connection::state::ConnectionState;
 use crate::error::Failure;
 
-/// The only extension of a request. A handler takes the parts that it needs through extractors.
+/// What the service knows about a request in addition to its head. It is the only extension of the
+/// request, and the extractors of the handlers (`Context` and `RequestBody`) take what they need
+/// from it.
 #[derive(Clone, Debug)]
 pub(crate) struct RequestContext {
     /// The source address of the request, in canonical form.
@@ -25,12 +27,13 @@ pub(crate) struct RequestContext {
 }
 
 impl RequestContext {
+    /// The context of the request that has these parts.
     pub(crate) fn of(parts: &Parts) -> Result<&Self, Failure> {
         parts.extensions.get().ok_or_else(|| Failure::internal("the router was called without the service"))
     }
 }
 
-/// The body for a handler that needs it.
+/// An extractor for the body of a request. It fails with the reason if the body could not be read.
 pub(crate) struct RequestBody(pub(crate) Bytes);
 
 impl<S: Sync> FromRequestParts<S> for RequestBody {

@@ -1,4 +1,5 @@
-//! `POST /admin/evict`, `POST /admin/block`, `POST /admin/unblock` and `GET /admin/blocks`
+//! `POST /admin/evict`, `POST /admin/block`, `POST /admin/unblock` and `GET /admin/blocks`: the
+//! requests of operators.
 
 use aurora_discovery_protocol::{
     BlockRequest, BlockResponse, BlocksResponse, EvictResponse, SubjectRequest, UnblockResponse,

@@ -29,8 +29,9 @@ pub(crate) async fn mail(context: Context, RequestBody(body): RequestBody) -> Re
     Ok((StatusCode::ACCEPTED, response).into_response())
 }
 
-/// `POST /mailbox`: the messages that wait for a peer. Without any, the response waits for one if the
-/// request asks for it, and to a client that accepts server-sent events it has no end.
+/// `POST /mailbox`: the messages that wait for a peer. If there are none and the request has
+/// `wait_seconds`, the response waits for the first message. A client that accepts server-sent
+/// events gets a stream of messages instead.
 pub(crate) async fn mailbox(
     context: Context,
     headers: HeaderMap,
@@ -41,7 +42,8 @@ pub(crate) async fn mailbox(
         MailboxRequest::from_body(&body)?;
     let wait = Duration::from_secs(wait_seconds.into()).min(context.service.options.max_mail_wait);
     let wants_events = accepts_events(&headers) && !context.service.options.max_mail_wait.is_zero();
-    // The signal comes first, so that no message arrives unnoticed between it and the look.
+    // The signal is created before the mailbox is read. A message that arrives in between therefore
+    // triggers it and is not missed.
     let signal = context.registry().mail_signal(&peer_id);
     let letters = context
         .registry()
@@ -67,7 +69,7 @@ pub(crate) async fn mailbox(
     Ok(if wants_events { reader.events(letters, context.now) } else { reader.response(wait) })
 }
 
-/// Whether the client prefers server-sent events to JSON.
+/// Whether the client accepts server-sent events.
 fn accepts_events(headers: &HeaderMap) -> bool {
     let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let mut types =

@@ -30,7 +30,8 @@ pub(crate) async fn watch(
     let is_observer = request.view == View::Observer;
     let permit = watchers.permit(context.caller.address);
     let watching = Registry::watch(&context.service.registry, request, context.now)?;
-    // Checked after the request itself, so that an invalid request gets its 400 even at the limit.
+    // The permit is checked after the request, so that an invalid request gets a 400 even if the
+    // limit is reached.
     let permit = permit.ok_or_else(|| {
         Failure::unavailable(
             "the limit of watchers is reached, in total or for your address; try again later, or poll /discover with since",
@@ -49,7 +50,8 @@ fn request(context: &Context, uri: &Uri, headers: &HeaderMap) -> Result<ChangesR
     let parameters =
         parameters(uri.query().unwrap_or_default())?.into_iter().filter(|(name, _)| name != "limit");
     let mut request = ChangesRequest::from_parameters(parameters, context.registry().limits().discover)?;
-    // A browser that reconnects sends its last position, and repeats the original query.
+    // A browser that reconnects repeats the original query and sends its last position in
+    // `Last-Event-ID`. The header therefore takes precedence over `since`.
     if let Some(last) = headers.get(LAST_EVENT_ID).filter(|last| !last.is_empty()) {
         let last = String::from_utf8_lossy(last.as_bytes()).into_owned();
         request.since = Some(last).filter(|last| ChangesRequest::is_cursor(last));
