@@ -54,18 +54,18 @@ struct Entry {
 
 /// The number of one connection.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Key(u64);
+pub(crate) struct ConnectionId(u64);
 
 /// A connection that counts as open until this guard is dropped.
 pub(crate) struct OpenGuard {
     connections: Arc<Connections>,
-    key: Key,
+    id: ConnectionId,
 }
 
 /// A connection that was admitted.
 pub(crate) struct Admitted {
     pub(crate) guard: OpenGuard,
-    pub(crate) key: Key,
+    pub(crate) id: ConnectionId,
     /// Whether another connection was closed for it.
     pub(crate) displaced: bool,
 }
@@ -84,14 +84,14 @@ impl Connections {
         let before = open.entries.len();
         self.make_room(&mut open, source)?;
         let displaced = open.entries.len() < before;
-        let key = open.insert(source, state);
-        Some(Admitted { guard: OpenGuard { connections: self.clone(), key }, key, displaced })
+        let id = open.insert(source, state);
+        Some(Admitted { guard: OpenGuard { connections: self.clone(), id }, id, displaced })
     }
 
     /// Stores the task that serves a connection, so that it can be closed for another.
-    pub(crate) fn started(&self, key: Key, task: AbortHandle) {
+    pub(crate) fn started(&self, id: ConnectionId, task: AbortHandle) {
         // The task may have ended in the meantime.
-        if let Some(entry) = self.open.lock().entries.get_mut(&key.0) {
+        if let Some(entry) = self.open.lock().entries.get_mut(&id.0) {
             entry.task = Some(task);
         }
     }
@@ -132,7 +132,7 @@ impl Open {
         self.count_in(Group::Source(source))
     }
 
-    fn insert(&mut self, source: Source, state: Arc<ConnectionState>) -> Key {
+    fn insert(&mut self, source: Source, state: Arc<ConnectionState>) -> ConnectionId {
         let id = fastrand::u64(..);
         let before = self.count_of(source);
         self.entries.insert(id, Entry { source, state, task: None });
@@ -141,7 +141,7 @@ impl Open {
             self.groups.entry(group).or_default().insert(id);
         }
         self.reorder(source, before);
-        Key(id)
+        ConnectionId(id)
     }
 
     fn remove(&mut self, id: u64) -> Option<Entry> {
@@ -197,7 +197,7 @@ impl Open {
 
 impl Drop for OpenGuard {
     fn drop(&mut self) {
-        self.connections.open.lock().remove(self.key.0);
+        self.connections.open.lock().remove(self.id.0);
     }
 }
 
@@ -223,7 +223,7 @@ mod tests {
 
     /// Whether the connection is still open.
     fn is_open(connections: &Connections, admitted: &Admitted) -> bool {
-        connections.open.lock().entries.contains_key(&admitted.key.0)
+        connections.open.lock().entries.contains_key(&admitted.id.0)
     }
 
     #[tokio::test(start_paused = true)]

@@ -260,7 +260,7 @@ impl Acceptor {
             return;
         }
         let state = self.server.new_state();
-        let Some(Admitted { guard, key, displaced }) = self.open.admit(peer.ip(), state.clone()) else {
+        let Some(Admitted { guard, id, displaced }) = self.open.admit(peer.ip(), state.clone()) else {
             self.service.metrics.connections_refused.inc();
             return self.overflow.refuse(stream);
         };
@@ -280,7 +280,7 @@ impl Acceptor {
             let (_guard, _open, _waste) = (guard, service.metrics.connection_open(), waste);
             server.serve(stream, peer.ip(), state, stages).await;
         });
-        self.open.started(key, task);
+        self.open.started(id, task);
     }
 
     /// Asks clients to leave, still accepts connections for `time`, and then closes the listener.
