@@ -1,5 +1,5 @@
-//! Compresses the files of the page, because the binary contains them only in that form, and lists
-//! them for `src/page.rs`.
+//! Compresses the files of the page for people, and writes a list of them that `src/page.rs`
+//! includes. The binary contains the files in compressed form only.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -8,16 +8,17 @@ use std::{env, fs, io};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-/// The other files in the directory are for developers.
+/// The extensions of the files that browsers load. Other files in the directory, such as
+/// `tsconfig.json`, are for developers.
 const EXTENSIONS: [&str; 4] = ["css", "html", "js", "svg"];
-/// Modules of the JavaScript client that the page does not load: types, and what needs a file
-/// system.
-const NOT_OF_THE_PAGE: [&str; 5] =
+/// Modules of the JavaScript client that the page does not load: the entry point of the package,
+/// the types, and the modules that need a file system.
+const EXCLUDED_MODULES: [&str; 5] =
     ["index.js", "key-file.js", "private-file.js", "token-file.js", "types.js"];
 
 fn main() -> io::Result<()> {
-    // The directory `page/client` is a link to the modules of the JavaScript client. Cargo follows
-    // it, also into the package.
+    // `page/client` is a symbolic link to the modules of the JavaScript client. Cargo follows the
+    // link, also when it makes a package of this crate.
     println!("cargo::rerun-if-changed=page");
     println!("cargo::rerun-if-changed=page/client/");
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
@@ -27,7 +28,8 @@ fn main() -> io::Result<()> {
     fs::write(out.join("files.rs"), format!("&[{}]", files.concat()))
 }
 
-/// Compresses the files of a directory. Returns an item of the list for each.
+/// Compresses each file of `source` into the directory `page` of `out`, under `prefix`. Returns,
+/// for each file, the Rust expression that describes it in the list of files.
 fn compress_directory(source: &Path, out: &Path, prefix: &str) -> io::Result<Vec<String>> {
     fs::create_dir_all(out.join("page").join(prefix))?;
     let mut items = Vec::new();
@@ -35,7 +37,7 @@ fn compress_directory(source: &Path, out: &Path, prefix: &str) -> io::Result<Vec
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
         let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
-        if EXTENSIONS.contains(&extension) && !NOT_OF_THE_PAGE.contains(&name.as_str()) {
+        if EXTENSIONS.contains(&extension) && !EXCLUDED_MODULES.contains(&name.as_str()) {
             let target = out.join("page").join(prefix).join(&name).with_added_extension("gz");
             let text = fs::read_to_string(entry.path())?;
             fs::write(&target, gzip(without_comments(&text).as_bytes())?)?;
@@ -45,14 +47,18 @@ fn compress_directory(source: &Path, out: &Path, prefix: &str) -> io::Result<Vec
     Ok(items)
 }
 
-/// `text` without the lines that are only comments, which are a quarter of what is sent. They become
-/// empty, so that errors keep their line numbers. No text in the files has lines like these.
+/// Returns `text` with an empty line in place of each line that is only a comment. Comments are a
+/// quarter of the text, and browsers do not need them. The number of lines stays the same, so that
+/// errors in browsers have the line numbers of the source.
+///
+/// A comment is recognised by the start of its line. No string in the files may therefore have a
+/// line that starts like a comment.
 fn without_comments(text: &str) -> String {
     let mut is_within = false;
     let mut kept = String::with_capacity(text.len());
     for line in text.lines() {
         let trimmed = line.trim();
-        // A type may stand before an expression.
+        // A type annotation can precede an expression on the same line: `/** @type {T} */ (value)`.
         let has_code = trimmed.find("*/").is_some_and(|end| end + 2 < trimmed.len());
         let begins = trimmed.starts_with("/*") && !has_code;
         if !is_within && !begins && !trimmed.starts_with("//") {

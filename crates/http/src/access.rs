@@ -33,12 +33,12 @@ pub(crate) struct Access {
     required: Scopes,
     /// Whether the service knows a key that may administer it.
     has_admin: bool,
-    presented: Presented,
+    presented: PresentedKey,
 }
 
 /// The API key of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Presented {
+enum PresentedKey {
     None,
     Unknown,
     Known { name: Arc<str>, scopes: Scopes },
@@ -49,18 +49,18 @@ impl Access {
     pub(crate) fn of(options: &ServiceOptions, headers: &HeaderMap) -> Self {
         let required = options.require_key.with(Scope::Admin);
         let Some(ring) = &options.keys else {
-            return Self { required, has_admin: false, presented: Presented::None };
+            return Self { required, has_admin: false, presented: PresentedKey::None };
         };
         let keys = ring.current();
         let has_admin = keys.scopes().has(Scope::Admin);
-        let mut presented = Presented::None;
+        let mut presented = PresentedKey::None;
         // A gateway may use one of the headers for a key of its own.
-        for text in texts(headers).take(MAX_KEYS) {
+        for text in key_texts(headers).take(MAX_KEYS) {
             presented = match keys.find(text) {
-                Some(key) => Presented::Known { name: key.name.clone(), scopes: key.scopes },
-                None => Presented::Unknown,
+                Some(key) => PresentedKey::Known { name: key.name.clone(), scopes: key.scopes },
+                None => PresentedKey::Unknown,
             };
-            if presented != Presented::Unknown {
+            if presented != PresentedKey::Unknown {
                 break;
             }
         }
@@ -79,16 +79,16 @@ impl Access {
             return Ok(());
         }
         match &self.presented {
-            Presented::Known { scopes, .. } if scopes.has(scope) => Ok(()),
-            Presented::Known { name, .. } => Err(Failure::new(
+            PresentedKey::Known { scopes, .. } if scopes.has(scope) => Ok(()),
+            PresentedKey::Known { name, .. } => Err(Failure::new(
                 Code::Forbidden,
                 format!("the key {name} does not have the scope {scope}; send one that does"),
             )),
-            Presented::Unknown => Err(Failure::new(
+            PresentedKey::Unknown => Err(Failure::new(
                 Code::Unauthorized,
                 "the service does not know this key; ask its operator for one",
             )),
-            Presented::None => Err(Failure::new(
+            PresentedKey::None => Err(Failure::new(
                 Code::Unauthorized,
                 "this request needs a key; send Authorization: Bearer KEY, or X-Api-Key: KEY",
             )),
@@ -98,14 +98,14 @@ impl Access {
     /// The name of the key, if the service knows it.
     pub(crate) fn key_name(&self) -> Option<&Arc<str>> {
         match &self.presented {
-            Presented::Known { name, .. } => Some(name),
-            Presented::None | Presented::Unknown => None,
+            PresentedKey::Known { name, .. } => Some(name),
+            PresentedKey::None | PresentedKey::Unknown => None,
         }
     }
 }
 
 /// The texts of the keys that a request presents.
-fn texts(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+fn key_texts(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let bearer = headers.get_all(AUTHORIZATION).into_iter().filter_map(|value| {
         let text = value.to_str().ok()?;
         let (scheme, key) = text.split_at_checked(BEARER.len())?;

@@ -41,7 +41,7 @@ struct Open {
     groups: HashMap<Group, BTreeSet<u64>>,
     /// All sources, ordered by their number of connections, and then by a keyed hash, so that no
     /// address is better off than others.
-    by_number: BTreeSet<(usize, u64, Source)>,
+    by_count: BTreeSet<(usize, u64, Source)>,
     hasher: RandomState,
 }
 
@@ -54,18 +54,18 @@ struct Entry {
 
 /// The number of one connection.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Key(u64);
+pub(crate) struct ConnectionId(u64);
 
 /// A connection that counts as open until this guard is dropped.
 pub(crate) struct OpenGuard {
     connections: Arc<Connections>,
-    key: Key,
+    id: ConnectionId,
 }
 
 /// A connection that was admitted.
 pub(crate) struct Admitted {
     pub(crate) guard: OpenGuard,
-    pub(crate) key: Key,
+    pub(crate) id: ConnectionId,
     /// Whether another connection was closed for it.
     pub(crate) displaced: bool,
 }
@@ -84,25 +84,25 @@ impl Connections {
         let before = open.entries.len();
         self.make_room(&mut open, source)?;
         let displaced = open.entries.len() < before;
-        let key = open.insert(source, state);
-        Some(Admitted { guard: OpenGuard { connections: self.clone(), key }, key, displaced })
+        let id = open.insert(source, state);
+        Some(Admitted { guard: OpenGuard { connections: self.clone(), id }, id, displaced })
     }
 
     /// Stores the task that serves a connection, so that it can be closed for another.
-    pub(crate) fn started(&self, key: Key, task: AbortHandle) {
+    pub(crate) fn started(&self, id: ConnectionId, task: AbortHandle) {
         // The task may have ended in the meantime.
-        if let Some(entry) = self.open.lock().entries.get_mut(&key.0) {
+        if let Some(entry) = self.open.lock().entries.get_mut(&id.0) {
             entry.task = Some(task);
         }
     }
 
     /// Closes a connection if there is no room for one from `source`. `None` if none may make way.
     fn make_room(&self, open: &mut Open, source: Source) -> Option<()> {
-        let own = open.number_of(source);
+        let own = open.count_of(source);
         match Group::all_of(source).find(|group| self.is_full(open, *group, source)) {
             None if open.all.len() < self.max => Some(()),
             None => {
-                let larger = open.by_number.iter().rev().take_while(|(number, ..)| *number > own);
+                let larger = open.by_count.iter().rev().take_while(|(count, ..)| *count > own);
                 let largest: Vec<_> = larger.take(LARGEST_SOURCES).map(|(.., source)| *source).collect();
                 let mut largest = largest.into_iter().map(Group::Source);
                 largest.find_map(|group| open.displace(Some(group), 0)).or_else(|| open.displace(None, own))
@@ -119,54 +119,54 @@ impl Connections {
     fn is_full(&self, open: &Open, group: Group, source: Source) -> bool {
         // Clients behind a proxy on this machine share its loopback address.
         let is_limited = !self.shared_sources && !source.is_loopback();
-        is_limited && open.number_in(group) >= self.max.div_ceil(group.fraction())
+        is_limited && open.count_in(group) >= self.max.div_ceil(group.fraction())
     }
 }
 
 impl Open {
-    fn number_in(&self, group: Group) -> usize {
+    fn count_in(&self, group: Group) -> usize {
         self.groups.get(&group).map_or(0, BTreeSet::len)
     }
 
-    fn number_of(&self, source: Source) -> usize {
-        self.number_in(Group::Source(source))
+    fn count_of(&self, source: Source) -> usize {
+        self.count_in(Group::Source(source))
     }
 
-    fn insert(&mut self, source: Source, state: Arc<ConnectionState>) -> Key {
-        let number = fastrand::u64(..);
-        let before = self.number_of(source);
-        self.entries.insert(number, Entry { source, state, task: None });
-        self.all.insert(number);
+    fn insert(&mut self, source: Source, state: Arc<ConnectionState>) -> ConnectionId {
+        let id = fastrand::u64(..);
+        let before = self.count_of(source);
+        self.entries.insert(id, Entry { source, state, task: None });
+        self.all.insert(id);
         for group in Group::all_of(source) {
-            self.groups.entry(group).or_default().insert(number);
+            self.groups.entry(group).or_default().insert(id);
         }
-        self.count(source, before);
-        Key(number)
+        self.reorder(source, before);
+        ConnectionId(id)
     }
 
-    fn remove(&mut self, number: u64) -> Option<Entry> {
-        let removed = self.entries.remove(&number)?;
-        let before = self.number_of(removed.source);
-        self.all.remove(&number);
+    fn remove(&mut self, id: u64) -> Option<Entry> {
+        let removed = self.entries.remove(&id)?;
+        let before = self.count_of(removed.source);
+        self.all.remove(&id);
         for group in Group::all_of(removed.source) {
-            if let Some(numbers) = self.groups.get_mut(&group) {
-                numbers.remove(&number);
-                if numbers.is_empty() {
+            if let Some(ids) = self.groups.get_mut(&group) {
+                ids.remove(&id);
+                if ids.is_empty() {
                     self.groups.remove(&group);
                 }
             }
         }
-        self.count(removed.source, before);
+        self.reorder(removed.source, before);
         Some(removed)
     }
 
     /// Orders `source` by its number of connections, which was `before`.
-    fn count(&mut self, source: Source, before: usize) {
+    fn reorder(&mut self, source: Source, before: usize) {
         let hash = self.hasher.hash_one(source);
-        self.by_number.remove(&(before, hash, source));
-        let now = self.number_of(source);
+        self.by_count.remove(&(before, hash, source));
+        let now = self.count_of(source);
         if now > 0 {
-            self.by_number.insert((now, hash, source));
+            self.by_count.insert((now, hash, source));
         }
     }
 
@@ -175,20 +175,20 @@ impl Open {
     /// that has the most connections, and of those the one that has waited the longest, where one
     /// without a request goes first. `None` if there is no such connection.
     fn displace(&mut self, group: Option<Group>, above: usize) -> Option<()> {
-        let numbers = match group {
+        let ids = match group {
             Some(group) => self.groups.get(&group)?,
             None => &self.all,
         };
         let start = fastrand::u64(..);
-        let sample = numbers.range(start..).chain(numbers.range(..start)).take(SAMPLE);
-        let waiting = sample.filter_map(|number| {
-            let entry = self.entries.get(number)?;
-            let number_of_source = self.number_of(entry.source);
-            let waiting_since = entry.state.waiting_since().filter(|_| number_of_source > above)?;
-            Some((Reverse(number_of_source), waiting_since, *number))
+        let sample = ids.range(start..).chain(ids.range(..start)).take(SAMPLE);
+        let waiting = sample.filter_map(|id| {
+            let entry = self.entries.get(id)?;
+            let count_of_source = self.count_of(entry.source);
+            let waiting_since = entry.state.waiting_since().filter(|_| count_of_source > above)?;
+            Some((Reverse(count_of_source), waiting_since, *id))
         });
-        let (.., number) = waiting.min()?;
-        if let Some(task) = self.remove(number)?.task {
+        let (.., id) = waiting.min()?;
+        if let Some(task) = self.remove(id)?.task {
             task.abort();
         }
         Some(())
@@ -197,7 +197,7 @@ impl Open {
 
 impl Drop for OpenGuard {
     fn drop(&mut self) {
-        self.connections.open.lock().remove(self.key.0);
+        self.connections.open.lock().remove(self.id.0);
     }
 }
 
@@ -223,7 +223,7 @@ mod tests {
 
     /// Whether the connection is still open.
     fn is_open(connections: &Connections, admitted: &Admitted) -> bool {
-        connections.open.lock().entries.contains_key(&admitted.key.0)
+        connections.open.lock().entries.contains_key(&admitted.id.0)
     }
 
     #[tokio::test(start_paused = true)]
@@ -350,6 +350,6 @@ mod tests {
         drop(held);
         let open = connections.open.lock();
         assert!(open.entries.is_empty() && open.all.is_empty());
-        assert!(open.groups.is_empty() && open.by_number.is_empty());
+        assert!(open.groups.is_empty() && open.by_count.is_empty());
     }
 }

@@ -25,22 +25,26 @@ const MAX_DISCARDED_BYTES: usize = 256 * 1024;
 #[error("the body took too long to arrive")]
 pub(crate) struct BodyTimeout;
 
-/// Reads a body of at most [`MAX_BODY_BYTES`], with or without an announced length. A body that
-/// arrives in one piece never counts towards the budget of `share`, so slow senders can't block
-/// heartbeats.
+/// Reads a body of at most [`MAX_BODY_BYTES`], with or without an announced length. The failure is
+/// a 413 for a longer body, a 400 for a body that does not arrive completely or in time, and a 503
+/// if the budget has no room.
+///
+/// Only a body that arrives in several pieces counts against the budget of `share`. Heartbeats
+/// arrive in one piece, so clients that send slowly can't cause them to be refused.
 pub(crate) async fn receive<B>(body: B, mut share: Share) -> Result<Bytes, Failure>
 where
     B: HttpBody<Data = Bytes>,
     B::Error: Into<BoxError>,
 {
     let mut body = pin!(body);
-    // An announced length beyond this is rejected without reading: discarding it would take too
-    // long.
+    // A body whose announced length is above the limit is rejected without reading it, because
+    // discarding it would take too long.
     if body.size_hint().lower() > MAX_DISCARDED_BYTES as u64 {
         return Err(too_large());
     }
     let (mut received, mut length) = (Vec::new(), 0);
-    // A body that is too long is read on, up to the larger limit, but no longer stored.
+    // A body of more than `MAX_BODY_BYTES` is still read, up to `MAX_DISCARDED_BYTES`, but not
+    // stored.
     while !body.is_end_stream() {
         let Some(frame) = body.frame().await else { break };
         let Ok(data) = frame.map_err(|error| interrupted(error.into()))?.into_data() else { continue };
@@ -53,7 +57,7 @@ where
         }
         if length <= MAX_BODY_BYTES {
             received.extend_from_slice(&data);
-            // Only a body that is still incomplete counts towards the budget.
+            // Only a body that is still incomplete counts against the budget.
             if !body.is_end_stream() && !share.grow(data.len()) {
                 return Err(Failure::unavailable(
                     "too many request bodies are still being received; try again",

@@ -16,14 +16,17 @@ use crate::group::Group;
 
 /// A bounded amount of a resource, with a total limit and a limit per source and network.
 ///
-/// A source may take more only while it uses less than an eighth of what is left. One source alone
-/// gets a ninth of the budget, and each further one a ninth of the rest, so that eight sources leave
-/// two fifths to all others, and a source that uses nothing gets its first share almost always. In
-/// the same way, a network may use a quarter of what is left (an IPv6 /48 one half), so that one
-/// alone gets a fifth (or a third) of the budget.
+/// A source may take more while it uses less than an eighth of what is left. A source that is alone
+/// therefore gets a ninth of the budget, and each further source gets a ninth of the rest. Eight
+/// sources leave two fifths for all others. A source that uses nothing is refused only if nothing
+/// is left, or if its network uses too much.
 ///
-/// Loopback addresses have only the total limit, since a proxy on the same machine forwards the
-/// requests of all clients.
+/// In the same way, a network may take more while it uses less than a quarter of what is left (an
+/// IPv6 /48: less than half). A network that is alone therefore gets a fifth of the budget (an IPv6
+/// /48: a third).
+///
+/// For loopback addresses, only the total is limited, because a proxy on the same machine forwards
+/// the requests of all clients.
 #[derive(Debug)]
 pub(crate) struct SourceBudget {
     max: usize,
@@ -54,13 +57,13 @@ impl SourceBudget {
         Share { budget: Arc::clone(self), source: Source::of(address), amount: 0 }
     }
 
-    /// A share of `amount`, or `None` if the budget is used up.
+    /// A share of `amount`, or `None` if the budget has no room for this source.
     pub(crate) fn take(self: &Arc<Self>, address: IpAddr, amount: usize) -> Option<Share> {
         let mut share = self.share(address);
         share.grow(amount).then_some(share)
     }
 
-    /// Whether a request from `address` may use anything of the budget.
+    /// Whether the budget has any room for a request from `address`.
     pub(crate) fn has_room(&self, address: IpAddr) -> bool {
         self.used.lock().has_room(self.max, Source::of(address))
     }
@@ -79,8 +82,8 @@ impl Used {
 }
 
 impl Share {
-    /// Adds `amount`, unless the budget is already used up. The last addition may exceed the
-    /// budget, because the bytes it counts are already in memory.
+    /// Adds `amount` and returns `true` if the budget has any room for the source. The addition may
+    /// exceed the budget, because the bytes that it counts are already in memory.
     #[must_use]
     pub(crate) fn grow(&mut self, amount: usize) -> bool {
         if amount == 0 {
@@ -107,7 +110,7 @@ impl Drop for Share {
         let mut used = self.budget.used.lock();
         used.total -= self.amount;
         for group in Group::all_of(self.source) {
-            // Groups without a share are removed, so that the map does not grow with every client.
+            // Groups that use nothing are removed, so that the map does not grow with every client.
             if let Entry::Occupied(mut of_group) = used.by_group.entry(group) {
                 *of_group.get_mut() -= self.amount;
                 if *of_group.get() == 0 {

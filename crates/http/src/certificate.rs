@@ -18,7 +18,7 @@ const DAY: Duration = Duration::from_secs(24 * 3_600);
 const WARNING_PERIOD: Duration = Duration::from_secs(14 * 24 * 3_600);
 
 /// Keeps the certificate up to date until the future is dropped.
-pub(crate) async fn keep_certificate(tls: Arc<Tls>) {
+pub(crate) async fn reload_certificate_forever(tls: Arc<Tls>) {
     let mut interval = interval(CHECK_INTERVAL);
     let mut failing = None;
     let mut warning = DailyWarning::default();
@@ -104,7 +104,7 @@ mod tests {
         let files = TlsFiles { cert, key };
         let first = write_certificate(&files, 2100);
         let tls = Arc::new(Tls::load(&files).unwrap());
-        let keeping = tokio::spawn(keep_certificate(tls.clone()));
+        let keeping = tokio::spawn(reload_certificate_forever(tls.clone()));
         sleep(CHECK_INTERVAL).await;
         assert_eq!(tls.expires_at(), Some(first));
 

@@ -2,7 +2,7 @@
 
 mod body;
 mod head;
-mod heads;
+mod head_counter;
 mod io;
 mod proxy_hint;
 mod stall;
@@ -32,7 +32,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::error::Failure;
-use crate::exchange::{DiscoveryService, OverRate, Via};
+use crate::exchange::{ConnectionDetails, DiscoveryService, OverRate};
 use crate::options::ServerOptions;
 use crate::origin::Origin;
 use crate::shutdown::{Stage, reached};
@@ -173,9 +173,9 @@ impl Connection {
         let malformed = head::check(&request).err();
         let close = malformed.is_some() && !multiplexed;
         let (origin, unknown_client) = self.origin(request.headers());
-        let via = Via { connection: Some(self.state.clone()), malformed, unknown_client };
+        let details = ConnectionDetails { connection: Some(self.state.clone()), malformed, unknown_client };
         let request = request.map(|body| TimedBody::new(body, self.state.clone(), multiplexed));
-        let mut response = self.server.service.respond_on(request, origin, via).await;
+        let mut response = self.server.service.respond_on(request, origin, details).await;
         // It is not certain where the next request would begin.
         if close {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

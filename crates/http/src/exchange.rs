@@ -1,8 +1,9 @@
 //! The service: axum's router and the function around it.
 //!
 //! The function sees each request with its whole body, and each response. It is the one place that
-//! limits handlers and compresses, counts, logs and completes responses. It is not a layer of the
-//! router, because axum clones and boxes every layer, and boxes its future, for each request.
+//! limits handlers, and that compresses, counts and logs responses and adds their common headers.
+//! It is not a layer of the router, because axum clones and boxes every layer, and boxes its
+//! future, for each request.
 
 use std::net::IpAddr;
 use std::pin::pin;
@@ -23,7 +24,7 @@ use crate::access::Access;
 use crate::audit::{Action, Audited, Entry, RefusedPeers};
 use crate::base_path::without_prefix;
 use crate::body::receive;
-use crate::compress::pack;
+use crate::compress::compress_and_budget;
 use crate::connection::state::ConnectionState;
 use crate::error::Failure;
 use crate::gzip::accepts_gzip;
@@ -32,25 +33,25 @@ use crate::log::Exchange;
 use crate::options::ServiceOptions;
 use crate::origin::Origin;
 use crate::rate::Charge;
-use crate::received::Received;
+use crate::request_context::RequestContext;
 use crate::route::Route;
 use crate::router::{not_found, router};
 use crate::service::Service;
 
 /// What a connection of the server knows about a request, in addition to its [`Origin`].
 #[derive(Default)]
-pub(crate) struct Via {
+pub(crate) struct ConnectionDetails {
     /// The state of the connection.
     pub(crate) connection: Option<Arc<ConnectionState>>,
     /// The refusal of a request whose head is malformed.
     pub(crate) malformed: Option<Failure>,
     /// The refusal, if the trusted proxies did not say where the request came from. The origin then
-    /// has the address of the nearest proxy, which must not be taken for the client's.
+    /// has the address of the nearest proxy, which must not be mistaken for the client's.
     pub(crate) unknown_client: Option<Failure>,
 }
 
-/// An extension of a response to a request that is served at any rate, although its source exceeds
-/// its own.
+/// An extension of a response. It says that the source of the request exceeds its rate of requests
+/// that are always served. The connection delays such a response.
 #[derive(Clone, Copy)]
 pub(crate) struct OverRate;
 
@@ -85,25 +86,30 @@ impl DiscoveryService {
         Self { service, router }
     }
 
-    /// Reads the request's body, runs its handler, and compresses, counts, logs and completes the
-    /// response.
+    /// Reads the request's body and runs its handler. Then compresses, counts and logs the
+    /// response, and adds the common headers.
     pub async fn respond<B>(&self, request: http::Request<B>, origin: Origin) -> Response
     where
         B: HttpBody<Data = Bytes> + Send,
         B::Error: Into<BoxError>,
     {
-        self.respond_on(request, origin, Via::default()).await
+        self.respond_on(request, origin, ConnectionDetails::default()).await
     }
 
-    /// The same, on a connection of the server.
-    pub(crate) async fn respond_on<B>(&self, request: http::Request<B>, origin: Origin, via: Via) -> Response
+    /// Like [`Self::respond`], for a request on a connection of the server.
+    pub(crate) async fn respond_on<B>(
+        &self,
+        request: http::Request<B>,
+        origin: Origin,
+        details: ConnectionDetails,
+    ) -> Response
     where
         B: HttpBody<Data = Bytes> + Send,
         B::Error: Into<BoxError>,
     {
         let service = &self.service;
         let (mut parts, body) = request.into_parts();
-        let Via { connection, malformed, unknown_client } = via;
+        let ConnectionDetails { connection, malformed, unknown_client } = details;
         let body = match &malformed {
             None => receive(body, service.unfinished_bodies.share(origin.address)).await,
             Some(refusal) => Err(refusal.clone()),
@@ -120,13 +126,21 @@ impl DiscoveryService {
         let access = Access::of(&service.options, &parts.headers);
         let source = origin.address;
         let multiplexed = connection.as_ref().filter(|connection| connection.is_multiplexed()).cloned();
-        parts.extensions.insert(Received { source, body: body.clone(), access: access.clone(), connection });
+        parts.extensions.insert(RequestContext {
+            source,
+            body: body.clone(),
+            access: access.clone(),
+            connection,
+        });
         // Pinned here, because it is large and would otherwise be moved for each future around it.
         let handler = pin!(self.handle(Request::from_parts(parts, Body::empty())));
-        let admitting = route.filter(|route| access.has(*route) && route.admits(&method));
-        let is_free = malformed.is_some() || admitting.is_none_or(|route| route.charge().is_none());
+        // `None` if no handler of the API gets the request: for an unknown path, for another
+        // method, and for operators' routes if there is no key for them.
+        let handled_route = route.filter(|route| access.has(*route) && route.accepts_method(&method));
+        // Malformed requests, requests without a handler and health checks always get a response.
+        let is_free = malformed.is_some() || handled_route.is_none_or(|route| route.charge().is_none());
         let is_over_rate = is_free && service.rates.take(Charge::Others, source, 1).is_err();
-        let mut response = match (malformed, admitting) {
+        let mut response = match (malformed, handled_route) {
             (Some(refusal), _) => refusal.into_response(),
             (None, _) if route.is_some_and(|route| !access.has(route)) => {
                 not_found(method.clone(), uri.clone()).await
@@ -142,8 +156,15 @@ impl DiscoveryService {
         if method == Method::HEAD {
             remove_body(&mut response);
         } else {
-            response =
-                pack(response, accepts_gzip, source, service, multiplexed, method == Method::GET).await;
+            response = compress_and_budget(
+                response,
+                accepts_gzip,
+                source,
+                service,
+                multiplexed,
+                method == Method::GET,
+            )
+            .await;
         }
 
         if is_over_rate {
@@ -153,7 +174,7 @@ impl DiscoveryService {
         let failure = response.extensions().get::<Failure>();
         service.metrics.responded(route, status, failure.map(|failure| failure.refusal.code), latency);
         let sent = body.as_deref().unwrap_or_default();
-        self.audit(admitting, sent, &response, &access, &origin);
+        self.audit(handled_route, sent, &response, &access, &origin);
         if service.log.wants(status) {
             let (path, body) = (uri.path(), sent);
             Exchange { route, path, method: &method, body, origin: &origin, status, failure, latency }.log();
@@ -162,7 +183,7 @@ impl DiscoveryService {
         response
     }
 
-    /// Writes what happened to the audit log, if it is something that the log has.
+    /// Writes the lines of this request to the audit log. There are none for most requests.
     fn audit(
         &self,
         route: Option<Route>,
@@ -197,8 +218,8 @@ impl DiscoveryService {
         }
     }
 
-    /// Whether a request may be handled: its client must be known and within its rate, and have the
-    /// key that the route needs.
+    /// Checks whether a request may be handled: its client must be known and within its rate, and
+    /// must have the key that the route needs. Health checks are always handled.
     fn admit(
         &self,
         route: Route,
@@ -210,7 +231,8 @@ impl DiscoveryService {
         if let Some(refusal) = unknown_client {
             return Err(refusal);
         }
-        // The rate also bounds how many keys a source can try.
+        // Taken before the key is checked, because the rate also bounds how many keys a source can
+        // try.
         self.service.rates.take(charge, source, 1)?;
         route.scope().map_or(Ok(()), |scope| access.check(scope))
     }
@@ -223,8 +245,9 @@ impl DiscoveryService {
     }
 }
 
-/// Removes the body of a response to `HEAD`. axum does so inside the router; the limits around it
-/// may have made the response, and over HTTP/2 hyper would send its body.
+/// Removes the body of a response to `HEAD`. axum does so for the responses of its router. A
+/// response that the limits around the router have made still has a body, which hyper would send
+/// over HTTP/2.
 fn remove_body(response: &mut Response) {
     if let Some(length) = response.body().size_hint().exact().filter(|length| *length > 0) {
         response.headers_mut().insert(CONTENT_LENGTH, length.into());

@@ -1,4 +1,4 @@
-//! All figures in the OpenMetrics text format.
+//! All metrics in the OpenMetrics text format.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::process::ProcessFigures;
 /// The prefix of every name but those of the process.
 const PREFIX: &str = "aurora";
 
-/// All figures as OpenMetrics text; `None` leaves out those of the process.
+/// All metrics as OpenMetrics text. With `None`, those of the process are left out.
 pub(crate) fn exposition(figures: Figures, process: Option<ProcessFigures>) -> Result<String, fmt::Error> {
     let mut own = Registry::with_prefix(PREFIX);
     own.register_collector(Box::new(figures));
@@ -52,7 +52,7 @@ pub(crate) struct Figures {
 /// A gauge's name, its description, and its value.
 type Gauge = (&'static str, &'static str, f64);
 
-/// The figures of `/network` that are not counts of peers, as far as they are known.
+/// The figures of `/network` that are not counts of peers. Those that are not known are left out.
 fn network_gauges(network: &NetworkResponse) -> Vec<Gauge> {
     let mut gauges = vec![("network_risks", "Risks that /network reports", network.at_risk.len() as f64)];
     if let Some(rates) = &network.rates {
@@ -131,7 +131,7 @@ fn encode_census(census: &Census, encoder: &mut DescriptorEncoder<'_>) -> fmt::R
 
 fn encode_figure(figure: &StoreMetric, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let name = format!("store_{}", figure.name);
-    // A store defines its own figures, so their descriptors are not declared in `metrics.rs`.
+    // Each store defines its own metrics, so their descriptors are not declared in `metrics.rs`.
     let kind = match figure.value {
         MetricValue::Counter(_) => MetricType::Counter,
         MetricValue::Gauge(_) => MetricType::Gauge,

@@ -1,4 +1,4 @@
-//! Clients that share a bound, because one party may control all of them.
+//! Clients that share a limit, because one party may control all of them.
 
 use aurora_discovery_registry::{Network, Source};
 
@@ -18,7 +18,7 @@ impl Group {
         std::iter::once(Self::Source(source)).chain(networks.map(Self::Network))
     }
 
-    /// The group's share of what all clients use: one in this many.
+    /// The inverse of the part that the group may have of a resource: 8 stands for one eighth.
     pub(crate) fn fraction(self) -> usize {
         match self {
             Self::Source(_) => 8,

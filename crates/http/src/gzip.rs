@@ -1,4 +1,4 @@
-//! Compression on separate threads, and only while processor time is available.
+//! Compression on separate threads, of a few bodies at a time.
 
 use std::io::{self, Write};
 
@@ -9,8 +9,9 @@ use http::header::ACCEPT_ENCODING;
 use http::{HeaderMap, HeaderValue};
 use tokio::sync::Semaphore;
 
-/// Compresses a few bodies at a time. If all permits are taken, the response is sent uncompressed,
-/// so compression never takes processor time from requests.
+/// Compresses one body at a time for every two processors, and at least one. While it is busy,
+/// further responses are sent uncompressed, so that compression leaves processor time for other
+/// requests.
 #[derive(Debug)]
 pub(crate) struct Compressor(Semaphore);
 
@@ -53,7 +54,8 @@ pub(crate) fn accepts_gzip(headers: &HeaderMap) -> bool {
     any
 }
 
-/// Whether the weight among a coding's parameters is above zero; no weight counts as one.
+/// Whether the weight (`q`) among a coding's parameters is above zero. A coding without a weight
+/// has weight one.
 fn has_weight(parameters: &str) -> bool {
     // A weight that is not a number counts as zero.
     let weight = parameters.split(';').find_map(|parameter| {

@@ -33,7 +33,7 @@ mod page;
 mod process;
 mod query;
 mod rate;
-mod received;
+mod request_context;
 mod response;
 mod route;
 mod router;

@@ -61,8 +61,8 @@ pub(crate) struct Metrics {
     routes: Vec<RouteMetrics>,
 }
 
-/// A metric with its name and help. The library's registry would append a full stop to each help
-/// text.
+/// A metric with its name and help. They are kept here, because the library's registry would append
+/// a full stop to each help text.
 #[derive(Debug)]
 struct Description {
     name: &'static str,

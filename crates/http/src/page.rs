@@ -24,7 +24,8 @@ use crate::gzip::accepts_gzip;
 use crate::router::{method_not_allowed, not_found, preflight};
 use crate::service::Service;
 
-/// No file of another origin, no script or style within the HTML, and no text that becomes HTML.
+/// Permits no file of another origin, no script or style within the HTML, and no text that a script
+/// turns into HTML.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
                       connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
                       require-trusted-types-for 'script'";
@@ -105,8 +106,8 @@ impl File {
         response
     }
 
-    /// The checksum and the length of the content, which gzip ends with. The tag is weak, because
-    /// it is the same for both encodings.
+    /// The entity tag: the checksum and the length of the content, which are the last 8 bytes of
+    /// the gzip file. The tag is weak, because it is the same for both encodings.
     fn tag(&self) -> String {
         let trailer = self.gzip.last_chunk().copied().unwrap_or_default();
         format!("W/\"{:016x}\"", u64::from_le_bytes(trailer))

@@ -26,22 +26,24 @@ pub struct RateLimits {
     /// All requests except heartbeats and health checks. A source with the default maximum of
     /// 1,024 peers that discover every ten seconds needs half of the default rate.
     pub requests: Rate,
-    /// Heartbeats. They have buckets of their own, so that no discover costs a peer its lease. Each
-    /// peer of a heartbeat for many counts, because it costs as much as a heartbeat of its own.
+    /// Heartbeats. They have buckets of their own, so that a source that sends too many other
+    /// requests can still renew its leases. In a heartbeat for several peers each peer counts,
+    /// because it costs as much as a heartbeat of its own.
     pub heartbeats: Rate,
-    /// How many times the rate and burst of a source its network has: an IPv4 /24 or an IPv6 /56.
-    /// With 0, networks are not limited. The default is that of `max_peers_per_network`.
+    /// The rate and burst of a network, as a multiple of those of a source. A network is an IPv4
+    /// /24 or an IPv6 /56. With 0, networks are not limited. The default is the ratio of the
+    /// default of `max_peers_per_network` to that of `max_peers_per_source`.
     pub network_factor: u32,
-    /// The same for an IPv6 /48. The default is that of `max_peers_per_site`.
+    /// The same for a site, which is an IPv6 /48, with the default of `max_peers_per_site`.
     pub site_factor: u32,
 }
 
-/// The size of a token bucket.
+/// The size of a token bucket, and how fast it fills.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// Requests per second in the long run. With 0, they are not limited.
+    /// Requests per second in the long run. With 0, requests are not limited.
     pub per_second: u32,
-    /// Requests at once, after a pause. A source may always send one.
+    /// Requests at once, after a pause. 0 counts as 1.
     pub burst: u32,
 }
 
@@ -53,17 +55,19 @@ impl Default for RateLimits {
     }
 }
 
-/// How many kilobytes of pages a source gets for each request of its rate, on average, and in one
-/// second: half of a page of the default maximum. A burst of requests for small pages costs the
-/// service little, but one for large pages would keep it busy for seconds.
+/// How many kilobytes of pages a source gets for each request of its rate: half of a page with the
+/// default maximum of peers. The bucket holds what a source gets in one second. A burst of requests
+/// for small pages costs the service little, but one for large pages would keep it busy for
+/// seconds.
 const PAGE_KILOBYTES_PER_REQUEST: u32 = 100;
 
-/// What a request counts against.
+/// The buckets that a request counts against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Charge {
     Requests,
     Heartbeats,
     /// Requests that are always served, such as health checks and requests for unknown paths.
+    /// Beyond the rate, their responses are delayed.
     Others,
     /// Pages, in kilobytes before compression.
     Pages,
@@ -93,12 +97,14 @@ pub(crate) struct Rates {
 }
 
 impl RateLimits {
+    /// The rate of pages, in kilobytes.
     fn pages(&self) -> Rate {
         let per_second = self.requests.per_second.saturating_mul(PAGE_KILOBYTES_PER_REQUEST);
         Rate { per_second, burst: per_second }
     }
 
-    /// A client that keeps no connection opens one for each request.
+    /// The rate of new connections: that of all requests and heartbeats together, because some
+    /// clients open a connection for each.
     fn connections(&self) -> Rate {
         let Self { requests, heartbeats, .. } = self;
         if requests.per_second == 0 || heartbeats.per_second == 0 {
@@ -112,7 +118,7 @@ impl RateLimits {
 }
 
 impl Rates {
-    /// Buckets of these sizes; without limits, none.
+    /// Buckets of these sizes. With `None`, only the messages of each sender are limited.
     pub(crate) fn new(limits: Option<RateLimits>) -> Self {
         let limiter = |rate: fn(&RateLimits) -> Rate| {
             limits.as_ref().and_then(|limits| Limiter::new(rate(limits), limits))
@@ -128,8 +134,9 @@ impl Rates {
         }
     }
 
-    /// Counts requests from `address`; an error if there are too many. `count` is more than one for
-    /// a request that stands for several.
+    /// Takes `count` tokens from the buckets of `address` and its networks. If there are too few,
+    /// fails with a 429 that says how long to wait. A request that stands for several has a `count`
+    /// above one.
     pub(crate) fn take(&self, charge: Charge, address: IpAddr, count: usize) -> Result<(), Failure> {
         let (Some((limiter, source)), Some(count)) =
             (self.limiter(charge, address), u32::try_from(count).ok().and_then(NonZeroU32::new))
@@ -139,7 +146,8 @@ impl Rates {
         limiter.take(source, count).map_err(Failure::rate_limited)
     }
 
-    /// Counts a message of a sender that has proved itself, so that no other client uses up its rate.
+    /// Takes a token for a message. This is called only after the sender has proved who it is, so
+    /// that no other client can use up its rate.
     pub(crate) fn send_mail(&self, sender: &PeerId) -> Result<(), Failure> {
         self.senders.take(sender, NonZeroU32::MIN).map_err(|wait| Failure {
             refusal: Refusal::new(
@@ -150,7 +158,8 @@ impl Rates {
         })
     }
 
-    /// Counts what turned out to cost more than was taken. Later requests wait until it is paid.
+    /// Takes tokens for work that has turned out to cost more than was taken for it. Missing tokens
+    /// become a debt: later requests are refused until time has paid it.
     pub(crate) fn charge(&self, charge: Charge, address: IpAddr, count: usize) {
         if let Some((limiter, source)) = self.limiter(charge, address) {
             limiter.charge(source, u32::try_from(count).unwrap_or(u32::MAX));
@@ -171,8 +180,8 @@ impl Rates {
         limiter.as_ref().filter(|_| !source.is_loopback()).map(|limiter| (limiter, source))
     }
 
-    /// Removes the buckets that are full again, so that their number depends on the sources of the
-    /// last moments only.
+    /// Removes the buckets that are full again, so that memory holds only those of sources that
+    /// were active a moment ago.
     pub(crate) fn forget_idle_sources(&self) {
         let Self { requests, heartbeats, others, pages, connections, mail, senders } = self;
         senders.forget_idle();

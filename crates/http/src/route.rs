@@ -114,12 +114,13 @@ impl Route {
     }
 
     /// Whether the handler of the route accepts this method.
-    pub(crate) fn admits(self, method: &Method) -> bool {
+    pub(crate) fn accepts_method(self, method: &Method) -> bool {
         *method == self.method() || (*method == Method::HEAD && self.method() == Method::GET)
     }
 
-    /// What a request counts against, or `None` if it is always served. Monitors must get a response,
-    /// however many requests other clients at their address send.
+    /// The rate limit that a request counts against. `None` for health checks, which are served
+    /// even if their source exceeds its rate: a monitor must get a response, however many requests
+    /// other clients at its address send.
     pub(crate) const fn charge(self) -> Option<Charge> {
         match self {
             Self::Health | Self::Livez | Self::Readyz => None,
@@ -140,7 +141,8 @@ impl Route {
         }
     }
 
-    /// The scope that a request needs, if the operator requires a key for that scope.
+    /// The scope of the API key that a request needs if the operator requires keys for that scope.
+    /// `None` if the route never needs a key.
     pub(crate) const fn scope(self) -> Option<Scope> {
         match self {
             Self::Health | Self::Livez | Self::Readyz | Self::OpenApi => None,
@@ -152,12 +154,14 @@ impl Route {
         }
     }
 
-    /// Whether the handler needs a permit. An overload must not look as if the process were dead.
+    /// Whether a request needs one of the permits that limit how many handlers run at once.
+    /// `/livez` needs none: if it failed during an overload, a supervisor would restart a process
+    /// that is only busy.
     pub(crate) const fn needs_permit(self) -> bool {
         !matches!(self, Self::Livez)
     }
 
-    /// The route of a path.
+    /// The route of a path, with or without a slash at the end. `None` if the API has no such path.
     pub(crate) fn of(path: &str) -> Option<Self> {
         let path = path.strip_suffix('/').unwrap_or(path);
         Self::ALL.into_iter().find(|route| route.path() == path)

@@ -23,7 +23,7 @@ use crate::service::Service;
 pub(crate) fn router(service: Arc<Service>) -> Router {
     let mut router = Router::new();
     for route in Route::ALL {
-        // axum would otherwise respond to other methods with an empty 405.
+        // Without this fallback, axum responds to other methods with a 405 that has no body.
         let methods = handler(route).options(preflight).fallback(method_not_allowed);
         let with_slash = format!("{}/", route.path());
         router = router.route(route.path(), methods.clone()).route(&with_slash, methods);
@@ -65,7 +65,7 @@ pub(crate) async fn not_found(method: Method, uri: Uri) -> Response {
     if method == Method::OPTIONS {
         return preflight().await.into_response();
     }
-    // The path is chosen by the client, so only its start is repeated.
+    // The client chooses the path, which may be long. The message therefore repeats only its start.
     let shown: String = uri.path().chars().take(SHOWN_CHARS).collect();
     let message = format!("there is no path {shown}; /openapi.json lists all paths");
     Failure::new(Code::NotFound, message).into_response()

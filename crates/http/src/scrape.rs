@@ -25,10 +25,10 @@ use crate::service::Service;
 use crate::text_format::TextFormat;
 use crate::tls::Tls;
 
-/// How long to wait after a failure to accept.
+/// How long the listener waits after it has failed to accept a connection.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
-/// The maximum number of connections at once. There are few scrapers, and any more wait to be
-/// accepted.
+/// The maximum number of connections at once. There are few scrapers, and further connections wait
+/// until one ends.
 const MAX_CONNECTIONS: usize = 16;
 /// The time limit for one scrape, so that a client can't hold a connection without sending or
 /// reading.

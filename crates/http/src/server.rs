@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::access::{KeyFile, KeyFileError};
 use crate::admission::{Admitted, Connections};
 use crate::audit::{AuditError, AuditLog};
-use crate::certificate::keep_certificate;
+use crate::certificate::reload_certificate_forever;
 use crate::clock::keep_time;
 use crate::connection::ConnectionServer;
 use crate::connection::state::ConnectionState;
@@ -31,12 +31,14 @@ use crate::shutdown::{Stage, end_connections};
 use crate::sweep::sweep_forever;
 use crate::tls::{Tls, TlsError};
 
-/// How long to wait after the system failed to accept, for example because no open files are left.
-/// Some connections end in the meantime.
+/// How long the server waits before it tries again after the system failed to accept a connection,
+/// for example because the process has no file descriptors left. By then, other connections have
+/// probably ended.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// The last part of a drain, in which the system ignores new attempts to connect, and those that
-/// have begun complete: longer than a round trip to most places.
+/// The length of the last part of a drain. In this part the system ignores new attempts to connect,
+/// while attempts that have already begun still complete. It is longer than a round trip to most
+/// places.
 const LAST_CONNECTIONS: Duration = Duration::from_millis(250);
 
 /// Why the server can't serve.
@@ -116,7 +118,8 @@ impl Server {
         self.metrics.as_ref().map(|(_, address)| *address)
     }
 
-    /// The certificate, if the server has one. [`Tls::reload`] reads it again.
+    /// The certificate and the key, if the server has them. [`Tls::reload`] reads their files
+    /// again.
     pub fn tls(&self) -> Option<Arc<Tls>> {
         self.tls.clone()
     }
@@ -142,13 +145,14 @@ impl Server {
         self.open_files.connections(self.options.max_connections)
     }
 
-    /// Serves until `shutdown` completes. Then the server asks its clients to leave for
-    /// `shutdown_drain`, stops accepting, closes idle connections, gives requests in flight
-    /// `shutdown_grace` to finish, and closes the registry.
+    /// Serves until `shutdown` completes. Then the server drains for `shutdown_drain`: it still
+    /// accepts connections, and its responses ask clients to close theirs. After that it stops
+    /// accepting, closes idle connections, gives requests in flight `shutdown_grace` to finish, and
+    /// closes the store.
     ///
     /// # Errors
     ///
-    /// [`ServeError::Close`] if the registry could not be closed.
+    /// [`ServeError::Close`] if the store could not be closed.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
         let max_connections = self.max_connections();
         let Self { listener, metrics: metrics_listener, tls, options, registry, .. } = self;
@@ -160,7 +164,7 @@ impl Server {
             background.spawn(serve_metrics(listener, service.clone(), tls.clone()));
         }
         if let Some(tls) = &tls {
-            background.spawn(keep_certificate(tls.clone()));
+            background.spawn(reload_certificate_forever(tls.clone()));
         }
         let discovery = DiscoveryService::of(service.clone());
         let mut acceptor = Acceptor {
@@ -174,7 +178,7 @@ impl Server {
 
         acceptor.accept_until(&listener, shutdown).await;
         let connections = acceptor.drain(listener, options.shutdown_drain).await;
-        // Event streams have no end of their own and would delay the shutdown.
+        // Event streams do not end by themselves and would delay the shutdown.
         service.watchers.end();
         service.shutdown.enter(Stage::Stopping);
         end_connections(connections, &service, options.shutdown_grace).await;
@@ -198,12 +202,15 @@ struct Acceptor {
     server: Arc<ConnectionServer>,
     service: Arc<Service>,
     open: Arc<Connections>,
-    /// Whether the sources of connections are proxies, which have no rate.
+    /// Whether connections come from the operator's proxies. A proxy forwards the requests of many
+    /// clients, so the rate of its connections is not limited.
     shared_sources: bool,
     connections: JoinSet<()>,
 }
 
-/// Charges a connection to its source when it ends, also if it is ended for another.
+/// When a connection ends, charges its source for what the connection cost the service without a
+/// request. This also happens if the connection's task is aborted because another connection takes
+/// its place.
 struct WasteGuard {
     service: Arc<Service>,
     state: Arc<ConnectionState>,
@@ -247,12 +254,13 @@ impl Acceptor {
         // Removes the tasks of connections that have ended.
         while self.connections.try_join_next().is_some() {}
         if !self.shared_sources && self.service.rates.take(Charge::Connections, peer.ip(), 1).is_err() {
-            // Without a response, which would cost as much as a connection.
+            // The connection is closed without a response. Sending one would cost as much as
+            // serving the connection.
             self.service.metrics.connections_refused.inc();
             return;
         }
         let state = self.server.new_state();
-        let Some(Admitted { guard, key, displaced }) = self.open.admit(peer.ip(), state.clone()) else {
+        let Some(Admitted { guard, id, displaced }) = self.open.admit(peer.ip(), state.clone()) else {
             self.service.metrics.connections_refused.inc();
             return self.overflow.refuse(stream);
         };
@@ -272,7 +280,7 @@ impl Acceptor {
             let (_guard, _open, _waste) = (guard, service.metrics.connection_open(), waste);
             server.serve(stream, peer.ip(), state, stages).await;
         });
-        self.open.started(key, task);
+        self.open.started(id, task);
     }
 
     /// Asks clients to leave, still accepts connections for `time`, and then closes the listener.

@@ -17,18 +17,20 @@ use crate::rate::Rates;
 use crate::shutdown::Shutdown;
 use crate::watch::Watchers;
 
-/// The maximum number of bytes of unfinished request bodies: eight thousand of the longest bodies.
+/// The maximum number of bytes of request bodies that have arrived only in part, for all clients
+/// together: eight thousand bodies of maximum length.
 const MAX_UNFINISHED_BODY_BYTES: usize = 128 << 20;
 /// The maximum number of bytes of large responses that clients have not read yet: about a hundred
 /// of the largest pages. Without a limit, clients that send requests on many connections and never
-/// read could fill the memory. With more, making what they may leave unread would take longer.
+/// read could fill the memory. A higher limit would also let them occupy the processors for longer
+/// with pages that they do not read.
 const MAX_PENDING_RESPONSE_BYTES: usize = 128 << 20;
 
-/// How many large pages are made before requests that have arrived meanwhile get a turn, for each
-/// processor.
+/// How many large pages, for each processor, may be made before the runtime looks for new requests
+/// again.
 const PAGES_PER_TURN: usize = 2;
 
-/// The state of the router.
+/// The state of the service, which the router passes to the handlers.
 pub(crate) struct Service {
     pub(crate) registry: Arc<Registry>,
     pub(crate) options: ServiceOptions,
@@ -46,7 +48,7 @@ pub(crate) struct Service {
     pub(crate) unfinished_bodies: Arc<SourceBudget>,
     /// Bytes of large responses that clients have not read yet.
     pub(crate) pending_responses: Arc<SourceBudget>,
-    /// One permit for each large page that is about to be made.
+    /// One permit for each large page that is about to be made; see `Context::may_make_page`.
     pub(crate) page_turns: Semaphore,
     pub(crate) compressor: Compressor,
     pub(crate) headers: CommonHeaders,

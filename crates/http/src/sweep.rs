@@ -1,5 +1,6 @@
-//! The task that sweeps the registry: it removes expired peers from the lists, and evicts dormant
-//! ones.
+//! The task that sweeps the registry twice a second. The store ends the leases and evicts the
+//! dormant peers that are due. The task also enforces blocks, forgets idle sources, and records
+//! snapshots for `/network`.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,7 +14,8 @@ use crate::history::Snapshot;
 use crate::network::established::Established;
 use crate::service::Service;
 
-/// The interval between sweeps. It affects memory and counts, but no response.
+/// The interval between sweeps. Watchers learn within this time that a lease has ended. Lists of
+/// peers do not wait for a sweep, because a store never lists a peer whose lease has ended.
 const INTERVAL: Duration = Duration::from_millis(500);
 
 /// Sweeps until the future is dropped.
@@ -21,14 +23,14 @@ pub(crate) async fn sweep_forever(service: Arc<Service>) {
     let mut interval = interval(INTERVAL);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut failing: Option<StoreError> = None;
-    let mut blocks = ObeyedBlocks::default();
+    let mut blocks = BlockEnforcer::default();
     loop {
         interval.tick().await;
         service.rates.forget_idle_sources();
         if let Some(audit) = &service.options.audit {
             service.metrics.audit_lines_lost.inc_by(audit.take_lost());
         }
-        blocks.obey(&service).await;
+        blocks.enforce(&service).await;
         match service.registry.store().sweep(service.options.clock.now()).await {
             Ok(swept) => {
                 service.metrics.swept(swept);
@@ -47,16 +49,18 @@ pub(crate) async fn sweep_forever(service: Arc<Service>) {
     }
 }
 
-/// The blocks that this process has enforced.
+/// Enforces the blocks that operators have set through any process that shares the store.
 #[derive(Default)]
-struct ObeyedBlocks {
+struct BlockEnforcer {
+    /// The subjects whose blocks this process has enforced. `None` before the first sweep.
     enforced: Option<HashSet<Subject>>,
     is_failing: bool,
 }
 
-impl ObeyedBlocks {
-    /// Reads the blocks of other processes, and evicts the peers that came before this process knew.
-    async fn obey(&mut self, service: &Service) {
+impl BlockEnforcer {
+    /// Reads the list of blocks, which other processes may have changed, and evicts the peers of
+    /// new blocks. Such peers may have registered before this process knew of their block.
+    async fn enforce(&mut self, service: &Service) {
         match service.registry.obey_blocks(&mut self.enforced, service.options.clock.now()).await {
             Ok(evicted) => {
                 self.is_failing = false;
@@ -74,7 +78,8 @@ impl ObeyedBlocks {
     }
 }
 
-/// Records the number of peers and the counters, if this process sees all of the network.
+/// Records the number of peers and the counters, if this process sees every change of the network.
+/// It does not if several processes share the store.
 async fn record_snapshot(service: &Service, now: Timestamp) {
     if !service.registry.store().sees_every_change() || !service.history.is_due(now) {
         return;

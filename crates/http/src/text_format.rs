@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue};
 /// A format of metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TextFormat {
-    /// Prometheus's format, which all scrapers and people's tools read.
+    /// Prometheus's format, which all scrapers and the usual tools read.
     Prometheus,
     /// OpenMetrics.
     OpenMetrics,
@@ -44,8 +44,9 @@ impl TextFormat {
     }
 }
 
-/// Describes counters and info metrics by the names of their samples, which is what distinguishes
-/// the older format.
+/// Converts OpenMetrics text to the older Prometheus format. In the older format, the lines that
+/// describe a counter have the name of its samples, which ends with `_total`. An info metric is a
+/// gauge whose name ends with `_info`. There is no end marker.
 fn prometheus(text: &str) -> String {
     let suffixes: BTreeMap<&str, &str> = text
         .lines()

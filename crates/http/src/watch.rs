@@ -1,4 +1,4 @@
-//! The streams of `/watch`: their limit, their creation and their end.
+//! The streams of `/watch`: how they begin and end, and how many there may be.
 
 mod budget;
 mod frame;
@@ -18,12 +18,12 @@ use crate::connection::state::StreamGuard;
 use crate::metrics::Metrics;
 use crate::options::ServiceOptions;
 
-use budget::{Account, ByteBudget};
+use budget::{ByteBudget, StreamBudget};
 use stream::EventStream;
 
 /// All streams of `/watch`.
 pub(crate) struct Watchers {
-    /// Permits for open streams.
+    /// Permits for open streams, and for requests to `/mailbox` that wait.
     permits: Arc<SourceBudget>,
     keep_alive: Duration,
     bytes: Arc<ByteBudget>,
@@ -43,7 +43,8 @@ impl Watchers {
         }
     }
 
-    /// A permit for one stream to `address`, or `None` if the limit of watchers is reached.
+    /// A permit for one stream to `address`. `None` if the limit of watchers is reached, in total
+    /// or for the source.
     pub(crate) fn permit(&self, address: IpAddr) -> Option<Share> {
         self.permits.take(address, 1)
     }
@@ -60,7 +61,7 @@ impl Watchers {
             watching,
             permit,
             self.keep_alive,
-            Account::new(self.bytes.clone()),
+            StreamBudget::new(self.bytes.clone()),
             self.ended(),
             self.metrics.clone(),
             connection,
@@ -71,7 +72,7 @@ impl Watchers {
     pub(crate) fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut end = self.end.subscribe();
         async move {
-            // The sender is gone, so nothing will end the stream.
+            // If the sender is gone, nothing ends the streams any more.
             if end.wait_for(|end| *end).await.is_err() {
                 std::future::pending::<()>().await;
             }

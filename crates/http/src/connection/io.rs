@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::coop::poll_proceed;
 
-use super::heads::HeadCounter;
+use super::head_counter::HeadCounter;
 use super::state::ConnectionState;
 
 /// How much of its budget a task spends on the head of an HTTP/2 request. The runtime gives a task a
@@ -130,7 +130,7 @@ mod tests {
 
     use tokio::task::coop::has_budget_remaining;
 
-    use super::super::heads::PREFACE;
+    use super::super::head_counter::PREFACE;
     use super::super::state::Timeouts;
     use super::*;
     use crate::options::ServerOptions;

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::*;
-use crate::received::RequestBody;
+use crate::request_context::RequestBody;
 use crate::service::Service;
 use crate::{Rate, RateLimits, ServiceOptions};
 

@@ -1,4 +1,5 @@
-//! `POST /admin/evict`, `POST /admin/block`, `POST /admin/unblock` and `GET /admin/blocks`
+//! `POST /admin/evict`, `POST /admin/block`, `POST /admin/unblock` and `GET /admin/blocks`: the
+//! requests of operators.
 
 use aurora_discovery_protocol::{
     BlockRequest, BlockResponse, BlocksResponse, EvictResponse, SubjectRequest, UnblockResponse,
@@ -8,7 +9,7 @@ use axum::response::Response;
 use super::context::Context;
 use crate::audit::{Action, Audited};
 use crate::error::Failure;
-use crate::received::RequestBody;
+use crate::request_context::RequestBody;
 use crate::response::json;
 
 pub(crate) async fn evict(context: Context, RequestBody(body): RequestBody) -> Result<Response, Failure> {

@@ -1,4 +1,4 @@
-//! The information about a request that every handler needs.
+//! What every handler needs to know about a request.
 
 use std::sync::Arc;
 
@@ -15,14 +15,15 @@ use crate::compress::too_many_unread;
 use crate::error::Failure;
 use crate::metrics::Metrics;
 use crate::rate::Charge;
-use crate::received::Received;
+use crate::request_context::RequestContext;
 use crate::service::Service;
 
-/// Pages of at most this many peers are made at once: they take less time than waiting for a turn
-/// saves others.
+/// Pages of at most this many peers are made without waiting for a turn. Making one takes so little
+/// time that other requests would gain nothing if it waited.
 const SMALL_PAGE_PEERS: u32 = 100;
 
-/// The service, the caller, and the time of the request.
+/// The service, the caller, and the time of the request. The extractor makes it from the
+/// `RequestContext` and the headers.
 pub(crate) struct Context {
     pub(crate) service: Arc<Service>,
     pub(crate) caller: Caller,
@@ -41,22 +42,24 @@ impl Context {
         &self.service.metrics
     }
 
-    /// Asks whether the caller may list peers. The service asks so itself for routes that only list
-    /// them.
+    /// Refuses the request unless its API key permits listing peers. Handlers that include a page
+    /// in another response call this. For routes that only list peers, the service itself has
+    /// checked the key.
     pub(crate) fn may_read(&self) -> Result<(), Failure> {
         self.access.check(Scope::Read)
     }
 
-    /// Asks whether a page of up to `limit` peers may be made: its client must read the pages that
-    /// it requests, and must not have requested too many. Otherwise the work for the page would be
-    /// done before it is refused.
+    /// Refuses the request unless a page of up to `limit` peers may be made for it. Its source must
+    /// have read enough of the earlier responses, and must not have used up its rate of pages. The
+    /// check comes before the work, so that none is wasted on a page that is refused afterwards.
     ///
-    /// A large page first waits for its turn. A burst of requests for large pages would otherwise
-    /// delay all requests that arrive meanwhile, because the runtime only looks for those after some
-    /// dozens of tasks, or when none is left.
+    /// A large page first waits for its turn. The runtime looks for new requests only after it has
+    /// run some dozens of tasks, or when no task is left to run. A burst of requests for large
+    /// pages would therefore delay all requests that arrive meanwhile.
     pub(crate) async fn may_make_page(&self, limit: u32) -> Result<(), Failure> {
         if limit > SMALL_PAGE_PEERS {
-            // The semaphore is never closed.
+            // Yielding while the permit is held lets the runtime look for new requests after every
+            // few pages. The semaphore is never closed, so `acquire` does not fail.
             let _turn = self.service.page_turns.acquire().await;
             yield_now().await;
         }
@@ -64,6 +67,7 @@ impl Context {
         if !self.service.pending_responses.has_room(address) {
             return Err(too_many_unread());
         }
+        // Takes the first kilobyte. The rest is charged when the size of the page is known.
         self.service.rates.take(Charge::Pages, address, 1)
     }
 
@@ -82,15 +86,15 @@ impl FromRequestParts<Arc<Service>> for Context {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, service: &Arc<Service>) -> Result<Self, Failure> {
-        let Received { source: address, access, .. } = Received::of(parts)?;
+        let RequestContext { source: address, access, .. } = RequestContext::of(parts)?;
         let (address, access) = (*address, access.clone());
         let caller = Caller { address, page: web_origin(&parts.headers) };
         Ok(Self { service: service.clone(), caller, now: service.options.clock.now(), access })
     }
 }
 
-/// The web page that the request came from. Browsers send one `Origin` header; several are not one
-/// origin.
+/// The web page that sent the request, from its `Origin` header. Browsers send only one. A request
+/// with several therefore counts as one from a page that hides its origin.
 fn web_origin(headers: &HeaderMap) -> WebOrigin {
     let mut values = headers.get_all(ORIGIN).iter();
     match (values.next(), values.next()) {

@@ -6,7 +6,7 @@ use axum::response::Response;
 use super::context::Context;
 use crate::audit::{Action, Audited};
 use crate::error::Failure;
-use crate::received::RequestBody;
+use crate::request_context::RequestBody;
 use crate::response::json;
 
 pub(crate) async fn deregister(

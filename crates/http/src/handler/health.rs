@@ -10,17 +10,18 @@ use super::context::Context;
 use crate::error::{Failure, retry_after};
 use crate::response::json;
 
-/// Whether the service keeps its guarantees.
+/// `GET /health`: whether the store keeps its guarantees.
 pub(crate) async fn health(context: Context) -> Result<Response, Failure> {
     report(context.registry().store().health().await)
 }
 
-/// Whether the process serves at all.
+/// `GET /livez`: whether the process responds to requests at all. Nothing else is checked.
 pub(crate) async fn livez() -> Result<Response, Failure> {
     report(Ok(()))
 }
 
-/// Whether clients should be sent here: not during a shutdown, nor without the store.
+/// `GET /readyz`: whether a load balancer should send clients to this process. It should not during
+/// a shutdown, or while the store can't be used.
 pub(crate) async fn readyz(context: Context) -> Result<Response, Failure> {
     if context.service.shutdown.is_draining() {
         return unhealthy("the service is shutting down".to_owned(), 1);

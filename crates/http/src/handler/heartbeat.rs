@@ -1,4 +1,4 @@
-//! `POST /heartbeat`
+//! `POST /heartbeat`: renews the lease of one peer or of several.
 
 use aurora_discovery_protocol::{
     Heartbeat, HeartbeatRequest, HeartbeatResponse, HeartbeatResult, HeartbeatsRequest, HeartbeatsResponse,
@@ -13,18 +13,19 @@ use crate::audit::RefusedPeers;
 use crate::error::Failure;
 use crate::mail::listed;
 use crate::rate::Charge;
-use crate::received::RequestBody;
+use crate::request_context::RequestBody;
 use crate::response::json_with_peers;
 
 pub(crate) async fn heartbeat(context: Context, RequestBody(body): RequestBody) -> Result<Response, Failure> {
     match Heartbeat::from_body(&body, context.registry().limits().inline_discover)? {
-        Heartbeat::One(request) => one(context, request).await,
-        Heartbeat::Many(request) => many(context, request).await,
+        Heartbeat::One(request) => renew_one(context, request).await,
+        Heartbeat::Many(request) => renew_batch(context, request).await,
     }
 }
 
-async fn one(context: Context, mut request: HeartbeatRequest) -> Result<Response, Failure> {
-    // An invalid cursor must fail the request before the lease is renewed.
+async fn renew_one(context: Context, mut request: HeartbeatRequest) -> Result<Response, Failure> {
+    // `begin` fetches a page with a cursor, because an invalid cursor must fail the request before
+    // it renews the lease.
     let page = InlinePage::begin(&context, request.discover.take(), Writes::Renewals(1)).await?;
     let token = request.lease_token.as_ref();
     let lease = context.registry().heartbeat(&request.peer_id, token, &context.caller, context.now).await?;
@@ -38,7 +39,7 @@ async fn one(context: Context, mut request: HeartbeatRequest) -> Result<Response
         heartbeat_interval_seconds: lease.heartbeat_interval_seconds,
         timestamp: context.timestamp(),
         observed_address: Some(context.caller.address),
-        // Only a peer with a mailbox gets mail.
+        // Only peers with a mailbox need these servers, and `mail` is `Some` only for such a peer.
         ice_servers: mail.as_ref().and_then(|_| context.ice_servers(&request.peer_id)),
         mail,
         page: figures,
@@ -47,8 +48,8 @@ async fn one(context: Context, mut request: HeartbeatRequest) -> Result<Response
     json_with_peers(peers, &response)
 }
 
-/// The messages that wait for the peer, if the heartbeat asks for them. The lease is renewed already,
-/// so that a failure only leaves them out.
+/// The messages that wait for the peer, if the heartbeat asks for them. `None` also if they can't
+/// be read: the lease is renewed already, so the heartbeat succeeds without them.
 async fn waiting_mail(context: &Context, request: &HeartbeatRequest) -> Option<Vec<Mail>> {
     let token = request.lease_token.as_ref().filter(|_| request.mail)?;
     let (peer, acknowledged) = (&request.peer_id, request.acknowledge.as_slice());
@@ -57,13 +58,14 @@ async fn waiting_mail(context: &Context, request: &HeartbeatRequest) -> Option<V
     letters.ok().map(|letters| listed(letters, context.now))
 }
 
-async fn many(context: Context, request: HeartbeatsRequest) -> Result<Response, Failure> {
-    // The request itself has already counted as one.
+async fn renew_batch(context: Context, request: HeartbeatsRequest) -> Result<Response, Failure> {
+    // The service has already counted the request as one heartbeat. The other peers are counted
+    // here.
     let count = request.peer_ids.as_slice().len();
     context.service.rates.take(Charge::Heartbeats, context.caller.address, count.saturating_sub(1))?;
     let page = InlinePage::begin(&context, request.discover, Writes::Renewals(count)).await?;
     let leases = context.registry().heartbeats(&request.peer_ids, &context.caller, context.now).await;
-    // If the store failed, the request fails as a whole.
+    // If the store failed for every peer, the request fails as a whole.
     if let Some(Err(error)) = leases.first()
         && leases.iter().all(|lease| matches!(lease, Err(Error::Store(_))))
     {
@@ -91,7 +93,7 @@ async fn many(context: Context, request: HeartbeatsRequest) -> Result<Response, 
     Ok(response)
 }
 
-/// The peers that were refused, for the audit log.
+/// The peers whose renewals were refused, with the code of each refusal, for the audit log.
 fn refused(results: &[HeartbeatResult]) -> RefusedPeers {
     let refused = |result: &HeartbeatResult| match result {
         HeartbeatResult::Refused { peer_id, code, .. } => Some((peer_id.clone(), *code)),

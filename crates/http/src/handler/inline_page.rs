@@ -6,10 +6,15 @@ use aurora_discovery_registry::{Discovered, Writes};
 use super::context::Context;
 use crate::error::Failure;
 
-/// The page that a request asks for in its body, if it does.
+/// The page that a request may ask for in its body.
 pub(super) enum InlinePage {
+    /// The request asks for no page.
     None,
+    /// The page is fetched after the request has taken effect. `Writes` are the changes that the
+    /// request makes to the store: if reads are billed, the page and the writes share the permitted
+    /// cost.
     Requested(DiscoverRequest, Writes),
+    /// The page was fetched before the request took effect.
     Fetched(Discovered),
 }
 
@@ -37,7 +42,7 @@ impl InlinePage {
         })
     }
 
-    /// The list and its figures, after the request has taken effect.
+    /// The list of peers and the figures about it. To be called after the request has taken effect.
     pub(super) async fn finish(
         self,
         context: &Context,

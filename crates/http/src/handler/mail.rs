@@ -14,7 +14,7 @@ use crate::connection::state::StreamGuard;
 use crate::error::Failure;
 use crate::mail::{MailReader, Wait, listed, next_poll_seconds};
 use crate::rate::Charge;
-use crate::received::{Received, RequestBody};
+use crate::request_context::{RequestBody, RequestContext};
 use crate::response::json;
 
 /// `POST /mail`: puts a message into the mailbox of another peer.
@@ -29,19 +29,21 @@ pub(crate) async fn mail(context: Context, RequestBody(body): RequestBody) -> Re
     Ok((StatusCode::ACCEPTED, response).into_response())
 }
 
-/// `POST /mailbox`: the messages that wait for a peer. Without any, the response waits for one if the
-/// request asks for it, and to a client that accepts server-sent events it has no end.
+/// `POST /mailbox`: the messages that wait for a peer. If there are none and the request has
+/// `wait_seconds`, the response waits for the first message. A client that accepts server-sent
+/// events gets a stream of messages instead.
 pub(crate) async fn mailbox(
     context: Context,
     headers: HeaderMap,
-    Extension(received): Extension<Received>,
+    Extension(request_context): Extension<RequestContext>,
     RequestBody(body): RequestBody,
 ) -> Result<Response, Failure> {
     let MailboxRequest { peer_id, lease_token, acknowledge, wait_seconds } =
         MailboxRequest::from_body(&body)?;
     let wait = Duration::from_secs(wait_seconds.into()).min(context.service.options.max_mail_wait);
     let wants_events = accepts_events(&headers) && !context.service.options.max_mail_wait.is_zero();
-    // The signal comes first, so that no message arrives unnoticed between it and the look.
+    // The signal is created before the mailbox is read. A message that arrives in between therefore
+    // triggers it and is not missed.
     let signal = context.registry().mail_signal(&peer_id);
     let letters = context
         .registry()
@@ -61,13 +63,13 @@ pub(crate) async fn mailbox(
              later, or without wait_seconds",
         )
     })?;
-    let connection = received.connection.map(StreamGuard::new);
+    let connection = request_context.connection.map(StreamGuard::new);
     let waiting = Wait::new(context.service.clone(), permit, connection);
     let reader = MailReader { peer: peer_id, token: lease_token, caller: context.caller, signal, waiting };
     Ok(if wants_events { reader.events(letters, context.now) } else { reader.response(wait) })
 }
 
-/// Whether the client prefers server-sent events to JSON.
+/// Whether the client accepts server-sent events.
 fn accepts_events(headers: &HeaderMap) -> bool {
     let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let mut types =

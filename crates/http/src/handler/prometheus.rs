@@ -10,7 +10,7 @@ use crate::error::Failure;
 use crate::query::parameters;
 use crate::response::json;
 
-/// The maximum number of peers that may match. Prometheus requests all of them at once, so that a
+/// The maximum number of peers that may match. Prometheus requests all of them at once, and a
 /// longer list could take much of the service's time and memory.
 const MAX_PEERS: usize = 10_000;
 
@@ -24,7 +24,8 @@ struct TargetGroup {
 #[derive(Serialize)]
 struct Labels {
     __meta_aurora_peer_id: String,
-    /// With a comma before and after each, as Prometheus lists tags.
+    /// The archetypes with a comma before and after each. Prometheus formats lists of tags like
+    /// this, so that a rule can match one tag between commas.
     __meta_aurora_archetypes: String,
 }
 

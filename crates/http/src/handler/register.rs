@@ -8,7 +8,7 @@ use super::context::Context;
 use super::inline_page::InlinePage;
 use crate::audit::{Action, Audited};
 use crate::error::Failure;
-use crate::received::RequestBody;
+use crate::request_context::RequestBody;
 use crate::response::json_with_peers;
 
 pub(crate) async fn register(context: Context, RequestBody(body): RequestBody) -> Result<Response, Failure> {

@@ -12,7 +12,7 @@ use super::context::Context;
 use crate::connection::state::StreamGuard;
 use crate::error::Failure;
 use crate::query::parameters;
-use crate::received::Received;
+use crate::request_context::RequestContext;
 
 /// The header in which a client that lost its stream sends the last id it received.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -23,20 +23,21 @@ pub(crate) async fn watch(
     context: Context,
     uri: Uri,
     headers: HeaderMap,
-    Extension(received): Extension<Received>,
+    Extension(request_context): Extension<RequestContext>,
 ) -> Result<Response, Failure> {
     let request = request(&context, &uri, &headers)?;
     let watchers = &context.service.watchers;
     let is_observer = request.view == View::Observer;
     let permit = watchers.permit(context.caller.address);
     let watching = Registry::watch(&context.service.registry, request, context.now)?;
-    // Checked after the request itself, so that an invalid request gets its 400 even at the limit.
+    // The permit is checked after the request, so that an invalid request gets a 400 even if the
+    // limit is reached.
     let permit = permit.ok_or_else(|| {
         Failure::unavailable(
             "the limit of watchers is reached, in total or for your address; try again later, or poll /discover with since",
         )
     })?;
-    let stream = received.connection.map(StreamGuard::new);
+    let stream = request_context.connection.map(StreamGuard::new);
     let mut events = watchers.stream(watching, permit, stream);
     if is_observer {
         events = events.for_observer();
@@ -49,7 +50,8 @@ fn request(context: &Context, uri: &Uri, headers: &HeaderMap) -> Result<ChangesR
     let parameters =
         parameters(uri.query().unwrap_or_default())?.into_iter().filter(|(name, _)| name != "limit");
     let mut request = ChangesRequest::from_parameters(parameters, context.registry().limits().discover)?;
-    // A browser that reconnects sends its last position, and repeats the original query.
+    // A browser that reconnects repeats the original query and sends its last position in
+    // `Last-Event-ID`. The header therefore takes precedence over `since`.
     if let Some(last) = headers.get(LAST_EVENT_ID).filter(|last| !last.is_empty()) {
         let last = String::from_utf8_lossy(last.as_bytes()).into_owned();
         request.since = Some(last).filter(|last| ChangesRequest::is_cursor(last));

@@ -21,10 +21,10 @@ use tokio::time::Instant;
 
 use super::Rate;
 
-/// The maximum number of keys with a bucket, which takes 2 MB. Idle keys are removed twice a
-/// second, and a service handles about this many requests in that time. A key beyond the maximum
-/// is not limited, because refusing it would let a few attackers shut out everybody; its networks
-/// still are.
+/// The maximum number of keys with a bucket. They take 2 MB. Idle keys are removed twice a second,
+/// and a service handles about this many requests in that time. A key beyond the maximum is not
+/// limited: if it were refused, a few attackers could shut out all other clients. Its networks
+/// still are limited.
 const MAX_KEYS: usize = 50_000;
 
 /// A token bucket for each key.
@@ -53,18 +53,24 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
         Self { limiter, states, quota }
     }
 
-    /// Takes `count` tokens, or returns how long it takes until they are there. A count above the
+    /// Takes `count` tokens, or returns how long it takes until there are enough. A count above the
     /// size of a bucket takes the whole bucket.
     pub(crate) fn take(&self, key: &K, count: NonZeroU32) -> Result<(), Duration> {
         match self.limiter.check_key_n(key, count.min(self.quota.burst_size())) {
-            // The outer error says that the bucket is smaller than the count, which it is not.
+            // The outer error means that the count is above the size of the bucket. `min` rules
+            // that out.
             Ok(Ok(())) | Err(_) => Ok(()),
             Ok(Err(until)) => Err(until.wait_time_from(self.limiter.clock().now())),
         }
     }
 
-    /// Whether there are `count` tokens, or how long it takes until they are there. It takes none.
+    /// Checks that there are `count` tokens, or returns how long it takes until there are enough.
+    /// No tokens are taken.
     pub(crate) fn check(&self, key: &K, count: NonZeroU32) -> Result<(), Duration> {
+        // The state of a bucket is the time at which it is full again, and each token that is taken
+        // moves this time later by one interval. An empty bucket needs `burst` intervals to fill.
+        // The tokens are therefore there if taking them would leave the bucket full at most `burst`
+        // intervals from now. Otherwise the difference is the time to wait.
         let (burst, interval) = (self.quota.burst_size(), self.quota.replenish_interval());
         let now = Duration::from(self.limiter.clock().now());
         let full_at = self.states.0.lock().get(key).map_or(now, |full_at| Duration::from(*full_at).max(now));
@@ -75,8 +81,8 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
         }
     }
 
-    /// Takes `count` tokens for work whose cost was not known before it was done. Tokens that are
-    /// not there become a debt: until time has paid it, [`take`](Self::take) gives none.
+    /// Takes `count` tokens for work whose cost was not known before it was done. Missing tokens
+    /// become a debt: until time has paid it, [`take`](Self::take) gives none.
     pub(crate) fn charge(&self, key: &K, count: u32) {
         if count > 0 {
             let time = self.quota.replenish_interval().saturating_mul(count);
@@ -128,7 +134,7 @@ impl<K> Default for States<K> {
 }
 
 impl<K: Hash + Eq + Clone> States<K> {
-    /// Moves the time at which a bucket is full again by `time`.
+    /// Moves the time at which a bucket is full again later by `time`.
     fn delay(&self, key: &K, now: Nanos, time: Nanos) {
         let mut states = self.0.lock();
         let has_room = states.len() < MAX_KEYS;
@@ -143,6 +149,8 @@ impl<K: Hash + Eq + Clone> States<K> {
 impl<K: Hash + Eq + Clone> StateStore for States<K> {
     type Key = K;
 
+    /// Passes the state of a key to `decide`, governor's algorithm, and stores the state that it
+    /// returns. If `decide` refuses the request, the state stays as it is.
     fn measure_and_replace<T, F, E>(&self, key: &K, decide: F) -> Result<T, E>
     where
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,

@@ -1,11 +1,16 @@
-//! The bytes that all streams together may send.
+//! Limits the bytes per second that all streams together may send.
 //!
-//! A change is sent once to each watcher, so a few kilobytes a second of changes can become
-//! megabytes. Each frame is charged when it is read. A stream reads only if the budget has room for
-//! as much as the stream read last. A stream that resumes reads only if there is room for a whole
-//! frame, so that clients gain nothing by reconnecting. A stream that may not read waits. Meanwhile it holds
-//! only its position, and changes of the same peer collapse. The streams that have been behind for
-//! longest are sent away, so that the others can keep up.
+//! A change is sent once to each watcher, so a few kilobytes of changes a second can become
+//! megabytes. All streams therefore share one token bucket. Each frame is charged when it is read
+//! from the change log.
+//!
+//! A stream may read a frame only if the bucket has as many tokens as its previous frame has cost.
+//! A stream that continues at an earlier position may read its first frame only if there are enough
+//! tokens for a whole frame, so that clients gain nothing by reconnecting.
+//!
+//! A stream that may not read waits. Meanwhile it holds only its position in the change log, and
+//! changes of the same peer collapse into one. Streams that have been behind for several seconds
+//! are ended, so that the others can catch up.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -17,18 +22,19 @@ use super::stream::FRAME_BYTES;
 use crate::rate::Rate;
 use crate::rate::bucket::Buckets;
 
-/// What the budget is counted in. A frame costs at least this much, because each write has a cost of
-/// its own.
+/// The number of bytes for which a frame costs one token. A frame costs at least one, because each
+/// write has a cost of its own.
 const UNIT_BYTES: usize = 1024;
-/// The minimum of what may be sent at once, in units: a frame with a change of maximum size.
+/// The minimum size of the bucket, in tokens: enough for a frame with a change of maximum size.
 const MIN_BURST: u32 = 64;
-/// The first and the longest wait between two attempts to pay. The wait doubles, so that thousands
-/// of waiting streams cost little.
+/// A stream that may not read waits until the bucket has enough tokens, and then for a random time
+/// up to a bound. The bound begins with the first value and doubles with each failed attempt, up to
+/// the second, so that thousands of waiting streams cost little.
 const FIRST_WAIT: Duration = Duration::from_millis(20);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
-/// How long a stream may be behind before it is sent away, in milliseconds. The value is drawn for
-/// each stream, from this to three times as long, so that not all are sent away at once: the more
-/// have left, the sooner the others catch up.
+/// The minimum time for which a stream may be behind before it is ended, in milliseconds. The time
+/// is drawn for each stream, from this to three times as long, so that not all of them end at once:
+/// each stream that ends makes it easier for the others to catch up.
 const PATIENCE_MILLIS: u64 = 5_000;
 
 /// The budget of all streams.
@@ -37,7 +43,7 @@ pub(super) struct ByteBudget {
 }
 
 impl ByteBudget {
-    /// A budget of so many bytes per second; with 0, without limit.
+    /// A budget of this many bytes per second. With 0, there is no limit.
     pub(super) fn new(bytes_per_second: u32) -> Self {
         let unit = u32::try_from(UNIT_BYTES).unwrap_or(u32::MAX);
         let per_second = bytes_per_second.div_ceil(unit);
@@ -47,13 +53,15 @@ impl ByteBudget {
 }
 
 /// One stream's access to the budget.
-pub(super) struct Account {
+pub(super) struct StreamBudget {
     budget: Arc<ByteBudget>,
-    /// What the next frame will probably cost, in units.
+    /// What the next frame will probably cost, in tokens.
     expected: NonZeroU32,
+    /// How many attempts to read have failed in a row.
     failures: u32,
-    /// When the stream last had sent all changes.
+    /// When the stream had last sent all changes.
     caught_up_at: Instant,
+    /// How long the stream may be behind before it is ended.
     patience: Duration,
 }
 
@@ -62,24 +70,25 @@ pub(super) struct Account {
 pub(super) enum OverBudget {
     /// It may try again after this time.
     Wait(Duration),
-    /// It has been behind for too long.
+    /// It has been behind for too long and must end.
     Leave,
 }
 
-impl Account {
+impl StreamBudget {
     pub(super) fn new(budget: Arc<ByteBudget>) -> Self {
         let patience = Duration::from_millis(PATIENCE_MILLIS + fastrand::u64(..=2 * PATIENCE_MILLIS));
         Self { budget, expected: units(FRAME_BYTES), failures: 0, caught_up_at: Instant::now(), patience }
     }
 
-    /// Records that there is no change left to send. The next frame then has only new changes, which
-    /// are probably few, so that a stream that keeps up need not wait for those that are behind.
+    /// Records that there is no change left to send. The next frame will have only new changes,
+    /// which are probably few. A stream that keeps up therefore does not wait for those that are
+    /// behind.
     pub(super) fn caught_up(&mut self) {
         self.caught_up_at = Instant::now();
         self.expected = NonZeroU32::MIN;
     }
 
-    /// Charges a frame that was read.
+    /// Charges a frame that was read. If the bucket has too few tokens, it gets a debt.
     pub(super) fn charge(&mut self, bytes: usize) {
         self.expected = units(bytes);
         if let Some(buckets) = &self.budget.bytes {
@@ -97,7 +106,7 @@ impl Account {
         if self.caught_up_at.elapsed() >= self.patience {
             return Err(OverBudget::Leave);
         }
-        // Other streams wait for the same bytes.
+        // The random time keeps the streams that wait for the same tokens from trying all at once.
         let highest = FIRST_WAIT.saturating_mul(1 << self.failures.min(16)).min(LONGEST_WAIT);
         self.failures += 1;
         Err(OverBudget::Wait(wait + highest.mul_f64(fastrand::f64())))

@@ -6,14 +6,14 @@ use aurora_discovery_protocol::{Code, ErrorBody, Refusal};
 use aurora_discovery_registry::WatchEvent;
 use serde::Serialize;
 
-/// When a client that lost its stream reconnects, in milliseconds. The value is drawn for each
-/// stream, from this to five times as long, so that clients do not all return in the same second
-/// after a restart.
+/// The minimum time after which a client that lost its stream reconnects, in milliseconds. The time
+/// is drawn for each stream, from this to five times as long, so that clients do not all return in
+/// the same second after a restart.
 const RETRY_MILLIS: u32 = 1_000;
 
-/// When a client that was sent away reconnects, in milliseconds, drawn from this to three times as
-/// long.
-const AWAY_MILLIS: u32 = 10_000;
+/// The minimum time after which a client reconnects if its stream was ended because of the budget,
+/// in milliseconds. The time is drawn from this to three times as long.
+const RECONNECT_LATER_MILLIS: u32 = 10_000;
 
 /// The data of events that carry the position of the stream.
 #[derive(Serialize)]
@@ -58,15 +58,17 @@ pub(super) fn changes(changes: &[WatchEvent]) -> Vec<u8> {
     frame
 }
 
-/// A comment, so that proxies do not consider the stream dead. It also advances the cursor without
-/// raising an event: the cursor of a client that watches rare archetypes must not expire.
+/// A comment, so that proxies do not consider the connection dead. It also moves the client's
+/// cursor forward without raising an event. Otherwise the cursor of a client that watches rare
+/// archetypes would expire.
 pub(super) fn keep_alive(cursor: &str) -> Vec<u8> {
     format!(": keep-alive\nid: {cursor}\n\n").into_bytes()
 }
 
-/// The last frame of a stream whose client is to come back later, and to continue after `cursor`.
-pub(super) fn come_back(cursor: &str) -> Vec<u8> {
-    let retry = AWAY_MILLIS + fastrand::u32(..=2 * AWAY_MILLIS);
+/// The last frame of a stream that is ended because of the budget. It tells the client to reconnect
+/// later, and to continue after `cursor`.
+pub(super) fn reconnect_later(cursor: &str) -> Vec<u8> {
+    let retry = RECONNECT_LATER_MILLIS + fastrand::u32(..=2 * RECONNECT_LATER_MILLIS);
     format!(": too many bytes for all watchers; reconnect with the last id\nretry: {retry}\nid: {cursor}\n\n")
         .into_bytes()
 }
@@ -79,8 +81,8 @@ fn position(since: &str, error: Option<ErrorBody>) -> Vec<u8> {
 fn write(frame: &mut Vec<u8>, event: &str, id: &str, json: &[u8]) {
     // Writing to memory never fails.
     let _ = write!(frame, "id: {id}\nevent: {event}\n");
-    // Metadata is sent as it was received and may contain line breaks between its tokens. A data
-    // line of an event must not contain any.
+    // The service sends metadata as it received it, so the JSON may contain line breaks between its
+    // tokens. Each line needs a `data` field of its own.
     for line in json.split(|byte| matches!(byte, b'\n' | b'\r')) {
         frame.extend_from_slice(b"data: ");
         frame.extend_from_slice(line);

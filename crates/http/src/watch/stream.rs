@@ -15,30 +15,34 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame};
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::budget::{Account, OverBudget};
+use super::budget::{OverBudget, StreamBudget};
 use super::frame;
 use crate::budget::Share;
 use crate::connection::state::StreamGuard;
 use crate::metrics::Metrics;
 
-/// The approximate size of one write, and what a connection holds for a client that does not read.
+/// The approximate maximum size of a frame, in bytes. A connection holds this much for a client
+/// that does not read.
 pub(super) const FRAME_BYTES: usize = 16 * 1024;
 /// How long a stream pauses after a write. Changes in the meantime are sent together, so a busy
 /// network wakes a watcher at most fifty times a second.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// A body that ends only when the service stops, or when all streams together send too much. It
-/// holds a position instead of a queue, so a client that does not read costs nothing extra: the
-/// stream takes changes from the change log when the connection asks for more data.
+/// A body that ends only when the service stops, or when all streams together exceed their budget.
+/// It holds a position instead of a queue, so a client that does not read costs no additional
+/// memory: the stream takes changes from the change log when the connection asks for more data.
 pub(crate) struct EventStream {
     watching: Watcher,
+    /// The first frame, until it is sent.
     preface: Option<Vec<u8>>,
-    /// Ready when the stream is to end.
+    /// Ready when the stream is to end. `None` after the last frame.
     end: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// Ends the current pause, or the time until the next keep-alive comment.
     timer: Pin<Box<Sleep>>,
+    /// Whether the stream reads no changes until the timer fires.
     pausing: bool,
     keep_alive: Duration,
-    account: Account,
+    budget: StreamBudget,
     metrics: Arc<Metrics>,
     connection: Option<StreamGuard>,
     is_observer: bool,
@@ -50,7 +54,7 @@ impl EventStream {
         watching: Watcher,
         permit: Share,
         keep_alive: Duration,
-        account: Account,
+        budget: StreamBudget,
         end: impl Future<Output = ()> + Send + 'static,
         metrics: Arc<Metrics>,
         connection: Option<StreamGuard>,
@@ -71,7 +75,7 @@ impl EventStream {
             timer: Box::pin(sleep(keep_alive)),
             pausing: false,
             keep_alive,
-            account,
+            budget,
             metrics,
             connection,
             is_observer: false,
@@ -79,8 +83,8 @@ impl EventStream {
         }
     }
 
-    /// The stream of a client that is not part of the network: it does not count as one that follows
-    /// the changes.
+    /// Marks the stream as that of an observer, a client that is not part of the network.
+    /// `/network` does not count it as a client that follows changes.
     pub(crate) fn for_observer(mut self) -> Self {
         self.metrics.watch_observers.inc();
         self.metrics.watch_observers_begun.inc();
@@ -97,11 +101,12 @@ impl EventStream {
         if let Some(preface) = self.preface.take() {
             // A stream that starts at the present has nothing to catch up on.
             if self.watching.poll_changes(context).is_pending() {
-                self.account.caught_up();
+                self.budget.caught_up();
             }
             return Poll::Ready(preface);
         }
-        // Takes changes until a frame is full, and waits only if the change log has no more.
+        // Repeats until there is a frame. The loop starts over after a pause, and after a read that
+        // found no matching change.
         loop {
             if self.pausing {
                 ready!(self.timer.as_mut().poll(context));
@@ -110,12 +115,12 @@ impl EventStream {
             }
             if self.watching.poll_changes(context).is_pending() {
                 // Nothing to send: the change log or the timer wakes the task.
-                self.account.caught_up();
+                self.budget.caught_up();
                 ready!(self.timer.as_mut().poll(context));
                 self.sleep(self.keep_alive);
                 return Poll::Ready(frame::keep_alive(&self.watching.cursor()));
             }
-            match self.account.may_read() {
+            match self.budget.may_read() {
                 Ok(()) => {}
                 Err(OverBudget::Wait(wait)) => {
                     self.pausing = true;
@@ -131,12 +136,13 @@ impl EventStream {
                 }
                 WatchRead::Changes { changes, more } if !changes.is_empty() => {
                     self.metrics.watch_events.inc_by(changes.len() as u64);
+                    // If the change log has more, the next frame follows at once.
                     self.pausing = !more;
                     self.sleep(if more { self.keep_alive } else { PAUSE });
                     let frame = frame::changes(&changes);
-                    self.account.charge(frame.len());
+                    self.budget.charge(frame.len());
                     if !more {
-                        self.account.caught_up();
+                        self.budget.caught_up();
                     }
                     return Poll::Ready(frame);
                 }
@@ -146,7 +152,7 @@ impl EventStream {
                     context.waker().wake_by_ref();
                     return Poll::Pending;
                 }
-                WatchRead::Changes { more: false, .. } => self.account.caught_up(),
+                WatchRead::Changes { more: false, .. } => self.budget.caught_up(),
             }
         }
     }
@@ -155,7 +161,7 @@ impl EventStream {
     fn leave(&mut self) -> Vec<u8> {
         self.metrics.watch_sent_away.inc();
         self.end = None;
-        frame::come_back(&self.watching.cursor())
+        frame::reconnect_later(&self.watching.cursor())
     }
 }
 

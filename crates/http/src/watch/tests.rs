@@ -22,7 +22,7 @@ fn service(max_changes: usize) -> Arc<Service> {
     service_within(max_changes, ServiceOptions::default().watch_bytes_per_second)
 }
 
-/// The same with so many bytes per second for all streams.
+/// The same with a budget of this many bytes per second for all streams.
 fn service_within(max_changes: usize, watch_bytes_per_second: u32) -> Arc<Service> {
     let limits = Limits { max_changes, ..Limits::default() };
     let registry = Registry::new(EmbeddedStore::in_memory(limits.clone()), limits).unwrap();
@@ -52,7 +52,7 @@ struct Stream {
     received: Vec<u8>,
     /// The id of the last event or comment.
     last_id: String,
-    /// When the client is to reconnect.
+    /// The time after which the client is to reconnect.
     retry_millis: u64,
 }
 
@@ -65,7 +65,7 @@ impl Stream {
         Self { client, received: Vec::new(), last_id: String::new(), retry_millis: 0 }
     }
 
-    /// The next event or comment, the first of them preceded by the head of the response; `None` at
+    /// The next event or comment. The first one is preceded by the head of the response. `None` at
     /// the end of the stream.
     async fn block(&mut self) -> Option<String> {
         loop {

@@ -11,9 +11,11 @@ use crate::access::Access;
 use crate::connection::state::ConnectionState;
 use crate::error::Failure;
 
-/// The only extension of a request. A handler takes the parts that it needs through extractors.
+/// What the service knows about a request in addition to its head. It is the only extension of the
+/// request, and the extractors of the handlers (`Context` and `RequestBody`) take what they need
+/// from it.
 #[derive(Clone, Debug)]
-pub(crate) struct Received {
+pub(crate) struct RequestContext {
     /// The source address of the request, in canonical form.
     pub(crate) source: IpAddr,
     /// The body, or why it could not be read. Only a handler that needs the body reports this.
@@ -24,19 +26,20 @@ pub(crate) struct Received {
     pub(crate) connection: Option<Arc<ConnectionState>>,
 }
 
-impl Received {
+impl RequestContext {
+    /// The context of the request that has these parts.
     pub(crate) fn of(parts: &Parts) -> Result<&Self, Failure> {
         parts.extensions.get().ok_or_else(|| Failure::internal("the router was called without the service"))
     }
 }
 
-/// The body for a handler that needs it.
+/// An extractor for the body of a request. It fails with the reason if the body could not be read.
 pub(crate) struct RequestBody(pub(crate) Bytes);
 
 impl<S: Sync> FromRequestParts<S> for RequestBody {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
-        Received::of(parts)?.body.clone().map(Self)
+        RequestContext::of(parts)?.body.clone().map(Self)
     }
 }
