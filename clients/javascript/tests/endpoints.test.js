@@ -4,7 +4,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Endpoints } from "../src/endpoints.js";
+// The package does not export this module, so it is found beside the one that it exports.
+const { Endpoints } = await import(new URL("endpoints.js", import.meta.resolve("@aurora-alliance/discovery")));
 
 const URLS = ["http://a.example", "http://b.example", "http://c.example"];
 
