@@ -83,7 +83,9 @@ impl IceServers {
             credential: None,
         });
         let turn = self.turn.as_ref().map(|turn| {
-            // What coturn's `use-auth-secret` expects.
+            // The form that coturn's option `use-auth-secret` expects: the user name begins with
+            // the time at which the credential expires, and the credential is the HMAC of the user
+            // name.
             let username = format!("{}:{peer}", now.as_secs() + CREDENTIAL_SECONDS);
             let credential = STANDARD.encode(sign(&turn.secret, username.as_bytes()));
             IceServer { urls: turn.urls.clone(), username: Some(username), credential: Some(credential) }
