@@ -298,7 +298,7 @@ where
     .await;
 }
 
-/// A time during which the client sends nothing, and the service owes it nothing but event streams.
+/// A time during which the client sends nothing, and no request but event streams is in progress.
 #[derive(Clone, Copy)]
 struct Silence {
     /// The connection's number of reads when the silence began.

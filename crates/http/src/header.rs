@@ -41,7 +41,7 @@ pub(crate) struct CommonHeaders {
 impl CommonHeaders {
     pub(crate) fn new(cors: bool) -> Self {
         let with = |cors_headers: &[(HeaderName, &'static str)]| {
-            // There is room for the headers that are added to a copy.
+            // The capacity includes the headers that are added to each copy.
             let mut headers = HeaderMap::with_capacity(10);
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

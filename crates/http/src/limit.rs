@@ -1,4 +1,4 @@
-//! Limits of handlers: how many run at once, for how long, and what a panic costs.
+//! Limits handlers: how many run at once, for how long, and that a panic ends only its own request.
 //!
 //! The layers of tower and tower-http for this (load shedding, a concurrency limit, a timeout,
 //! catch-panic) each box a future and clone the services inside of them for every request, which
