@@ -312,7 +312,7 @@ fn not_holder(Held { until }: Held) -> Failure {
     Failure::new(Code::NotHolder, message)
 }
 
-/// What a client can do about a bound that its registration would exceed.
+/// What a client can do about a limit that its registration would exceed.
 const fn remedy(limit: ExceededLimit) -> &'static str {
     match limit {
         ExceededLimit::Peers => "try again later",

@@ -50,7 +50,7 @@ pub struct ServiceOptions {
     /// [`max_connections`](ServerOptions::max_connections) for other requests.
     pub max_watchers: usize,
     /// The bytes per second of all `/watch` streams together, because each change is sent once to
-    /// each watcher. Streams that fall behind are ended, and their clients come back later. With 0,
+    /// each watcher. Streams that fall behind are ended, and their clients reconnect later. With 0,
     /// they are not limited. The default, a fifth of what made heartbeats slow on two cores, is
     /// enough for 10,000 watchers of a network with two changes a second, or for 30 watchers of all
     /// changes among a million peers.

@@ -15,7 +15,7 @@ use tokio::time::{Instant, interval_at, timeout};
 
 use crate::service::Service;
 
-/// How often the log says what a shutdown waits for.
+/// How often the log reports what a shutdown waits for.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How far the shutdown of the server has proceeded.

@@ -6,7 +6,7 @@
 //! only store marks (atomics), and each connection has one timer. After each poll, the connection
 //! computes its deadline from the marks and moves the timer only if the deadline is earlier. When
 //! the timer fires before the deadline, it is set again. A deadline that moves to a later time, as
-//! with each request, therefore costs no timer operation, and none is missed.
+//! with each request, therefore costs no timer operation, and no deadline is missed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};

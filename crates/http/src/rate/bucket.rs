@@ -82,7 +82,7 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
     }
 
     /// Takes `count` tokens for work whose cost was not known before it was done. Missing tokens
-    /// become a debt: until time has paid it, [`take`](Self::take) gives none.
+    /// become a debt: [`take`](Self::take) fails until the bucket has refilled enough to cover it.
     pub(crate) fn charge(&self, key: &K, count: u32) {
         if count > 0 {
             let time = self.quota.replenish_interval().saturating_mul(count);
@@ -209,7 +209,7 @@ mod tests {
         for key in ["known", "unknown"] {
             buckets.charge(&key, 59);
         }
-        // Of the 60 tokens, 40 are owed, and a further one is wanted.
+        // The debt is 40 of the 60 tokens, and the next request needs one more.
         assert_eq!(buckets.check(&"known", ONE), Err(Duration::from_millis(4_100)));
         assert_eq!(buckets.take(&"known", ONE), Err(Duration::from_millis(4_100)));
         assert_eq!(buckets.take(&"unknown", ONE), Err(Duration::from_millis(4_000)));
