@@ -267,7 +267,8 @@ mod tests {
         drop(in_progress);
     }
 
-    /// All of a hundred services would displace the same of two sources once in 2^99 runs.
+    /// Fails by chance once in 2^99 runs, if all of a hundred servers displace the same one of the
+    /// two sources.
     #[tokio::test(start_paused = true)]
     async fn which_of_two_equal_sources_makes_way_does_not_depend_on_its_address() {
         let mut displaced = [0; 2];

@@ -1,7 +1,7 @@
 //! The audit log: a line of JSON for each registration, refusal, removal and action of an operator.
 //!
-//! A thread writes the lines, so that no request waits for a disk. If the thread falls behind, lines
-//! are lost and counted, and no request is refused or delayed.
+//! A thread writes the lines, so that no request waits for a disk. If the thread falls behind,
+//! lines are lost and counted, and no request is refused or delayed.
 
 mod event;
 mod file;

@@ -27,7 +27,8 @@ const CORS_PREFLIGHT: [(HeaderName, &str); 3] = [
     ),
     (ACCESS_CONTROL_MAX_AGE, "86400"),
 ];
-/// The CORS header of failures alone. A page needs `Retry-After` and the request id only after one.
+/// The CORS header of failures alone. A page needs `Retry-After` and the request id only after a
+/// failure.
 const CORS_FAILURE: [(HeaderName, &str); 1] = [(ACCESS_CONTROL_EXPOSE_HEADERS, "Retry-After,x-request-id")];
 
 /// The headers of every response, ready to be copied.

@@ -1,8 +1,8 @@
 //! Responses of `/mailbox` that wait for messages.
 //!
-//! The head of such a response is sent at once, and its body when there is a message. A request that
-//! waits therefore holds neither a permit nor a handler, and its deadline does not apply. It counts
-//! as a stream of `/watch` instead, which occupies its connection in the same way.
+//! The head of such a response is sent at once, and its body when there is a message. A request
+//! that waits therefore holds neither a permit nor a handler, and its deadline does not apply. It
+//! counts as a stream of `/watch` instead, which occupies its connection in the same way.
 
 use std::collections::HashSet;
 use std::convert::Infallible;

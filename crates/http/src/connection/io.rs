@@ -79,8 +79,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for MonitoredIo<S> {
     }
 }
 
-/// Spends up to `units` of the task's budget. When none is left, the runtime runs the task again after
-/// the others.
+/// Spends up to `units` of the task's budget. When none is left, the runtime runs the task again
+/// after the others.
 fn spend_budget(units: usize, context: &mut Context<'_>) {
     for _ in 0..units {
         let Poll::Ready(unit) = poll_proceed(context) else { return };

@@ -29,7 +29,8 @@ pub(crate) struct Established {
 #[derive(Debug, Default)]
 struct State {
     observed_at: Timestamp,
-    /// Since when peers from several sources have had an archetype that is not established yet.
+    /// The archetypes that are not established yet, and since when peers from several sources have
+    /// had each of them.
     candidates: HashMap<Archetype, Timestamp>,
     /// The established archetypes, and when each last had a peer.
     established: Vec<(Archetype, Timestamp)>,
