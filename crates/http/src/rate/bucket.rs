@@ -35,7 +35,8 @@ pub(crate) struct Buckets<K: Hash + Eq + Clone> {
 }
 
 impl<K: Hash + Eq + Clone> Buckets<K> {
-    /// Buckets that are `factor` times as large as `rate`; `None` if that is no limit.
+    /// Buckets that are `factor` times as large as `rate`. `None` if the rate or the factor is 0,
+    /// which means no limit.
     pub(crate) fn new(rate: Rate, factor: u32) -> Option<Self> {
         let per_second = NonZeroU32::new(rate.per_second.saturating_mul(factor))?;
         let burst = NonZeroU32::new(rate.burst.saturating_mul(factor)).unwrap_or(NonZeroU32::MIN);
