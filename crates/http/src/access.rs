@@ -23,7 +23,7 @@ const X_API_KEY: &str = "x-api-key";
 /// The scheme of a key in `Authorization`, which is compared without regard to case.
 const BEARER: &str = "bearer ";
 
-/// The maximum number of keys of a request that are looked up, each of which costs a hash.
+/// The maximum number of keys in one request that are looked up. Each costs a hash.
 const MAX_KEYS: usize = 4;
 
 /// What the API key of a request permits.
@@ -31,17 +31,22 @@ const MAX_KEYS: usize = 4;
 pub(crate) struct Access {
     /// The scopes that need a key.
     required: Scopes,
-    /// Whether the service knows a key that may administer it.
+    /// Whether the service knows any key with the scope `admin`.
     has_admin: bool,
     presented: PresentedKey,
 }
 
-/// The API key of a request.
+/// The API key that a request presents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum PresentedKey {
     None,
+    /// The service does not know the key.
     Unknown,
-    Known { name: Arc<str>, scopes: Scopes },
+    /// The key that the service knows by this name.
+    Known {
+        name: Arc<str>,
+        scopes: Scopes,
+    },
 }
 
 impl Access {
@@ -54,7 +59,8 @@ impl Access {
         let keys = ring.current();
         let has_admin = keys.scopes().has(Scope::Admin);
         let mut presented = PresentedKey::None;
-        // A gateway may use one of the headers for a key of its own.
+        // The keys are tried until one is known, because a gateway may use one of the headers for a
+        // key of its own.
         for text in key_texts(headers).take(MAX_KEYS) {
             presented = match keys.find(text) {
                 Some(key) => PresentedKey::Known { name: key.name.clone(), scopes: key.scopes },
@@ -67,13 +73,14 @@ impl Access {
         Self { required, has_admin, presented }
     }
 
-    /// Whether the service has this route. Without a key that may use them, it has no routes of
-    /// administration.
+    /// Whether the service has this route. It has the routes for operators only if it knows a key
+    /// with the scope `admin`.
     pub(crate) fn has(&self, route: Route) -> bool {
         route.scope() != Some(Scope::Admin) || self.has_admin
     }
 
-    /// Whether the request may do what needs this scope.
+    /// Checks that the request may do what needs this scope. The failure is a 401 without a known
+    /// key, and a 403 if the key lacks the scope.
     pub(crate) fn check(&self, scope: Scope) -> Result<(), Failure> {
         if !self.required.has(scope) {
             return Ok(());

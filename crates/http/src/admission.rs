@@ -1,8 +1,11 @@
-//! Decides which connections are open when more clients want one than there is room for.
+//! Decides which connections stay open when there are more than the limit.
 //!
-//! Without a limit per source, one client could hold all connections, and without one per network,
-//! so could a client with several addresses. A connection that waits for its client is worth less
-//! than a new one, so it makes way: the longest waiting of the source that has the most.
+//! Each source and each network may have only a part of all connections. Otherwise one client,
+//! possibly with several addresses, could hold all of them.
+//!
+//! A connection that waits for its client is worth less than a new one. If there is no room for a
+//! new connection, the server closes a waiting one: of the source that has the most connections,
+//! the one that has waited the longest.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
@@ -18,11 +21,11 @@ use crate::connection::state::ConnectionState;
 use crate::group::Group;
 
 /// How many connections of a group are compared to find the one that has waited the longest. A
-/// random sample bounds the work for each newcomer.
+/// random sample bounds the work for each new connection.
 const SAMPLE: usize = 32;
 
-/// How many of the largest sources are tried before a random sample of all connections. All
-/// connections of a source may have a request in progress.
+/// How many of the sources with the most connections are searched for a connection to close. If all
+/// their connections have requests in progress, a random sample of all connections is searched.
 const LARGEST_SOURCES: usize = 4;
 
 /// The open connections.
@@ -35,12 +38,15 @@ pub(crate) struct Connections {
 
 #[derive(Default)]
 struct Open {
-    /// The connections, by random numbers, so that any neighbours by number are a random sample.
+    /// The connections by their ids. The ids are random, so that any successive ids are a random
+    /// sample.
     entries: HashMap<u64, Entry>,
+    /// The ids of all connections, in order.
     all: BTreeSet<u64>,
+    /// The ids of the connections of each group, in order.
     groups: HashMap<Group, BTreeSet<u64>>,
-    /// All sources, ordered by their number of connections, and then by a keyed hash, so that no
-    /// address is better off than others.
+    /// All sources, ordered by their number of connections. Sources with the same number are
+    /// ordered by a hash with a random key, so that no address is better off than others.
     by_count: BTreeSet<(usize, u64, Source)>,
     hasher: RandomState,
 }
@@ -52,7 +58,7 @@ struct Entry {
     task: Option<AbortHandle>,
 }
 
-/// The number of one connection.
+/// The id of one connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ConnectionId(u64);
 
@@ -77,7 +83,8 @@ impl Connections {
         Arc::new(Self { max, shared_sources, open: Mutex::default() })
     }
 
-    /// Admits a connection from `address`, if there is room for it or another makes way.
+    /// Admits a connection from `address`, if there is room for it or if another connection can be
+    /// closed for it.
     pub(crate) fn admit(self: &Arc<Self>, address: IpAddr, state: Arc<ConnectionState>) -> Option<Admitted> {
         let source = Source::of(address);
         let mut open = self.open.lock();
@@ -96,26 +103,31 @@ impl Connections {
         }
     }
 
-    /// Closes a connection if there is no room for one from `source`. `None` if none may make way.
+    /// Closes a connection if there is no room for one from `source`. `None` if there is no room
+    /// and no connection that may be closed.
     fn make_room(&self, open: &mut Open, source: Source) -> Option<()> {
         let own = open.count_of(source);
         match Group::all_of(source).find(|group| self.is_full(open, *group, source)) {
             None if open.all.len() < self.max => Some(()),
             None => {
+                // All connections are in use. Only a source that has more connections than `source`
+                // loses one.
                 let larger = open.by_count.iter().rev().take_while(|(count, ..)| *count > own);
                 let largest: Vec<_> = larger.take(LARGEST_SOURCES).map(|(.., source)| *source).collect();
                 let mut largest = largest.into_iter().map(Group::Source);
                 largest.find_map(|group| open.displace(Some(group), 0)).or_else(|| open.displace(None, own))
             }
+            // A source that has its share loses one of its own connections.
             Some(group @ Group::Source(_)) => open.displace(Some(group), 0),
-            // The sources of a network share its limit as all sources share the total.
+            // In a network that has its share, a source that has more connections than `source`
+            // loses one. If there is none, `source` loses one of its own.
             Some(group @ Group::Network(_)) => {
                 open.displace(Some(group), own).or_else(|| open.displace(Some(Group::Source(source)), 0))
             }
         }
     }
 
-    /// Whether `group`, to which `source` belongs, has its share of connections.
+    /// Whether `group`, to which `source` belongs, has its share of all connections.
     fn is_full(&self, open: &Open, group: Group, source: Source) -> bool {
         // Clients behind a proxy on this machine share its loopback address.
         let is_limited = !self.shared_sources && !source.is_loopback();
@@ -160,7 +172,8 @@ impl Open {
         Some(removed)
     }
 
-    /// Orders `source` by its number of connections, which was `before`.
+    /// Updates the position of `source` in `by_count` after its number of connections has changed
+    /// from `before`.
     fn reorder(&mut self, source: Source, before: usize) {
         let hash = self.hasher.hash_one(source);
         self.by_count.remove(&(before, hash, source));
@@ -170,10 +183,12 @@ impl Open {
         }
     }
 
-    /// Closes a connection of `group`, or of all if that is `None`, that waits for its client and
-    /// whose source has more connections than `above`. Of a random sample, it is one of the source
-    /// that has the most connections, and of those the one that has waited the longest, where one
-    /// without a request goes first. `None` if there is no such connection.
+    /// Closes a connection that waits for its client. `None` if there is none to close.
+    ///
+    /// The connection is chosen from a random sample of the connections of `group`, or of all if
+    /// that is `None`. Only sources with more than `above` connections are considered. Of those, a
+    /// source with the most connections loses one: if possible one without a request, and of these
+    /// the one that has waited the longest.
     fn displace(&mut self, group: Option<Group>, above: usize) -> Option<()> {
         let ids = match group {
             Some(group) => self.groups.get(&group)?,
@@ -252,7 +267,8 @@ mod tests {
         drop(in_progress);
     }
 
-    /// All of a hundred services would displace the same of two sources once in 2^99 runs.
+    /// Fails by chance once in 2^99 runs, if all of a hundred servers displace the same one of the
+    /// two sources.
     #[tokio::test(start_paused = true)]
     async fn which_of_two_equal_sources_makes_way_does_not_depend_on_its_address() {
         let mut displaced = [0; 2];

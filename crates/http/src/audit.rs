@@ -1,7 +1,7 @@
 //! The audit log: a line of JSON for each registration, refusal, removal and action of an operator.
 //!
-//! A thread writes the lines, so that no request waits for a disk. If the thread falls behind, lines
-//! are lost and counted, and no request is refused or delayed.
+//! A thread writes the lines, so that no request waits for a disk. If the thread falls behind,
+//! lines are lost and counted, and no request is refused or delayed.
 
 mod event;
 mod file;
@@ -17,10 +17,10 @@ use file::{AuditFile, Message};
 
 pub(crate) use event::{Action, Audited, Entry, RefusedPeers};
 
-/// Lines that may wait to be written: some megabytes. A disk that stalls for longer than it takes to
-/// fill this loses lines.
+/// The maximum number of lines that wait to be written, which is some megabytes. If the disk stalls
+/// for so long that more would wait, lines are lost.
 const MAX_WAITING: usize = 16_384;
-/// How long the end of the service waits for the last lines.
+/// How long a shutdown waits until the last lines are written.
 const FLUSH_TIME: Duration = Duration::from_secs(2);
 
 /// The audit log can't be opened.
@@ -49,8 +49,8 @@ struct Shared {
 }
 
 impl AuditLog {
-    /// Opens the file to append to it, or standard output if its name is `-`. It is created with
-    /// mode 0600, because it has the addresses of clients.
+    /// Opens the file to append to it, or standard output if its name is `-`. A new file gets mode
+    /// 0600, because the log has the addresses of clients.
     ///
     /// # Errors
     /// [`AuditError`] if it can't be opened.
@@ -68,12 +68,12 @@ impl AuditLog {
     /// Opens the file again, after another process has renamed it.
     pub fn reopen(&self) {
         self.shared.reopen.store(true, Relaxed);
-        // Without lines, the thread would keep the renamed file open. If the queue is full, the next
-        // line has the same effect.
+        // Wakes the thread, which would otherwise keep the renamed file open until the next line.
+        // If the queue is full, the next line in it has the same effect.
         let _ = self.sender.try_send(Message::Wake);
     }
 
-    /// Writes a line, unless too many wait.
+    /// Queues a line to be written. If too many wait already, the line is lost and counted.
     pub(crate) fn write(&self, entry: &Entry<'_>) {
         match self.sender.try_send(Message::Line(entry.to_line())) {
             Ok(()) => {}
@@ -88,7 +88,7 @@ impl AuditLog {
         self.shared.lost.swap(0, Relaxed)
     }
 
-    /// Waits until all lines are written, for a short time. Blocks.
+    /// Blocks until all queued lines are written, but for at most two seconds.
     pub(crate) fn flush(&self) {
         let (done, is_done) = sync_channel(1);
         if self.sender.try_send(Message::Flush(done)).is_ok() {

@@ -9,15 +9,16 @@ use tokio::time::{Instant, interval};
 
 use crate::tls::Tls;
 
-/// How often the files are compared with what was read. Tools that renew certificates replace the
-/// files days before the old certificate expires.
+/// How often the files are compared with what the server uses. Tools that renew certificates
+/// replace the files days before the old certificate expires.
 const CHECK_INTERVAL: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 /// The log warns when a certificate has less time left than this. ACME clients renew 30 days before
 /// the expiry, so their renewals have then failed for two weeks.
 const WARNING_PERIOD: Duration = Duration::from_secs(14 * 24 * 3_600);
 
-/// Keeps the certificate up to date until the future is dropped.
+/// Reloads the certificate when its files have changed, and warns before it expires, until the
+/// future is dropped.
 pub(crate) async fn reload_certificate_forever(tls: Arc<Tls>) {
     let mut interval = interval(CHECK_INTERVAL);
     let mut failing = None;

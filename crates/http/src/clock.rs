@@ -10,11 +10,12 @@ use aurora_discovery_registry::Registry;
 use parking_lot::Mutex;
 use tokio::time::{MissedTickBehavior, interval};
 
-/// How often [`keep_time`] reads the clock: often enough that a steady clock takes no delay of the
-/// process for a pause.
+/// How often [`keep_time`] reads the clock. A steady clock takes more than a second between two
+/// readings for a pause. It is therefore read several times a second, so that a short delay of the
+/// process does not count as a pause.
 const TICK: Duration = Duration::from_millis(250);
-/// A smaller change of the difference between the clocks is not shown. Both are rounded to
-/// milliseconds, and the times of one peer in two responses should not differ because of that.
+/// Smaller changes of the difference between the clocks are ignored. Both clocks are rounded to
+/// milliseconds, and the times of one peer should not differ between two responses because of that.
 const MIN_OFFSET_CHANGE_MILLIS: u64 = 100;
 
 /// A clock: the system's, one that leaves out pauses, a shared store's, or one that a test
@@ -48,8 +49,7 @@ impl Clock {
         (self.read)()
     }
 
-    /// What has to be added to a time of this clock to show it to clients, in milliseconds. They
-    /// compare it with the system's time.
+    /// What responses add to a time of this clock to show the system's time, in milliseconds.
     pub(crate) fn offset_millis(&self) -> i64 {
         if !self.is_steady {
             return 0;
@@ -59,9 +59,10 @@ impl Clock {
     }
 }
 
-/// Reads the clock and has responses show the system's time, until the future is dropped.
+/// Reads the clock regularly, and tells the registry how far it differs from the system's time,
+/// which responses show. Runs until the future is dropped.
 ///
-/// It runs beside the sweep, so that a slow sweep is not taken for a pause.
+/// It is a task of its own, so that a slow sweep does not count as a pause.
 pub(crate) async fn keep_time(clock: Clock, registry: Arc<Registry>) {
     let mut shown = 0;
     let mut interval = interval(TICK);
@@ -99,15 +100,17 @@ fn millis(millis: u128) -> u64 {
     u64::try_from(millis).unwrap_or(u64::MAX)
 }
 
-/// The time of a monotonic clock without its gaps. All times are in milliseconds.
+/// The time of a monotonic clock without its gaps. A gap is a pause of the process or of the
+/// machine, in which the clock was not read. All times are in milliseconds.
 struct Steady {
     /// The time of this clock when the monotonic one was at zero.
     start: u64,
-    /// The monotonic time at the last reading.
+    /// The monotonic time at the last reading that was recorded.
     last: AtomicU64,
     /// The sum of all gaps. It is written before `last`, so that a reader that sees a `last` after
     /// a gap also sees the gap.
     skipped: AtomicI64,
+    /// Held while a gap is left out, so that only one thread does so.
     gap: Mutex<()>,
 }
 
@@ -121,7 +124,7 @@ impl Steady {
         Self { start, last: AtomicU64::new(0), skipped: AtomicI64::new(0), gap: Mutex::new(()) }
     }
 
-    /// The time. `read` reads the monotonic clock.
+    /// The time of this clock. `read` reads the monotonic clock.
     fn now(&self, read: impl Fn() -> u64) -> u64 {
         loop {
             let before = self.skipped.load(Acquire);
@@ -133,7 +136,8 @@ impl Steady {
                 self.last.fetch_max(elapsed, AcqRel);
             }
             let skipped = self.skipped.load(Acquire);
-            // If a gap was left out in the meantime, `elapsed` may be from before it.
+            // If another thread has left out a gap in the meantime, `elapsed` may be from before
+            // it, so the clock is read again.
             if skipped == before {
                 let elapsed = i64::try_from(elapsed).unwrap_or(i64::MAX);
                 return self.start.saturating_add_signed(elapsed.saturating_sub(skipped));

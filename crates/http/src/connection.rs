@@ -45,18 +45,20 @@ use stall::StreamExecutor;
 use state::{ConnectionState, Timeouts};
 use wrong_protocol::{CheckedIo, TlsHint};
 
-/// The maximum number of bytes of a request's head, and of data read ahead. It is ten times what a
-/// browser sends, and all that a slow connection can hold. On HTTP/2 it bounds the headers after
-/// decompression, where a byte can stand for thousands. A request beyond it gets a 431, and one
-/// beyond four times as much ends its connection.
+/// The maximum number of bytes of a request's head, and of data that is read ahead. It is ten times
+/// what a browser sends, and the most that a slow connection can make the service hold. On HTTP/2
+/// it limits the headers after decompression, because one compressed byte can stand for thousands.
+/// A request with a larger head gets a 431. A head of more than four times this size ends the
+/// connection.
 const MAX_HEAD_BYTES: u32 = 32 * 1024;
 /// The maximum number of concurrent requests on one HTTP/2 connection: enough for a page in a
 /// browser, and a small part of the requests that may be in flight.
 const MAX_STREAMS: u32 = 32;
 
-/// The maximum number of bytes that an HTTP/2 client may send before the service reads them: two
-/// bodies of maximum length per stream, and those of a few streams per connection. With the usual
-/// megabyte, any connection could occupy that much memory.
+/// The maximum number of bytes that an HTTP/2 client may send before the service reads them, on one
+/// stream and on the whole connection. A stream may send two bodies of maximum length, and a
+/// connection as much as four streams. With the usual megabyte, any connection could occupy that
+/// much memory.
 const STREAM_WINDOW_BYTES: u32 = 32 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 4 * STREAM_WINDOW_BYTES;
 
@@ -66,8 +68,8 @@ const CONNECTION_WINDOW_BYTES: u32 = 4 * STREAM_WINDOW_BYTES;
 /// or respond would otherwise delay the shutdown by the whole grace period.
 const LAST_REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long a response to a client over its rate waits. Such a client would otherwise send the next
-/// request at once, and could keep the service busy with refusals.
+/// How long the response to a client that exceeds its rate is delayed. Such a client would
+/// otherwise send the next request at once, and could keep the service busy with refusals.
 const RATE_LIMITED_DELAY: Duration = Duration::from_millis(100);
 
 /// The state that all connections of a server share.
@@ -143,11 +145,12 @@ fn protocols() -> Builder<StreamExecutor> {
     let mut builder = Builder::new(StreamExecutor);
     builder
         .http1()
-        // The connection's state also bounds the head, without a timer for each request.
+        // The connection's state limits the time for the head, without a timer for each request.
         .header_read_timeout(None)
         .max_buf_size(MAX_HEAD_BYTES as usize)
-        // A client may end its side after its request. One that has gone resets the connection when
-        // the response, or the next event of a stream, is sent to it.
+        // A client may close its sending side after its request and still read the response. If the
+        // client is gone altogether, its system resets the connection when the response, or the
+        // next event of a stream, is sent to it.
         .half_close(true);
     builder
         .http2()
@@ -176,14 +179,15 @@ impl Connection {
         let details = ConnectionDetails { connection: Some(self.state.clone()), malformed, unknown_client };
         let request = request.map(|body| TimedBody::new(body, self.state.clone(), multiplexed));
         let mut response = self.server.service.respond_on(request, origin, details).await;
-        // It is not certain where the next request would begin.
+        // After a malformed head, it is not certain where the next request begins.
         if close {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if response.status() == StatusCode::TOO_MANY_REQUESTS
             || response.extensions().get::<OverRate>().is_some()
         {
-            // Meanwhile the connection may make way for another.
+            // Without its guard, the request no longer counts as in progress, so that the
+            // connection can be closed for another during the delay.
             drop(guard);
             sleep(RATE_LIMITED_DELAY).await;
         }
@@ -191,14 +195,15 @@ impl Connection {
         if response.status() == StatusCode::NO_CONTENT {
             response.headers_mut().remove(CONTENT_LENGTH);
         }
-        // HTTP/2 forbids the header, and has GOAWAY.
+        // HTTP/2 forbids this header and has GOAWAY instead.
         if self.server.service.is_draining() && !multiplexed {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         Ok(response)
     }
 
-    /// The origin of a request, and its refusal if its client is not known.
+    /// The origin of a request. The second value is the refusal of the request if the trusted
+    /// proxies did not name its client.
     fn origin(&self, headers: &HeaderMap) -> (Origin, Option<Failure>) {
         let hops = self.server.trusted_hops;
         if hops == 0 {
@@ -234,8 +239,10 @@ where
     let mut stopping = pin!(reached(stages.clone(), Stage::Stopping));
     let mut watches_drain = false;
     let mut asked_to_close = false;
-    // After the drain: when the connection is closed unless something happens on it first.
+    // The silence since the drain ended, if the connection is silent. The connection is closed at
+    // its end.
     let mut silence = None;
+    // How long the timer runs while the connection has no deadline.
     let mut recheck_after = state.timeouts().head;
     let mut timer = pin!(sleep_until(Instant::now() + recheck_after));
     poll_fn(|context| {
@@ -243,8 +250,8 @@ where
         if connection.as_mut().poll(context).is_ready() {
             return Poll::Ready(());
         }
-        // Polling it takes a lock that all connections share. Once is enough until the stage changes,
-        // because the waker of a task stays the same.
+        // Polling `draining` takes a lock that all connections share. One poll is enough until the
+        // stage changes, because it registers the task's waker, which stays the same.
         if stage == Stage::Serving && (!watches_drain || stages.has_changed().unwrap_or(true)) {
             watches_drain = true;
             if draining.as_mut().poll(context).is_ready() {
@@ -291,10 +298,10 @@ where
     .await;
 }
 
-/// A time during which a client sends nothing and waits for nothing but event streams.
+/// A time during which the client sends nothing, and no request but event streams is in progress.
 #[derive(Clone, Copy)]
 struct Silence {
-    /// The reads of the connection at its beginning.
+    /// The connection's number of reads when the silence began.
     reads: u32,
     ends: Instant,
 }

@@ -12,11 +12,14 @@ use http::{HeaderValue, StatusCode};
 
 use crate::origin::UnknownClient;
 
-/// When to try again if a bound is reached: leases end and peers deregister within about a minute.
+/// After how many seconds to try again if a limit of the registry is reached: leases end and peers
+/// deregister within about a minute.
 const FULL_RETRY_SECONDS: u32 = 30;
-/// When to try again if a mailbox is full: most receivers wait for messages, and fetch them at once.
+/// After how many seconds to try again if a mailbox is full: most receivers wait for messages, and
+/// fetch them at once.
 const MAILBOX_RETRY_SECONDS: u32 = 5;
-/// When to try again if no better value is known: a short overload has usually passed by then.
+/// After how many seconds to try again if no better value is known: a short overload has usually
+/// passed by then.
 const SOON_SECONDS: u32 = 1;
 
 /// Why a request failed.
@@ -24,7 +27,7 @@ const SOON_SECONDS: u32 = 1;
 pub(crate) struct Failure {
     /// The message for the client.
     pub(crate) refusal: Refusal,
-    /// When the client may try again.
+    /// After how many seconds the client may try again.
     pub(crate) retry_after_seconds: Option<u32>,
     /// Additional information for the log, which is never sent.
     pub(crate) cause: Option<Cow<'static, str>>,
@@ -37,7 +40,8 @@ pub(crate) struct Failure {
 /// What a client needs to sign a registration again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Resign {
-    /// The highest number that is known.
+    /// The `seq` of the new signature must be above this number, the highest that the service
+    /// knows.
     Above { seq: u64 },
     /// The time of the service, and a nonce to sign instead of a time, if one is accepted.
     Now { timestamp: Timestamp, nonce: Option<String> },
@@ -87,7 +91,8 @@ impl Failure {
     }
 }
 
-/// The failure also goes into the response's extensions, for the layer that counts and logs.
+/// The failure also goes into the extensions of the response, because the service counts and logs
+/// it.
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let mut response = Response::new(Body::from(self.body()));
@@ -307,7 +312,7 @@ fn not_holder(Held { until }: Held) -> Failure {
     Failure::new(Code::NotHolder, message)
 }
 
-/// What a client can do about a bound that its registration would exceed.
+/// What a client can do about a limit that its registration would exceed.
 const fn remedy(limit: ExceededLimit) -> &'static str {
     match limit {
         ExceededLimit::Peers => "try again later",

@@ -27,7 +27,8 @@ const CORS_PREFLIGHT: [(HeaderName, &str); 3] = [
     ),
     (ACCESS_CONTROL_MAX_AGE, "86400"),
 ];
-/// The CORS header of failures alone. A page needs `Retry-After` and the request id only after one.
+/// The CORS header of failures alone. A page needs `Retry-After` and the request id only after a
+/// failure.
 const CORS_FAILURE: [(HeaderName, &str); 1] = [(ACCESS_CONTROL_EXPOSE_HEADERS, "Retry-After,x-request-id")];
 
 /// The headers of every response, ready to be copied.
@@ -41,7 +42,7 @@ pub(crate) struct CommonHeaders {
 impl CommonHeaders {
     pub(crate) fn new(cors: bool) -> Self {
         let with = |cors_headers: &[(HeaderName, &'static str)]| {
-            // There is room for the headers that are added to a copy.
+            // The capacity includes the headers that are added to each copy.
             let mut headers = HeaderMap::with_capacity(10);
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

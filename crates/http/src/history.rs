@@ -8,7 +8,8 @@ use aurora_discovery_protocol::{NetworkRates, Timestamp};
 use crate::metrics::Metrics;
 
 const MILLIS_PER_MINUTE: u64 = 60_000;
-/// The time span of the history: long enough to smooth, short enough to describe the present.
+/// The time span of the history: long enough to smooth the rates, and short enough that they
+/// describe the present.
 const SPAN_MILLIS: u64 = 5 * MILLIS_PER_MINUTE;
 /// The minimum time between two snapshots, which limits their number.
 const STEP_MILLIS: u64 = 5_000;
@@ -35,7 +36,8 @@ impl Snapshot {
         Self {
             at,
             live,
-            // Dormant peers already left the network when their leases ended.
+            // Dormant peers that deregister are not counted, because they left the network when
+            // their leases ended.
             left: metrics.deregistrations.get().saturating_sub(metrics.dormant_deregistrations.get())
                 + metrics.operator_evictions.get(),
             expired: metrics.expiries.get(),
@@ -98,7 +100,8 @@ impl History {
     pub(crate) fn summary(&self, now: Snapshot) -> Option<Summary> {
         let snapshots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let first = *snapshots.front()?;
-        // Goes back in time for as long as no client received a peer, up to now.
+        // The last snapshots since which no client has received a peer. The silence began with the
+        // first of them.
         let silent = snapshots.iter().rev().take_while(|snapshot| snapshot.is_silent_until(&now));
         let silent_since = silent.last().filter(|_| now.streams == 0).map_or(now.at, |one| one.at);
         // A stream that was opened and closed between two snapshots shows in `follows`.
@@ -134,7 +137,8 @@ fn rates(first: Snapshot, now: Snapshot) -> Option<NetworkRates> {
         since(|snapshot| snapshot.expired),
         since(|snapshot| snapshot.revived),
     );
-    // Peers that are live now were live before or joined, except for those that left.
+    // The number of live peers grows by those that joined or were revived, and shrinks by those
+    // that left or expired. Those that joined follow from the other numbers.
     let joined = (now.live + left + expired).saturating_sub(first.live + revived);
     Some(NetworkRates {
         minutes,

@@ -11,8 +11,8 @@ use ring::hmac::{HMAC_SHA1_FOR_LEGACY_USE_ONLY, Key, sign};
 
 use crate::options::IceOptions;
 
-/// How long a credential for TURN is valid, in seconds. A peer gets a new one with each heartbeat, and
-/// a server accepts the old one for connections that exist already.
+/// How long a credential for TURN is valid, in seconds. A peer gets a new one with each heartbeat,
+/// and a server accepts the old one for connections that exist already.
 const CREDENTIAL_SECONDS: u64 = 12 * 3_600;
 
 /// The servers that the operator has configured.
@@ -74,8 +74,8 @@ impl IceServers {
         Ok(Self { stun, turn })
     }
 
-    /// The servers for a peer, with a credential of its own for TURN. `now` is the time that responses
-    /// show. `None` if the operator has configured none.
+    /// The servers for a peer, with a TURN credential that is made for it. `now` is the time that
+    /// responses show. `None` if the operator has configured no servers.
     pub(crate) fn of_peer(&self, peer: &PeerId, now: Timestamp) -> Option<Vec<IceServer>> {
         let stun = (!self.stun.is_empty()).then(|| IceServer {
             urls: self.stun.clone(),
@@ -83,7 +83,9 @@ impl IceServers {
             credential: None,
         });
         let turn = self.turn.as_ref().map(|turn| {
-            // What coturn's `use-auth-secret` expects.
+            // The form that coturn's option `use-auth-secret` expects: the user name begins with
+            // the time at which the credential expires, and the credential is the HMAC of the user
+            // name.
             let username = format!("{}:{peer}", now.as_secs() + CREDENTIAL_SECONDS);
             let credential = STANDARD.encode(sign(&turn.secret, username.as_bytes()));
             IceServer { urls: turn.urls.clone(), username: Some(username), credential: Some(credential) }

@@ -1,10 +1,10 @@
-//! Limits of handlers: how many run at once, for how long, and what a panic costs.
+//! Limits handlers: how many run at once, for how long, and that a panic ends only its own request.
 //!
-//! The layers of tower and tower-http for this (load shedding, a concurrency limit, a timeout,
-//! catch-panic) each box a future and clone the services inside of them for every request, which
-//! together cost a tenth of a heartbeat's processor time; see
-//! `docs/decisions/0014-one-http-service.md`. tower-http's `TimeoutLayer` also has one time for all
-//! requests, while a transport may have less left for this one.
+//! tower and tower-http have layers for this: load shedding, a concurrency limit, a timeout and
+//! catch-panic. Each boxes a future and clones the services inside of it for every request.
+//! Together they cost a tenth of a heartbeat's processor time; see
+//! `docs/decisions/0014-one-http-service.md`. tower-http's `TimeoutLayer` also has one time limit
+//! for all requests, while a transport may have less time left for this one.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;

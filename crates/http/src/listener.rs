@@ -11,9 +11,9 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 /// next attempt.
 const BACKLOG: u32 = 4_096;
 
-/// The size of the system's buffer for what a client has not read yet; Linux takes twice as much
-/// for its own overhead. By default the buffer grows to megabytes, which the write timeout would
-/// not see. This size sends a megabyte a second at a round trip of 60 ms.
+/// The size of the system's buffer for what a client has not read yet. Linux takes twice as much
+/// for its own overhead. By default the buffer grows to megabytes, and data in the buffer counts as
+/// read for the write timeout. This size suffices for a megabyte a second at a round trip of 60 ms.
 const SEND_BUFFER_BYTES: u32 = 64 * 1024;
 
 /// Listens on `address`. Port 0 selects a free port. On Linux, the system ends a connection if the
@@ -33,14 +33,15 @@ pub(crate) fn bind(address: SocketAddr, write_timeout: Duration) -> io::Result<(
 }
 
 /// Makes the system ignore new attempts to connect, so that no connection is in the queue when the
-/// listener closes: a client whose connection the system accepted may have sent a request already,
-/// and closing the listener resets it. An ignored attempt is repeated by the client's system after
-/// a second, and then reaches the next process, or is refused.
+/// listener closes. Closing the listener resets the connections in its queue, and their clients may
+/// have sent a request already. The system of a client whose attempt is ignored repeats it after a
+/// second. It then reaches the next process, or is refused.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn ignore_new_connections(listener: &TcpListener) {
     use socket2::{SockFilter, SockRef};
 
-    // Classic BPF on the TCP header: byte 13 has the flags, and bit 1 is SYN.
+    // Classic BPF on the TCP header: byte 13 has the flags, and bit 1 is SYN. A packet with SYN is
+    // dropped (none of it is kept), and any other is kept whole.
     const LOAD_BYTE: u16 = 0x30;
     const JUMP_IF_BITS_SET: u16 = 0x45;
     const RETURN: u16 = 0x06;
@@ -63,7 +64,8 @@ pub(crate) fn ignore_new_connections(_: &TcpListener) {}
 
 /// Closes the listener. Returns the connections that were waiting in its queue.
 pub(crate) fn close(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
-    // Tokio would try to accept only after its reactor was notified.
+    // Uses the listener of the standard library, because tokio's tries to accept only after its
+    // reactor was notified.
     let Ok(listener) = listener.into_std() else { return Vec::new() };
     let waiting = std::iter::from_fn(|| listener.accept().ok());
     waiting.filter_map(|(stream, peer)| Some((nonblocking(stream).ok()?, peer))).collect()

@@ -84,6 +84,7 @@ impl LineLimit {
         Self { per_second, started: Instant::now(), second, refusals }
     }
 
+    /// Whether one more line may be written in this second. Counts the refusal.
     fn allows_line(&self) -> bool {
         // The first refusal of a new second resets the count and reports what was omitted.
         let now = self.started.elapsed().as_secs();
@@ -118,7 +119,7 @@ impl Exchange<'_> {
         let cause = self.failure.and_then(|failure| failure.cause.as_deref());
         let duration_ms = self.latency.as_secs_f64() * 1e3;
         // The body is parsed again for the peer's id, but only for requests that are logged. An id
-        // is visible ASCII and contains no control characters for a terminal.
+        // is visible ASCII, so it contains no control characters that a terminal would interpret.
         let peer_id = DeregisterRequest::from_body(self.body).ok().map(|request| request.peer_id);
         let peer_id = peer_id.as_ref().map(|peer_id| peer_id.as_str());
         let code_name = code.map(Code::as_str);

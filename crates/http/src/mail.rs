@@ -1,8 +1,8 @@
 //! Responses of `/mailbox` that wait for messages.
 //!
-//! The head of such a response is sent at once, and its body when there is a message. A request that
-//! waits therefore holds neither a permit nor a handler, and its deadline does not apply. It counts
-//! as a stream of `/watch` instead, which occupies its connection in the same way.
+//! The head of such a response is sent at once, and its body when there is a message. A request
+//! that waits therefore holds neither a permit nor a handler, and its deadline does not apply. It
+//! counts as a stream of `/watch` instead, which occupies its connection in the same way.
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -25,10 +25,10 @@ use crate::budget::Share;
 use crate::connection::state::StreamGuard;
 use crate::service::Service;
 
-/// When a client polls again where requests can't wait: often enough to connect within seconds, and
-/// seldom enough to cost little on AWS.
+/// After how many seconds a client polls again where requests can't wait: often enough to connect
+/// within seconds, and seldom enough to cost little on AWS.
 const POLL_SECONDS: u32 = 5;
-/// When a client polls again if the service stops meanwhile.
+/// After how many seconds a client polls again if the service stops while its request waits.
 const STOPPING_SECONDS: u32 = 1;
 /// Prevents nginx from buffering events.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -47,7 +47,8 @@ fn listed_letter(letter: Letter, now: Timestamp) -> Mail {
     }
 }
 
-/// The requested time until the next request, which may wait if the transport and the store permit it.
+/// After how many seconds the client should send its next request. It is 0 if that request can wait
+/// for a message, which the transport and the store must permit.
 pub(crate) fn next_poll_seconds(service: &Service, peer: &PeerId) -> u32 {
     let may_wait = !service.options.max_mail_wait.is_zero() && service.registry.mail_signal(peer).is_some();
     if may_wait { 0 } else { POLL_SECONDS }
@@ -91,6 +92,7 @@ pub(crate) struct MailReader {
 enum Woken {
     /// Messages may have arrived.
     Arrival,
+    /// The deadline has passed.
     TimeOut,
     /// The service stops.
     End,
@@ -110,19 +112,20 @@ impl MailReader {
         Response::new(Body::from_stream(once(body)))
     }
 
-    /// The messages that arrive, and when to poll again.
+    /// The messages that arrive, and after how many seconds to poll again.
     async fn next(&mut self, deadline: Instant) -> (Vec<Mail>, u32) {
         let mut end = Box::pin(self.waiting.service.watchers.ended());
         let mut is_last = false;
         loop {
             match self.woken(deadline, end.as_mut()).await {
                 Woken::Arrival => {}
-                // The signal of a store that other processes share may have been lost.
+                // The mailbox is read once more, because the signal of a store that other processes
+                // share may have been lost.
                 Woken::TimeOut => is_last = true,
                 Woken::End => return (Vec::new(), STOPPING_SECONDS),
             }
             match self.collect().await {
-                // The messages have expired, or another request has acknowledged them.
+                // No message is left: they have expired, or another request has acknowledged them.
                 Ok((letters, _)) if letters.is_empty() && !is_last => {}
                 Ok((letters, now)) => return (listed(letters, now), 0),
                 // The next request gets the error.
@@ -151,6 +154,7 @@ impl MailReader {
         (headers, Body::from_stream(frames)).into_response()
     }
 
+    /// Waits for a message, the deadline, or the end of the service.
     async fn woken(
         &mut self,
         deadline: Instant,
@@ -163,6 +167,7 @@ impl MailReader {
         }
     }
 
+    /// The messages that wait, and the time at which they were read.
     async fn collect(&mut self) -> Result<(Vec<Letter>, Timestamp), Error> {
         let service = &self.waiting.service;
         let now = service.options.clock.now();
@@ -177,6 +182,7 @@ struct Events {
     end: Pin<Box<dyn Future<Output = ()> + Send>>,
     /// The messages that were sent and are not acknowledged yet.
     sent: HashSet<MailId>,
+    /// The first frame, until it is sent.
     first: Option<Vec<u8>>,
 }
 
@@ -195,7 +201,8 @@ impl Events {
             if let Woken::End = woken {
                 return None;
             }
-            // Also shows whether the peer is still live, and the token that of its holder.
+            // Reading the mailbox also checks that the peer is still live, and that the token still
+            // belongs to it. If not, the stream ends.
             let (letters, now) = self.reader.collect().await.ok()?;
             let frame = self.frame(letters, now);
             match woken {

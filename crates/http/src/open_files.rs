@@ -2,8 +2,8 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Files other than connections: listeners, the store's files, standard streams, files of
-/// libraries.
+/// The number of files other than connections: listeners, the store's files, standard streams,
+/// files of libraries.
 const RESERVED: u64 = 128;
 
 /// The number of open files that was requested and granted.

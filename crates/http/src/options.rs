@@ -19,7 +19,7 @@ pub struct ServiceOptions {
     /// A prefix of paths, such as `/dev`, which reach the same routes as without it. `None` if
     /// there is none.
     pub base_path: Option<String>,
-    /// Whether scripts of other origins may read the responses.
+    /// Whether scripts of other origins may read the responses (CORS).
     pub cors: bool,
     /// Whether browsers get a page with a view of the network at `/`. `false` by default, for
     /// transports that forward only the paths of the API.
@@ -38,18 +38,19 @@ pub struct ServiceOptions {
     /// How long a handler may take before its response becomes a 503: longer than a short stall of
     /// a disk, shorter than clients wait.
     pub request_timeout: Duration,
-    /// One in this many successful requests is logged, in addition to those that fail. With 0, none
-    /// is, because a line costs more than a heartbeat.
+    /// One in this many successful requests is logged, in addition to those that fail. With 0, the
+    /// default, no successful request is logged, because a line costs more than a heartbeat.
     pub log_one_in: u32,
-    /// The rates of one source; others get 429. `None` by default, for transports whose callers are
-    /// throttled before they reach the service, as by API Gateway.
+    /// The rates of each source; requests beyond them get 429. `None` by default, for transports
+    /// whose callers are throttled before they reach the service, as by API Gateway.
     pub rate_limits: Option<RateLimits>,
-    /// The maximum number of open `/watch` streams and requests that wait for mail, an eighth of them from one source; others get
-    /// 503. Each occupies its connection for as long as its client likes. The default leaves half
-    /// of [`max_connections`](ServerOptions::max_connections) for other requests.
+    /// The maximum number of open `/watch` streams and of requests that wait for mail; others get
+    /// 503. One source may have about an eighth of them. Each occupies its connection for as long
+    /// as its client likes. The default leaves half of
+    /// [`max_connections`](ServerOptions::max_connections) for other requests.
     pub max_watchers: usize,
     /// The bytes per second of all `/watch` streams together, because each change is sent once to
-    /// each watcher. Streams that fall behind are ended, and their clients come back later. With 0,
+    /// each watcher. Streams that fall behind are ended, and their clients reconnect later. With 0,
     /// they are not limited. The default, a fifth of what made heartbeats slow on two cores, is
     /// enough for 10,000 watchers of a network with two changes a second, or for 30 watchers of all
     /// changes among a million peers.
@@ -91,8 +92,8 @@ impl Default for ServiceOptions {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ServerOptions {
-    /// The options of the service. Here the page is served and the rates of a
-    /// source are limited by default.
+    /// The options of the service. Here the page is served and the rates of each source are limited
+    /// by default.
     pub service: ServiceOptions,
     /// The address to listen on. The default is loopback, because an operator should choose to run
     /// a registry that anyone can fill.
@@ -127,8 +128,8 @@ pub struct ServerOptions {
     /// mobile network.
     pub write_timeout: Duration,
     /// How long the server still accepts and responds after it was asked to stop, while it asks
-    /// clients to leave. Clients that send a request at least this often lose none, and a load
-    /// balancer that checks `/readyz` this often sends no more.
+    /// clients to leave. Clients that send a request at least this often lose none. A load balancer
+    /// that checks `/readyz` this often sends no more requests.
     pub shutdown_drain: Duration,
     /// How long requests in flight may take after the drain. With the drain it is shorter than the
     /// ten seconds after which Docker kills a container.
@@ -168,7 +169,8 @@ pub struct IceOptions {
     pub stun: Vec<String>,
     /// The URLs of TURN servers.
     pub turn: Vec<String>,
-    /// The file with the secret from which the TURN servers derive passwords, as this service does.
+    /// The file with the secret that this service shares with the TURN servers. Both derive the
+    /// passwords of peers from it.
     pub turn_secret: Option<PathBuf>,
 }
 

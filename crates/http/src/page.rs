@@ -1,4 +1,4 @@
-//! The page for people: `GET /` from a browser, and the files that it loads.
+//! The page for people: `GET /` from a browser, and the files that the page loads.
 //!
 //! The files are in the binary as gzip only. The page loads nothing from elsewhere, and its
 //! `Content-Security-Policy` keeps it so.

@@ -159,7 +159,7 @@ impl Rates {
     }
 
     /// Takes tokens for work that has turned out to cost more than was taken for it. Missing tokens
-    /// become a debt: later requests are refused until time has paid it.
+    /// become a debt: later requests are refused until the bucket has refilled enough to cover it.
     pub(crate) fn charge(&self, charge: Charge, address: IpAddr, count: usize) {
         if let Some((limiter, source)) = self.limiter(charge, address) {
             limiter.charge(source, u32::try_from(count).unwrap_or(u32::MAX));

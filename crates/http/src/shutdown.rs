@@ -1,10 +1,11 @@
 //! The stages of a shutdown, and the wait for the last connections.
 //!
-//! A client that sends a request on a kept connection while the server closes it gets no response.
-//! HTTP/1 can't rule that out for a connection that is idle. Therefore a shutdown begins with a
-//! drain: the server still accepts and responds, but each response says `connection: close`, and
-//! HTTP/2 connections get GOAWAY. Clients that are busy thus leave by themselves, and load
-//! balancers see `/readyz` fail. Only connections that stayed idle during the drain are closed.
+//! If the server closes a connection while a client sends a request on it, the client gets no
+//! response. HTTP/1 can't rule that out when the server closes an idle connection. Therefore a
+//! shutdown begins with a drain: the server still accepts and responds, but each response says
+//! `connection: close`, and HTTP/2 connections get GOAWAY. Busy clients thus close their
+//! connections by themselves, and load balancers see `/readyz` fail. Only connections that stayed
+//! idle during the drain are closed by the server.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -15,7 +16,7 @@ use tokio::time::{Instant, interval_at, timeout};
 
 use crate::service::Service;
 
-/// How often the log says what a shutdown waits for.
+/// How often the log reports what a shutdown waits for.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How far the shutdown of the server has proceeded.

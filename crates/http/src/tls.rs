@@ -94,7 +94,7 @@ impl Tls {
         Ok(true)
     }
 
-    /// When the first certificate of the chain expires, in seconds since 1970; `None` if the
+    /// When the first of the certificates in the file expires, in seconds since 1970. `None` if the
     /// certificates don't say.
     pub fn expires_at(&self) -> Option<u64> {
         self.current.read().expires_at
@@ -134,7 +134,8 @@ impl Contents {
 }
 
 impl Loaded {
-    /// Offers HTTP/2 and HTTP/1.1 with the certificate and the key in the files.
+    /// A configuration with the certificate and the key in the files. It offers HTTP/2 and
+    /// HTTP/1.1.
     fn of(files: &TlsFiles, contents: Contents) -> Result<Self, TlsError> {
         let certs = CertificateDer::pem_slice_iter(&contents.cert)
             .collect::<Result<Vec<_>, _>>()

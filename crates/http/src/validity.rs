@@ -23,6 +23,8 @@ pub fn certificate_expiry(der: &[u8]) -> Option<u64> {
     for _ in 0..3 {
         fields = element(fields)?.rest;
     }
+    // The validity is next: the date from which the certificate is valid, and the date of its
+    // expiry.
     let not_before = element(element(fields)?.content)?;
     seconds(&element(not_before.rest)?)
 }

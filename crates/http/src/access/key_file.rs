@@ -22,7 +22,7 @@ pub enum KeyFileError {
     Invalid {
         /// The file.
         path: PathBuf,
-        /// The line, and its rule.
+        /// The number of the line, and what is wrong with it.
         source: InvalidKeys,
     },
 }

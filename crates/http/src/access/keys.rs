@@ -44,10 +44,10 @@ pub struct InvalidKeys {
 }
 
 impl Keys {
-    /// Parses a line for each key: a name, its scopes with commas between, and the SHA-256 of the
-    /// key in hexadecimal digits. What follows `#` is a comment. `;` ends a line too, for places
-    /// that hold one line only. A name may have several keys, so that a key can be replaced without
-    /// an interruption.
+    /// Parses a list with one key per line: a name, the scopes with commas between them, and the
+    /// SHA-256 of the key in hexadecimal digits, separated by white space. `#` begins a comment.
+    /// `;` also ends a line, for settings that hold only one line, such as environment variables. A
+    /// name may have several keys, so that a key can be replaced without an interruption.
     ///
     /// # Errors
     /// [`InvalidKeys`] names the first line that is wrong.
@@ -90,10 +90,10 @@ impl Keys {
         self.scopes
     }
 
-    /// The key with this text. All are compared, in constant time, although a caller who learns a
-    /// part of a hash could not make a key for it.
+    /// The key with this text. All hashes are compared, in constant time. This is a precaution: a
+    /// caller who learned a part of a hash could not make a key for it.
     pub(super) fn find(&self, text: &str) -> Option<&Key> {
-        // A longer text is none of the keys, and would take long to hash.
+        // A text that is too long to be a key would also take long to hash.
         ApiKey::parse(text).ok()?;
         let hash: [u8; HASH_LEN] = Sha256::digest(text.as_bytes()).into();
         self.keys.iter().fold(None, |found, key| if key.hash.ct_eq(&hash).into() { Some(key) } else { found })

@@ -63,7 +63,7 @@ impl Scopes {
         self.0 & scope.bit() != 0
     }
 
-    /// Whether there is none.
+    /// Whether the set is empty.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
@@ -74,7 +74,7 @@ impl Scopes {
         Self(self.0 | scope.bit())
     }
 
-    /// The scopes of both sets.
+    /// The set of all scopes that are in either set.
     pub(super) const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }

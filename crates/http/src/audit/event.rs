@@ -26,7 +26,7 @@ pub(crate) enum Action {
     Unblocked,
 }
 
-/// What a handler did. An extension of its response.
+/// What a handler did. The handler adds it to the extensions of its response.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Audited {
     pub(crate) action: Action,
@@ -47,8 +47,8 @@ pub(crate) struct Audited {
     pub(crate) evicted: Option<u64>,
 }
 
-/// The peers that a request for several was refused for. An extension of its response, which is a
-/// success.
+/// The peers whose renewals were refused in a heartbeat for several peers, and the code of each
+/// refusal. It is an extension of the response, which itself is a success.
 #[derive(Clone, Debug)]
 pub(crate) struct RefusedPeers(pub(crate) Vec<(PeerId, Code)>);
 
@@ -73,8 +73,9 @@ impl Audited {
         response
     }
 
-    /// What the log says about a refusal. `None` if it says nothing: about requests that neither
-    /// change anything nor lack a key, and about rates, which would fill it.
+    /// What the log says about a refused request, or `None` if it says nothing. Requests over a
+    /// rate are left out, because they would fill the log. Requests that change no peer are left
+    /// out too, unless they lack a key.
     pub(crate) fn of_refusal(route: Route, failure: &Failure, body: &[u8]) -> Option<Self> {
         let scope = route.scope()?;
         let changes_peers = scope != Scope::Read && !matches!(route, Route::Mail | Route::Mailbox);

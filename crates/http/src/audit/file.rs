@@ -13,9 +13,9 @@ use super::Shared;
 pub(super) enum Message {
     /// Write this line.
     Line(String),
-    /// Look whether the file is to be opened again.
+    /// Only check whether the file is to be opened again.
     Wake,
-    /// Say when all lines before are written.
+    /// Report that all earlier lines are written.
     Flush(SyncSender<()>),
 }
 
@@ -49,7 +49,7 @@ impl AuditFile {
                     }
                 }
                 Message::Wake => {}
-                // The service may not wait any longer.
+                // This fails if the service no longer waits.
                 Message::Flush(done) => drop(done.try_send(())),
             }
         }
@@ -70,7 +70,8 @@ impl AuditFile {
         }
     }
 
-    /// Logs the first failure of several in a row. Returns whether it is one.
+    /// Logs the first of several failures in a row, and the success that ends them. Returns whether
+    /// writing failed.
     fn report(&mut self, written: io::Result<()>) -> bool {
         let was_failing = std::mem::replace(&mut self.is_failing, written.is_err());
         match written {

@@ -39,7 +39,7 @@ impl Body for TimedBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
         let frame = Pin::new(&mut this.incoming).poll_frame(context);
-        // The timer starts when the body is waited for, and is never restarted.
+        // The timer starts when the service first waits for the body, and is never restarted.
         if frame.is_pending() && this.multiplexed {
             let limit = this.state.timeouts().body;
             let timeout = this.timeout.get_or_insert_with(|| {

@@ -1,4 +1,4 @@
-//! Checks the head of a request, which the HTTP library accepts in more forms than the service.
+//! Checks the head of a request. The HTTP library accepts some heads that the service refuses.
 
 use aurora_discovery_protocol::{Code, Refusal};
 use http::header::{HOST, TRANSFER_ENCODING};
@@ -9,11 +9,12 @@ use crate::error::Failure;
 /// The maximum size of a request's target and headers, counted as HTTP/2 counts it. It is below the
 /// limit of the HTTP library, whose own response has no body and no CORS headers.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
-/// What HTTP/2 adds for each header (RFC 9113, 6.5.2).
+/// What HTTP/2 adds to the size of each header (RFC 9113, 6.5.2).
 const HEADER_OVERHEAD_BYTES: usize = 32;
 
-/// Refuses a head that is too large, or that two servers could read differently: without `Host` or
-/// with several, or with a body in any other encoding than `chunked`.
+/// Refuses a head that is too large. Also refuses an HTTP/1 head that a proxy and the service could
+/// read differently: without `Host` or with several, or with a body in any other encoding than
+/// `chunked`.
 pub(super) fn check<B>(request: &Request<B>) -> Result<(), Failure> {
     // One pass over the headers takes less time than looking up each by its hash.
     let mut size = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
@@ -29,7 +30,7 @@ pub(super) fn check<B>(request: &Request<B>) -> Result<(), Failure> {
     if size > MAX_HEAD_BYTES {
         return Err(too_large());
     }
-    // HTTP/2 has neither of the two headers: its library checks what takes their place.
+    // HTTP/2 has neither of the two headers. The HTTP library checks what takes their place.
     if request.version() == Version::HTTP_2 {
         return Ok(());
     }

@@ -1,23 +1,27 @@
 //! Counts the requests that a client begins on HTTP/2, before the HTTP library has decoded them.
 //!
 //! The library refuses some requests by itself, such as those with too many headers, and does not
-//! tell the service. Each costs it as much as a request that it passes on.
+//! tell the service. Each costs as much as a request that the library passes on.
 
 /// What an HTTP/2 client sends first (RFC 9113, 3.4).
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The length of the fields before the payload of each frame: length, type, flags and stream.
 const FRAME_HEADER_BYTES: usize = 9;
+/// The type of the frame that begins a request.
 const HEADERS: u8 = 1;
 
 /// The position in the frames of one connection.
 #[derive(Debug, Default)]
 pub(super) struct HeadCounter {
+    /// Whether the client has sent anything but the preface first.
     is_http_1: bool,
     /// How many bytes of the preface have arrived.
     preface_bytes: usize,
+    /// The header of the next frame, as far as it has arrived.
     frame: [u8; FRAME_HEADER_BYTES],
+    /// How many bytes of that header have arrived.
     frame_bytes: usize,
-    /// How much of the payload of the current frame is missing.
+    /// How many bytes of the payload of the current frame are missing.
     payload: usize,
     /// The highest stream so far. `HEADERS` on a known stream are trailers.
     last_stream: u32,
@@ -39,6 +43,8 @@ impl HeadCounter {
     fn frames(&mut self, mut bytes: &[u8]) -> usize {
         let mut heads = 0;
         while !bytes.is_empty() {
+            // Skips the rest of the current payload, and then collects the header of the next
+            // frame.
             let skipped = self.payload.min(bytes.len());
             self.payload -= skipped;
             bytes = &bytes[skipped..];

@@ -11,9 +11,10 @@ use tokio::task::coop::poll_proceed;
 use super::head_counter::HeadCounter;
 use super::state::ConnectionState;
 
-/// How much of its budget a task spends on the head of an HTTP/2 request. The runtime gives a task a
-/// budget of 128 each time it runs, so other tasks run after four heads. A head can refer to another
-/// header thousands of times and take as long to decode as a hundred usual requests.
+/// How much of its budget a task spends on the head of an HTTP/2 request. The runtime gives a task
+/// a budget of 128 each time it runs, so other tasks run after four heads. With header compression,
+/// a head can repeat a header thousands of times, and then takes as long to decode as a hundred
+/// usual requests.
 const HEAD_COST: usize = 32;
 
 /// An I/O stream that records reads and writes in the state of its connection.
@@ -52,7 +53,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for MonitoredIo<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        // A TLS stream can have more data without asking the socket, which would check the budget.
+        // Checks the budget of the task. A socket does so itself, but a TLS stream can return data
+        // that it has buffered without asking the socket.
         let budget = ready!(poll_proceed(context));
         // A read may complete without data, at the end of the stream.
         let before = buffer.filled().len();
@@ -67,8 +69,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for MonitoredIo<S> {
             let heads = this.heads.count(received);
             this.state.heads_received(heads);
             spend_budget(heads * HEAD_COST, context);
-            // The library would decode all that has arrived before the connection's deadline is
-            // computed.
+            // Ends the connection at once. Otherwise the library would decode all heads that have
+            // arrived before the connection's deadline is computed.
             if this.state.has_too_many_refused_heads() {
                 return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
             }
@@ -77,8 +79,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for MonitoredIo<S> {
     }
 }
 
-/// Spends up to `units` of the task's budget. When none is left, the runtime runs the task again after
-/// the others.
+/// Spends up to `units` of the task's budget. When none is left, the runtime runs the task again
+/// after the others.
 fn spend_budget(units: usize, context: &mut Context<'_>) {
     for _ in 0..units {
         let Poll::Ready(unit) = poll_proceed(context) else { return };

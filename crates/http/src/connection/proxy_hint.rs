@@ -1,4 +1,5 @@
-//! A hint for operators who put a proxy in front of the service without telling it.
+//! A hint in the log for operators who put a proxy in front of the service and did not configure
+//! the number of trusted hops.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -13,7 +14,7 @@ use crate::origin::X_FORWARDED_FOR;
 /// the log.
 const REPEAT_SECONDS: u64 = 3_600;
 
-/// Warns about forwarded requests that are taken for the proxy's own.
+/// Warns about requests that a proxy has forwarded and that count as the proxy's own.
 pub(super) struct ProxyHint {
     started: Instant,
     /// When the next hint may be written, in seconds since `started`.
@@ -29,7 +30,7 @@ impl Default for ProxyHint {
 impl ProxyHint {
     /// Looks at the headers of a request from `peer` on a service without trusted hops.
     pub(super) fn observe(&self, headers: &HeaderMap, peer: IpAddr) {
-        // Comparing a few names takes less time than the hashes of these two.
+        // Comparing the few names takes less time than hashing these two for a lookup.
         let is_forwarded = headers.keys().any(|name| name == FORWARDED || name == X_FORWARDED_FOR);
         if is_forwarded && self.is_due() {
             tracing::warn!(

@@ -19,9 +19,9 @@ tokio::task_local! {
     static STALLS_AT: Cell<Option<Instant>>;
 }
 
-/// Announces that the stream of the current task counts as stalled after `time`, unless it calls
-/// this again. On HTTP/1 this has no effect: there, a client that does not read blocks the writes
-/// of its connection.
+/// Announces that the stream of the current task counts as stalled after `time`, unless this
+/// function is called again before. On HTTP/1 this has no effect: there, a client that does not
+/// read blocks the writes of its connection.
 pub(super) fn stalls_after(time: Duration) {
     let _ = STALLS_AT.try_with(|stalls_at| stalls_at.set(Some(Instant::now() + time)));
 }
@@ -39,6 +39,7 @@ where
     }
 }
 
+/// Runs a stream until it ends or counts as stalled.
 async fn until_stalled(stream: impl Future) {
     let mut stream = pin!(stream);
     let mut timer: Option<Pin<Box<Sleep>>> = None;

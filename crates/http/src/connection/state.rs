@@ -6,7 +6,7 @@
 //! only store marks (atomics), and each connection has one timer. After each poll, the connection
 //! computes its deadline from the marks and moves the timer only if the deadline is earlier. When
 //! the timer fires before the deadline, it is set again. A deadline that moves to a later time, as
-//! with each request, therefore costs no timer operation, and none is missed.
+//! with each request, therefore costs no timer operation, and no deadline is missed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -19,7 +19,8 @@ use super::unread::Unread;
 use crate::options::ServerOptions;
 use crate::shutdown::Stage;
 
-/// What a connection waits for.
+/// The phases of a connection: it waits for the next request, for the rest of a request's head, for
+/// the rest of a body, or for the service.
 const IDLE: u8 = 0;
 const HEAD: u8 = 1;
 const BODY: u8 = 2;
@@ -28,23 +29,24 @@ const BUSY: u8 = 3;
 /// The value of a time that is not set.
 pub(super) const NEVER: u64 = u64::MAX;
 
-/// The slowest rate at which a client may read, averaged over the write timeout. An eighth of a
-/// slow mobile network suffices, while holding a page of a megabyte costs a client four minutes of
-/// steady traffic at most.
+/// The slowest rate at which a client may read, averaged over the write timeout. A slow mobile
+/// network is eight times as fast. A client that reads at this rate can hold a page of a megabyte
+/// for about four minutes.
 const MIN_READ_BYTES_PER_MILLISECOND: u128 = 4;
 
-/// The maximum number of bytes that a connection may send without a request, a part of a body or
-/// progress of an event stream. On HTTP/2, a client could otherwise send heads that the library
-/// refuses by itself for as long as it likes. It is several times what a client may send on all
-/// streams at once before the first request is seen.
+/// The maximum number of bytes that a client may send before a request reaches the service, a part
+/// of a body is read, or an event stream makes progress. On HTTP/2, a client could otherwise send
+/// heads that the library refuses by itself for as long as it likes. The limit is several times
+/// what a client may send on all streams at once before the first request reaches the service.
 const MAX_IDLE_BYTES: usize = 1024 * 1024;
 
-/// The maximum number of requests on one HTTP/2 connection that the library may refuse by itself,
-/// before it passes them on. Clients begin up to a hundred requests before they know how many they
-/// may send at once.
+/// The maximum number of requests on one HTTP/2 connection that the library may refuse by itself
+/// without passing them to the service. Clients may begin up to a hundred requests before they
+/// learn how many may be in progress at once.
 const MAX_REFUSED_HEADS: usize = 128;
 
-/// How many bytes without a purpose cost the service about as much as a new connection.
+/// How many received bytes that belong to no request cost the service about as much as a new
+/// connection.
 const IDLE_BYTES_PER_CONNECTION: usize = 4 * 1024;
 
 /// How long a connection may wait in each phase.
@@ -83,17 +85,17 @@ pub(crate) struct ConnectionState {
     phase: AtomicU8,
     /// When the phase began, in milliseconds since `opened`.
     since: AtomicU64,
-    /// When the current write became blocked, or when the client had last read its quota since, in
-    /// milliseconds since `opened`, or [`NEVER`].
+    /// When the current write became blocked, or when the client last met its read quota after
+    /// that, in milliseconds since `opened`. [`NEVER`] if no write is blocked.
     blocked_since: AtomicU64,
-    /// What the client has read since then.
+    /// What the client has read since `blocked_since`.
     read: ReadQuota,
     /// Large responses that the client has not read yet, on a multiplexed connection.
     unread: Unread,
     /// The number of bytes received since the last request, part of a body or progress of a stream.
     idle_bytes: AtomicUsize,
-    /// The number of requests on HTTP/2 whose head has begun to arrive, and that have not reached the
-    /// service. Most of them never do.
+    /// The number of requests on HTTP/2 whose head has begun to arrive but that have not reached
+    /// the service. The library has refused most of them.
     unanswered_heads: AtomicUsize,
     /// The number of bodies on HTTP/2 that have not arrived yet.
     awaited_bodies: AtomicUsize,
@@ -141,7 +143,7 @@ impl ConnectionState {
         self.bytes_used();
         self.requests.fetch_add(1, Relaxed);
         if multiplexed {
-            // In tests, no bytes come before the request.
+            // The subtraction saturates, because in tests no bytes arrive before a request.
             let rest = |heads: usize| Some(heads.saturating_sub(1));
             let _ = self.unanswered_heads.fetch_update(Relaxed, Relaxed, rest);
         }
@@ -159,6 +161,7 @@ impl ConnectionState {
     /// connection waits for the service itself.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         if self.idle_bytes.load(Relaxed) > MAX_IDLE_BYTES {
+            // This deadline has passed, so the connection ends now.
             return Some(self.opened);
         }
         // A blocked write takes precedence: nothing else can proceed until the client reads.
@@ -180,16 +183,16 @@ impl ConnectionState {
         Some(self.at(self.since.load(Relaxed)) + bound)
     }
 
-    /// Since when the connection has been waiting for its client, and whether a request is in
-    /// progress meanwhile; `None` while it waits for the service itself.
+    /// Whether a request is in progress, and since when the connection has been waiting for its
+    /// client. `None` while it waits for the service itself.
     pub(crate) fn waiting_since(&self) -> Option<(bool, Instant)> {
         let blocked_since = self.blocked_since();
         if blocked_since != NEVER {
             return Some((true, self.at(blocked_since)));
         }
         let phase = self.phase.load(Relaxed);
-        // On HTTP/2, each body is awaited on its own. Only if no other request is left, the
-        // connection waits for its client.
+        // On HTTP/2, the connection waits for its client if every request in progress still waits
+        // for its body.
         let awaited = self.awaited_bodies.load(Relaxed);
         let waits_for_bodies = awaited > 0 && awaited == self.requests.load(Relaxed);
         (phase != BUSY || waits_for_bodies)
@@ -227,7 +230,7 @@ impl ConnectionState {
         self.wrong_protocol.store(true, Relaxed);
     }
 
-    /// Whether that was recorded.
+    /// Whether the client speaks TLS to a plain port, or the reverse.
     pub(super) fn has_wrong_protocol(&self) -> bool {
         self.wrong_protocol.load(Relaxed)
     }
@@ -242,12 +245,12 @@ impl ConnectionState {
         self.streams.load(Relaxed) > 0 && self.blocked_since.load(Relaxed) != NEVER
     }
 
-    /// Records that what was received so far served a purpose.
+    /// Records that what was received so far belongs to a request or an event stream.
     pub(super) fn bytes_used(&self) {
         self.idle_bytes.store(0, Relaxed);
     }
 
-    /// Records that a body on HTTP/2 has to be waited for, or not any more.
+    /// Records that the service begins to wait for a body on HTTP/2, or no longer waits for it.
     pub(super) fn body_awaited(&self, is_awaited: bool) {
         if is_awaited {
             self.since.store(self.now(), Relaxed);
@@ -292,7 +295,8 @@ impl ConnectionState {
         self.unanswered_heads.load(Relaxed) > MAX_REFUSED_HEADS
     }
 
-    /// What the connection has cost without a request that reached the service, in new connections.
+    /// What the connection has cost the service without a request that reached it. The unit is the
+    /// cost of a new connection.
     pub(crate) fn waste(&self) -> usize {
         self.unanswered_heads.load(Relaxed) + self.idle_bytes.load(Relaxed) / IDLE_BYTES_PER_CONNECTION
     }
@@ -305,15 +309,15 @@ impl ConnectionState {
         }
     }
 
-    /// Records that the system has accepted `length` bytes. Its buffer is small, so the client has
-    /// read about as much.
+    /// Records that the system has accepted `length` bytes. The system's buffer is small, so the
+    /// client has read about as much.
     pub(super) fn bytes_written(&self, length: usize) {
         if self.blocked_since.load(Relaxed) != NEVER && self.read.is_met(length, &self.timeouts) {
             self.blocked_since.store(self.now(), Relaxed);
         }
     }
 
-    /// Records that no response is left that the client has not read.
+    /// Records that the client has read all responses.
     pub(super) fn all_read(&self) {
         // The idle time of a slow reader starts now.
         self.since.store(self.now(), Relaxed);
@@ -401,8 +405,8 @@ impl StreamGuard {
     /// Records that the stream wrote data, and will write again within `interval`.
     pub(crate) fn progress(&self, interval: Duration) {
         self.state.bytes_used();
-        // The stream is stalled if it has not been polled for data when the write timeout has
-        // passed after its next keep-alive was due.
+        // The next keep-alive is due after `interval`. The stream is stalled if the connection has
+        // not asked it for data when the write timeout has passed after that.
         let wait = interval + self.state.timeouts.write;
         stalls_after(wait);
         let millis = u64::try_from(wait.as_millis()).unwrap_or(NEVER / 2);

@@ -1,9 +1,9 @@
 //! Large responses on a multiplexed connection, until the client has read them.
 //!
 //! On HTTP/2 a client can leave a response unread without blocking a write of the connection: it
-//! grants no window to the stream, and goes on with others. hyper polls a body only when there is
-//! window for what it gave before. Therefore such a body reports its progress, and a stream that
-//! makes too little is reset.
+//! grants no window to the stream, and continues with other streams. hyper polls a body only when
+//! there is window for the piece before. Therefore such a body reports its progress, and a stream
+//! that makes too little is reset.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -57,8 +57,8 @@ struct Progress {
     is_taken: AtomicBool,
 }
 
-/// A response that counts as unread until this guard is dropped. It belongs to the bytes of the
-/// response, which the connection drops when it has sent them.
+/// A response that counts as unread until this guard is dropped. The bytes of the response own the
+/// guard, and the connection drops them when it has sent them.
 #[derive(Debug)]
 pub(crate) struct UnreadGuard {
     state: Arc<ConnectionState>,
@@ -75,7 +75,8 @@ impl UnreadGuard {
         Self { state, progress }
     }
 
-    /// The body of the response, with bytes that are added when the guard belongs to them.
+    /// The body of the response, without its bytes. [`UnreadBody::with`] adds them when they own
+    /// the guard.
     pub(crate) fn body(&self) -> UnreadBody {
         UnreadBody { rest: Bytes::new(), progress: self.progress.clone(), state: self.state.clone() }
     }
@@ -100,6 +101,7 @@ pub(crate) struct UnreadBody {
 }
 
 impl UnreadBody {
+    /// The body with these bytes.
     pub(crate) fn with(self, bytes: Bytes) -> Self {
         Self { rest: bytes, ..self }
     }

@@ -1,8 +1,8 @@
 //! The archetypes that metrics and warnings name.
 //!
 //! Archetypes come from strangers, who can invent any number of them. Warnings and metrics name
-//! only those that several sources have used for some time, and change slowly: a monitoring system
-//! keeps each series for months.
+//! only those that several sources have used for some time. The names change slowly, because a
+//! monitoring system keeps each series for months.
 
 use std::collections::HashMap;
 
@@ -12,8 +12,8 @@ use parking_lot::Mutex;
 
 /// For how many leases in a row peers from several sources must have an archetype.
 const LEASES: u64 = 3;
-/// The maximum number of established archetypes. They are the most frequent ones at the time when
-/// there is room for another.
+/// The maximum number of established archetypes. If there is room for another, the most frequent
+/// candidate becomes one.
 const MAX_ESTABLISHED: usize = 50;
 /// How long an archetype without peers stays established. In a day there are therefore at most
 /// [`MAX_ESTABLISHED`] new ones.
@@ -29,7 +29,8 @@ pub(crate) struct Established {
 #[derive(Debug, Default)]
 struct State {
     observed_at: Timestamp,
-    /// Since when peers from several sources have had an archetype that is not established yet.
+    /// The archetypes that are not established yet, and since when peers from several sources have
+    /// had each of them.
     candidates: HashMap<Archetype, Timestamp>,
     /// The established archetypes, and when each last had a peer.
     established: Vec<(Archetype, Timestamp)>,
@@ -39,12 +40,13 @@ impl Established {
     /// The number of archetypes that a census must have for [`Established::observe`].
     pub(crate) const CENSUS: usize = NetworkResponse::MAX_ARCHETYPES;
 
-    /// No archetypes, in a registry whose leases usually last so long.
+    /// Begins without archetypes. `lease_millis` is the usual length of a lease.
     pub(crate) fn new(lease_millis: u64) -> Self {
         Self { lease_millis, state: Mutex::default() }
     }
 
-    /// Takes note of a census. It should be called several times per lease.
+    /// Updates the established archetypes after a census. It should be called several times per
+    /// lease.
     pub(crate) fn observe(&self, store: &dyn Store, census: &Census, now: Timestamp) {
         let mut state = self.state.lock();
         self.update_candidates(&mut state, store, census, now);
@@ -78,9 +80,11 @@ impl Established {
         archetypes.into_iter().map(with_count).collect()
     }
 
-    /// Only archetypes of this census remain candidates, so their number is bounded.
+    /// Updates the candidates: the archetypes of this census that several sources use. Other
+    /// candidates are forgotten, so their number is bounded.
     fn update_candidates(&self, state: &mut State, store: &dyn Store, census: &Census, now: Timestamp) {
-        // What happened in a longer gap between two observations is not known.
+        // After a longer gap between two observations, all candidates start over, because it is not
+        // known what happened in the gap.
         let is_continuous = now.millis_since(state.observed_at) <= self.lease_millis;
         let before = std::mem::take(&mut state.candidates);
         for (archetype, _) in &census.by_archetype {
@@ -94,7 +98,8 @@ impl Established {
     }
 }
 
-/// The number of live peers of an archetype, which a census has only if it is a frequent one.
+/// The number of live peers of an archetype. If the store can't tell, the number comes from the
+/// census, which has only the most frequent archetypes.
 fn peers(store: &dyn Store, census: &Census, archetype: &Archetype, now: Timestamp) -> u64 {
     let counted =
         || census.by_archetype.iter().find(|(other, _)| other == archetype).map(|(_, peers)| *peers);

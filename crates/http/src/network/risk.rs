@@ -12,7 +12,7 @@ const SILENT_MINUTES: u64 = 3;
 /// The ratio of undiscovered peers from which a warning is given. A lower ratio is normal: the next
 /// discovers reach those peers.
 const MIN_UNDISCOVERED_RATIO: f64 = 0.05;
-/// The maximum number of archetypes of one peer that are named.
+/// The maximum number of archetypes with a single peer that are named.
 const MAX_NAMED: usize = 5;
 
 /// A sentence for each risk that the figures show. `live` peers are live; `established` are the
@@ -28,7 +28,8 @@ pub(super) fn sentences(
         sentences.extend(silence(live, summary));
         sentences.extend(shrinkage(live, summary));
     }
-    // Slots are not stamped for peers that clients learn about by following changes.
+    // If clients follow changes, the ratio is ignored: a peer that clients learn about from changes
+    // still counts as undiscovered.
     let followed = summary.is_some_and(|summary| summary.is_followed);
     if let Some(ratio) =
         undiscovered_ratio.filter(|ratio| !followed && live >= MIN_PEERS && *ratio >= MIN_UNDISCOVERED_RATIO)
@@ -53,7 +54,7 @@ fn silence(live: u64, summary: &Summary) -> Option<String> {
 }
 
 fn shrinkage(live: u64, summary: &Summary) -> Option<String> {
-    // Half of the maximum of the last five minutes, not of an earlier size.
+    // Compares with the maximum of the last five minutes only.
     (summary.max_live >= MIN_PEERS && live <= summary.max_live / 2).then(|| {
         let before = summary.max_live;
         format!("the network shrank by half within 5 minutes, from {before} peers to {live}: check that peers can reach the service")

@@ -35,7 +35,8 @@ pub(crate) struct Buckets<K: Hash + Eq + Clone> {
 }
 
 impl<K: Hash + Eq + Clone> Buckets<K> {
-    /// Buckets that are `factor` times as large as `rate`; `None` if that is no limit.
+    /// Buckets that are `factor` times as large as `rate`. `None` if the rate or the factor is 0,
+    /// which means no limit.
     pub(crate) fn new(rate: Rate, factor: u32) -> Option<Self> {
         let per_second = NonZeroU32::new(rate.per_second.saturating_mul(factor))?;
         let burst = NonZeroU32::new(rate.burst.saturating_mul(factor)).unwrap_or(NonZeroU32::MIN);
@@ -82,7 +83,7 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
     }
 
     /// Takes `count` tokens for work whose cost was not known before it was done. Missing tokens
-    /// become a debt: until time has paid it, [`take`](Self::take) gives none.
+    /// become a debt: [`take`](Self::take) fails until the bucket has refilled enough to cover it.
     pub(crate) fn charge(&self, key: &K, count: u32) {
         if count > 0 {
             let time = self.quota.replenish_interval().saturating_mul(count);
@@ -209,7 +210,7 @@ mod tests {
         for key in ["known", "unknown"] {
             buckets.charge(&key, 59);
         }
-        // Of the 60 tokens, 40 are owed, and a further one is wanted.
+        // The debt is 40 of the 60 tokens, and the next request needs one more.
         assert_eq!(buckets.check(&"known", ONE), Err(Duration::from_millis(4_100)));
         assert_eq!(buckets.take(&"known", ONE), Err(Duration::from_millis(4_100)));
         assert_eq!(buckets.take(&"unknown", ONE), Err(Duration::from_millis(4_000)));
