@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use crate::support::Service;
 
 const LEASE: u64 = 300;
-/// A lease may last a third longer than it was granted.
+/// The time after which a lease has surely expired. The registry may let a lease last up to a third
+/// longer than it granted.
 const LEASE_OVER: u64 = LEASE + LEASE / 3 + 1;
 const OWNER: &str = "203.0.113.7";
 const STRANGER: &str = "198.51.100.1";
@@ -29,7 +30,8 @@ async fn a_stranger_can_not_keep_a_name_from_its_owner_by_heartbeats() {
         service.clock.advance(LEASE / 3);
         service.host(STRANGER).heartbeat("name").await.ok();
     }
-    // The owner comes from another network, without its token.
+    // The owner registers from another network without its token, so it can't prove that it holds
+    // the name. That works again 12 leases after the last proof, whatever the stranger does.
     let moved = service.host("192.0.2.9");
     moved.register("name").await.refused(403, "not_holder", None);
     service.clock.advance(LEASE / 3);
@@ -87,7 +89,7 @@ async fn a_stranger_can_neither_take_nor_remove_a_sleeping_token_only_name() {
     let body = json!({"peer_id": "name", "token_only": true});
     let token = service.host(OWNER).post("/register", &body).await.ok()["lease_token"].clone();
     service.clock.advance(LEASE_OVER);
-    // A neighbour at the owner's address is a stranger too.
+    // For a token-only peer, another client at the owner's address is a stranger too.
     for stranger in [service.host(STRANGER), service.host(OWNER)] {
         for path in ["/register", "/heartbeat", "/deregister"] {
             for body in
@@ -115,7 +117,8 @@ async fn a_page_that_the_user_of_a_peer_visits_can_not_change_it() {
             page().deregister(id).await.refused(403, "not_holder", None);
         }
     }
-    // The heartbeats of such a page prove nothing, however long they go on.
+    // Heartbeats from another page don't count as proof. After 12 leases without proof, anyone may
+    // replace the peer.
     for _ in 0..36 {
         service.clock.advance(LEASE / 3);
         service.host(OWNER).on_page("https://evil.example").heartbeat("program").await.ok();
@@ -146,7 +149,7 @@ async fn members_can_not_grow_the_registry_beyond_its_bytes() {
         }
     }
     assert!((1..10).contains(&grown), "{grown} peers of 4 kB in 40 kB");
-    // What a member has it may keep or shrink.
+    // A registration that is already large can be replaced by one that is as large or smaller.
     host.post("/register", &large(0)).await.ok();
     for n in 0..40 {
         host.heartbeat(&format!("p{n}")).await.ok();
@@ -191,7 +194,7 @@ async fn a_source_can_not_grow_beyond_its_bound_by_revivals() {
             assert!([200, 404].contains(&response.status.as_u16()), "a revival is never refused for a bound");
         }
     }
-    assert_eq!(revived, 8, "twice the bound is known, live and dormant");
+    assert_eq!(revived, 8, "live and dormant peers together may be twice the bound");
     host.register("further").await.refused(503, "registry_full", None);
 }
 
@@ -206,7 +209,8 @@ async fn one_host_with_an_ipv6_48_can_not_fill_the_registry() {
     let service = within(limits).await;
     let mut accepted = 0;
     for subnet in 0..48_u16 {
-        // Every fourth subnet of the /48 begins another /56.
+        // These /64 subnets are 64 apart. A /56 has 256 of them, so every fourth begins another
+        // /56.
         let address = Ipv6Addr::new(0x2001, 0xdb8, 1, subnet * 64, 0, 0, 0, 1);
         for n in 0..5 {
             let response = service.host(address.to_string()).register(&format!("p{subnet}-{n}")).await;
@@ -242,7 +246,7 @@ async fn one_source_can_not_refuse_a_victims_own_registration() {
         let body = json!({"peer_id": format!("s{n}"), "address": OWNER, "port": 9_000 + n % 5});
         accepted += u32::from(service.host(STRANGER).post("/register", &body).await.status == 200);
     }
-    assert_eq!(accepted, 8, "one source takes half of the bound of an address");
+    assert_eq!(accepted, 8, "one source may use up half of the bound of an address");
     let victim = json!({"peer_id": "victim", "address": OWNER, "port": 9000});
     service.host(OWNER).post("/register", &victim).await.ok();
     service.clock.advance(LEASE_OVER);

@@ -16,9 +16,10 @@ async fn audited(path: &Path) -> Service {
     .await
 }
 
-/// The lines, without what differs from run to run.
+/// Stops the service and returns the lines of its audit log. Their times and request ids are
+/// checked and removed, because request ids differ from run to run.
 async fn lines(mut service: Service, path: &Path) -> Vec<Value> {
-    // The end of the service writes what waits.
+    // Before the service ends, it writes the lines that are still queued.
     service.stop();
     service.stopped().await.unwrap();
     let text = std::fs::read_to_string(path).unwrap();
@@ -121,7 +122,7 @@ async fn a_log_that_can_not_be_written_refuses_no_request_and_is_counted() {
             if text.lines().any(|line| line == "aurora_audit_lines_lost_total 20") {
                 return;
             }
-            // The lines are written, and counted, by other threads.
+            // Another thread writes the lines and counts those that are lost.
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     };

@@ -1,4 +1,5 @@
-//! Headers that depend on the settings.
+//! Settings that change the headers of responses, the accepted headers of requests, or the rules
+//! for addresses and archetypes.
 
 use http::Method;
 use serde_json::json;

@@ -1,11 +1,12 @@
-//! What legacy clients and ordinary peers do must go on working under the rules for holders.
+//! Ordinary behaviour of legacy clients and other peers, which the holder rule must not prevent.
 
 use serde_json::json;
 
 use crate::support::Service;
 
 const LEASE: u64 = 300;
-/// A lease may last a third longer than it was granted.
+/// The time after which a lease has surely expired. The registry may let a lease last up to a third
+/// longer than it granted.
 const LEASE_OVER: u64 = LEASE + LEASE / 3 + 1;
 const HOME: &str = "203.0.113.7";
 const AWAY: &str = "198.51.100.1";
@@ -111,7 +112,7 @@ async fn a_peer_keeps_its_name_while_its_ipv6_privacy_addresses_change() {
     service.host("2001:db8:1:2:f00d::b").register("p").await.ok();
     for round in 0..60 {
         service.clock.advance(LEASE / 3);
-        // A renumbered home keeps its /48.
+        // The home gets another /64 in each round, in the same /48.
         service.host(format!("2001:db8:1:{round:x}::c")).heartbeat("p").await.ok();
     }
     service.host("2001:db8:2::a").register("p").await.refused(403, "not_holder", None);

@@ -1,10 +1,10 @@
-//! The network's figures over time.
+//! How the figures of `GET /network` change over time.
 
 use serde_json::{Value, json};
 
 use crate::support::Service;
 
-/// A service whose history covers the minute before it is returned.
+/// A service whose figures cover one minute, in which nothing happened.
 async fn service_after_a_minute() -> Service {
     let service = Service::start().await;
     // The first sweep records the start of the history.
@@ -68,7 +68,8 @@ async fn a_dormant_peer_that_deregisters_does_not_leave_again() {
     service.run_background_tasks().await;
     assert_eq!(network(&service).await["expiries_per_minute"], 0.5);
     service.post("/deregister", r#"{"peer_id":"a"}"#).await.ok();
-    // Joins are computed from the number of live peers and of those that left.
+    // The service computes joins from the numbers of live peers and of those that left. If the peer
+    // counted as leaving twice, it would also count as joining twice.
     let fields = network(&service).await;
     assert_eq!((&fields["leaves_per_minute"], &fields["joins_per_minute"]), (&json!(0.0), &json!(0.5)));
 }

@@ -14,7 +14,8 @@ const NEIGHBOUR: &str = "203.0.113.8";
 const AWAY: &str = "198.51.100.1";
 const POSTS: [&str; 3] = ["/admin/evict", "/admin/block", "/admin/unblock"];
 
-/// The keys `ops`, which may administer the service, and `w`, which may only write.
+/// Configures two API keys: `ops` may administer the service, and `w` may only write. The service
+/// trusts one proxy, so that a test can send requests from any address.
 pub(crate) fn with_operator(options: &mut TestOptions) {
     let lines = [("ops", "admin"), ("w", "write")]
         .map(|(key, scopes)| key_line(key, Scopes::parse(scopes).unwrap(), key));
@@ -30,6 +31,7 @@ impl Service {
     }
 }
 
+/// The body of a registration of `peer` that is signed with key number `by`.
 fn record(service: &Service, peer: &str, by: u8) -> Value {
     let now = service.clock.now();
     let terms = RecordTerms {

@@ -1,4 +1,5 @@
-//! Requests that come through proxies, or should.
+//! Requests to a service behind proxies: those that come through the proxies, and those that bypass
+//! them.
 
 use http::Method;
 

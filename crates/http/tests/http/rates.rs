@@ -1,4 +1,4 @@
-//! The rates of sources, as clients see them. `src/rate/tests.rs` tests the buckets.
+//! Rate limits, as clients see them. `src/rate/tests.rs` tests the token buckets.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,8 @@ use crate::support::Service;
 const CLIENT: &str = "203.0.113.7";
 const PEER: &str = r#"{"peer_id":"p"}"#;
 
-/// A service without sockets, so that its time is tokio's alone.
+/// A service without sockets. Its rates depend only on tokio's clock, which the tests pause and
+/// advance.
 struct Limited(DiscoveryService);
 
 impl Limited {
@@ -108,7 +109,8 @@ async fn each_peer_of_a_heartbeat_for_many_counts() {
     assert_eq!(status, 200);
     let (status, retry_after, code) = service.send(Method::POST, "/heartbeat", &many, CLIENT).await;
     assert_eq!((status, code), (429, "rate_limited".into()));
-    // Nine tokens are left after the request itself, and 39 are needed.
+    // The first request took 40 of 50 tokens. The second one has taken one for itself, so nine are
+    // left, and its other 39 peers need 39.
     assert!((30..=60).contains(&retry_after.unwrap()), "{retry_after:?}");
 }
 
@@ -130,8 +132,8 @@ async fn the_server_limits_rates_by_default_and_exempts_its_own_machine() {
     for _ in 0..100 {
         service.post("/heartbeat", &many.to_string()).await.ok();
     }
-    // The burst is twenty of these requests. More are accepted only while they take half a second
-    // each.
+    // The burst of 2,000 heartbeats allows twenty of these requests. At 200 heartbeats per second,
+    // the service can accept one more every half second. The loop sends them much faster.
     let mut refused = service.host(CLIENT).post("/heartbeat", &many).await;
     for _ in 0..1_000 {
         if refused.status == 429 {

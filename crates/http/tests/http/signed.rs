@@ -11,8 +11,8 @@ use crate::support::Service;
 const HOME: &str = "203.0.113.7";
 const AWAY: &str = "198.51.100.1";
 
-/// A record of the peer `p` by the key of a number, at the time of the service and `seconds` more.
-/// Its token is `mine`.
+/// A record of the peer `p`, signed with key number `by`. It is dated `seconds` after the service's
+/// current time, and its lease token is `mine`.
 fn record(service: &Service, by: u8, seconds: u64) -> String {
     let now = Timestamp::from_secs(service.clock.now().as_secs() + seconds);
     let terms = RecordTerms {

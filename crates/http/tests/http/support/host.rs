@@ -1,4 +1,5 @@
-//! Clients at any address, through the proxy that the service trusts.
+//! Clients at any address. Their requests name the address in `X-Forwarded-For`, as the proxy that
+//! the service trusts would.
 
 use http::Method;
 use serde_json::{Value, json};
@@ -20,7 +21,7 @@ impl Service {
 }
 
 impl Host<'_> {
-    /// The same client as a web page of `origin`.
+    /// A web page of `origin` in a browser at the same address.
     pub(crate) fn on_page(self, origin: &'static str) -> Self {
         Self { origin: Some(origin), ..self }
     }
