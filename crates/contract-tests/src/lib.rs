@@ -1,7 +1,8 @@
 //! A test suite for the HTTP API. The name of each case is the rule of the API that it tests.
 //!
-//! A case only knows a base URL and does not depend on what serves it, so the same suite applies to
-//! every way to run the service. One line runs it, with a function that starts the service:
+//! A case knows only the base URL of a service and what its environment supports ([`Target`]), so
+//! the same suite applies to every way to run the service. One line creates the tests, with the
+//! name of a function that starts the service:
 //!
 //! ```text
 //! aurora_discovery_contract_tests::contract_suite!(start);
