@@ -1,5 +1,5 @@
-//! Compresses the files of the page, because the binary contains them only in that form, and lists
-//! them for `src/page.rs`.
+//! Compresses the files of the web page, because the binary contains them only in compressed form.
+//! Writes a list of them that `src/page.rs` includes.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -8,16 +8,16 @@ use std::{env, fs, io};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-/// The other files in the directory are for developers.
+/// The extensions of the page's files. The other files in the directory are for developers.
 const EXTENSIONS: [&str; 4] = ["css", "html", "js", "svg"];
-/// Modules of the JavaScript client that the page does not load: types, and what needs a file
-/// system.
+/// Modules of the JavaScript client that the page does not load: the index, the types, and those
+/// that need a file system.
 const NOT_OF_THE_PAGE: [&str; 5] =
     ["index.js", "key-file.js", "private-file.js", "token-file.js", "types.js"];
 
 fn main() -> io::Result<()> {
-    // The directory `page/client` is a link to the modules of the JavaScript client. Cargo follows
-    // it, also into the package.
+    // The directory `page/client` is a symbolic link to the modules of the JavaScript client. Cargo
+    // follows it, also when it creates the package of this crate.
     println!("cargo::rerun-if-changed=page");
     println!("cargo::rerun-if-changed=page/client/");
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
@@ -27,7 +27,8 @@ fn main() -> io::Result<()> {
     fs::write(out.join("files.rs"), format!("&[{}]", files.concat()))
 }
 
-/// Compresses the files of a directory. Returns an item of the list for each.
+/// Compresses the page's files in the directory `source`, and writes them to `out/page/prefix`.
+/// Returns Rust source text for each file: an item of the list.
 fn compress_directory(source: &Path, out: &Path, prefix: &str) -> io::Result<Vec<String>> {
     fs::create_dir_all(out.join("page").join(prefix))?;
     let mut items = Vec::new();
@@ -45,14 +46,15 @@ fn compress_directory(source: &Path, out: &Path, prefix: &str) -> io::Result<Vec
     Ok(items)
 }
 
-/// `text` without the lines that are only comments, which are a quarter of what is sent. They become
-/// empty, so that errors keep their line numbers. No text in the files has lines like these.
+/// Empties the lines of `text` that are only comments, which would be a quarter of what is sent.
+/// The empty lines stay, so that a browser's error messages have the right line numbers. No string
+/// in the files contains a line that looks like a comment.
 fn without_comments(text: &str) -> String {
     let mut is_within = false;
     let mut kept = String::with_capacity(text.len());
     for line in text.lines() {
         let trimmed = line.trim();
-        // A type may stand before an expression.
+        // Code may follow a comment with a type: `/** @type {any} */ (value)`.
         let has_code = trimmed.find("*/").is_some_and(|end| end + 2 < trimmed.len());
         let begins = trimmed.starts_with("/*") && !has_code;
         if !is_within && !begins && !trimmed.starts_with("//") {
