@@ -40,7 +40,7 @@ async fn a_stranger_can_not_keep_a_name_from_its_owner_by_heartbeats() {
 }
 
 #[tokio::test]
-async fn one_source_can_not_keep_a_full_registry_of_the_dead_alive() {
+async fn one_source_can_not_keep_a_registry_full_of_abandoned_peers_alive() {
     let service = within(Limits { max_peers: 40, max_peers_per_source: 10, ..Limits::default() }).await;
     let ids: Vec<_> = (0..40).map(|n| format!("dead{n}")).collect();
     for (n, id) in ids.iter().enumerate() {
