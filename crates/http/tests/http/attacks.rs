@@ -84,7 +84,7 @@ async fn the_owners_of_peers_that_a_stranger_keeps_alive_are_never_refused() {
 }
 
 #[tokio::test]
-async fn a_stranger_can_neither_take_nor_remove_a_sleeping_token_only_name() {
+async fn a_stranger_can_neither_replace_nor_deregister_a_dormant_token_only_peer() {
     let service = Service::behind_a_proxy().await;
     let body = json!({"peer_id": "name", "token_only": true});
     let token = service.host(OWNER).post("/register", &body).await.ok()["lease_token"].clone();
