@@ -176,7 +176,7 @@ async fn members_can_not_grow_the_registry_beyond_its_archetypes() {
 }
 
 #[tokio::test]
-async fn a_source_can_not_grow_beyond_its_bound_by_revivals() {
+async fn a_source_can_revive_at_most_twice_as_many_peers_as_its_bound() {
     let service = within(Limits { max_peers_per_source: 4, ..Limits::default() }).await;
     let host = service.host(OWNER);
     for round in 0..6 {
