@@ -238,7 +238,7 @@ async fn a_network_of_sources_can_not_exceed_its_bound() {
 }
 
 #[tokio::test]
-async fn one_source_can_not_refuse_a_victims_own_registration() {
+async fn one_source_that_publishes_a_victims_address_can_not_keep_the_victim_from_registering() {
     let limits = Limits { max_peers_per_address: 8, max_peers_per_host: 16, ..Limits::default() };
     let service = within(limits).await;
     let mut accepted = 0;
