@@ -131,7 +131,7 @@ fn metadata(bytes: usize) -> Value {
 }
 
 #[tokio::test]
-async fn members_can_not_grow_the_registry_beyond_its_bytes() {
+async fn registered_peers_can_not_grow_the_registry_beyond_its_maximum_size() {
     let service = within(Limits { max_bytes: 40_000, ..Limits::default() }).await;
     let host = service.host(OWNER);
     let large = |n: usize| json!({"peer_id": format!("p{n}"), "metadata": metadata(4_000)});
