@@ -159,7 +159,7 @@ async fn registered_peers_can_not_grow_the_registry_beyond_its_maximum_size() {
 }
 
 #[tokio::test]
-async fn members_can_not_grow_the_registry_beyond_its_archetypes() {
+async fn registered_peers_can_not_add_archetypes_beyond_the_maximum_number() {
     let service = within(Limits { max_archetypes: 4, ..Limits::default() }).await;
     let host = service.host(OWNER);
     for id in ["a", "b", "c", "d"] {
