@@ -225,7 +225,7 @@ async fn one_host_with_an_ipv6_48_can_not_fill_the_registry() {
 }
 
 #[tokio::test]
-async fn a_network_of_sources_can_not_exceed_its_bound() {
+async fn the_sources_of_one_network_together_can_not_exceed_its_bound() {
     let limits = Limits { max_peers_per_source: 4, max_peers_per_network: 8, ..Limits::default() };
     let service = within(limits).await;
     let mut accepted = 0;
