@@ -106,7 +106,7 @@ async fn a_stranger_can_neither_replace_nor_deregister_a_dormant_token_only_peer
 }
 
 #[tokio::test]
-async fn a_page_that_the_user_of_a_peer_visits_can_not_change_it() {
+async fn a_web_page_can_not_change_the_peers_of_its_visitor() {
     let service = Service::behind_a_proxy().await;
     service.host(OWNER).register("program").await.ok();
     service.host(OWNER).on_page("https://app.example").register("tab").await.ok();
