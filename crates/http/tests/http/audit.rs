@@ -94,7 +94,7 @@ async fn refused_peers_of_a_heartbeat_for_several_have_a_line_each() {
 }
 
 #[tokio::test]
-async fn a_route_that_the_service_does_not_have_has_no_line() {
+async fn requests_that_match_no_route_are_not_audited() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("audit.jsonl");
     let service = Service::with(|options| options.server.audit_log = Some(path.clone())).await;
