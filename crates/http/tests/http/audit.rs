@@ -33,7 +33,7 @@ async fn lines(mut service: Service, path: &Path) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn registrations_removals_refusals_and_actions_of_operators_have_a_line() {
+async fn registrations_removals_refusals_and_actions_of_operators_are_audited() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("audit.jsonl");
     let service = audited(&path).await;
