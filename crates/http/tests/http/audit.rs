@@ -77,7 +77,7 @@ async fn registrations_removals_refusals_and_actions_of_operators_are_audited() 
 }
 
 #[tokio::test]
-async fn refused_peers_of_a_heartbeat_for_several_have_a_line_each() {
+async fn each_refused_peer_of_a_heartbeat_for_several_is_audited() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("audit.jsonl");
     let service = audited(&path).await;
