@@ -128,7 +128,7 @@ async fn impatient() -> Service {
 }
 
 #[tokio::test]
-async fn a_page_that_is_not_read_is_reset_and_its_connection_stays_open() {
+async fn a_response_that_is_not_read_is_reset_and_its_connection_stays_open() {
     let service = impatient().await;
     for window in [0, 10_000] {
         let mut client = Http2::open(&service, window).await;
