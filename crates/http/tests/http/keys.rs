@@ -47,7 +47,7 @@ async fn writing_needs_a_key_if_the_operator_requires_one_and_reading_stays_open
 }
 
 #[tokio::test]
-async fn reading_needs_a_key_also_within_another_request() {
+async fn reading_needs_a_key_even_as_part_of_another_request() {
     let service = service("read").await;
     service.post("/register", r#"{"peer_id":"p"}"#).await.ok();
     for path in ["/discover", "/discover?since=now", "/watch", "/network"] {
