@@ -31,7 +31,7 @@ fn signed(record: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_signed_registration_names_its_key_and_is_handed_on() {
+async fn a_signed_registration_returns_its_key_and_its_record_is_listed_in_the_full_view() {
     let service = Service::behind_a_proxy().await;
     let record = record(&service, 1, 0);
     let body = json!({"signed": record, "discover": {"limit": 5}});
