@@ -77,7 +77,7 @@ async fn a_stale_record_and_a_stale_signature_say_what_to_sign() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_record_is_named() {
+async fn an_invalid_record_is_refused_with_the_field_at_fault() {
     let service = Service::behind_a_proxy().await;
     let record = record(&service, 1, 0);
     let (parts, _) = record.rsplit_once('.').unwrap();
