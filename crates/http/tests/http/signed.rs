@@ -49,7 +49,7 @@ async fn a_signed_registration_returns_its_key_and_its_record_is_listed_in_the_f
 }
 
 #[tokio::test]
-async fn a_locked_name_is_refused_with_its_key() {
+async fn a_locked_name_is_refused_to_other_keys_and_to_unsigned_registrations() {
     let service = Service::behind_a_proxy().await;
     service.host(HOME).post("/register", &signed(&record(&service, 1, 0))).await.ok();
     let thief = json!({"peer_id": "p", "lease_token": "mine"});
