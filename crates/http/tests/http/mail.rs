@@ -294,7 +294,7 @@ async fn messages_of_one_source_leave_room_in_a_mailbox() {
 }
 
 #[tokio::test]
-async fn a_peer_with_a_mailbox_is_told_of_ice_servers() {
+async fn a_peer_with_a_mailbox_gets_ice_servers() {
     let directory = tempfile::tempdir().unwrap();
     let secret = directory.path().join("secret");
     std::fs::write(&secret, "north").unwrap();
