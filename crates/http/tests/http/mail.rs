@@ -235,7 +235,7 @@ async fn no_request_waits_if_the_transport_does_not_permit_it() {
 }
 
 #[tokio::test]
-async fn a_stop_ends_the_requests_that_wait() {
+async fn a_shutdown_ends_the_requests_that_wait() {
     let mut service = two_peers().await;
     let body = fetch("b", &json!({"wait_seconds": 25}));
     let request = service.client.post(service.url("/mailbox")).body(body).send().await.unwrap();
