@@ -273,7 +273,7 @@ async fn a_sender_sends_thirty_messages_and_then_one_every_two_seconds() {
 }
 
 #[tokio::test]
-async fn messages_of_one_source_leave_room_in_a_mailbox() {
+async fn one_source_can_not_fill_a_mailbox() {
     let service = Service::behind_a_proxy().await;
     register(&service, "b", 100).await;
     let from = async |name: &str, by: u8, address: &str| {
