@@ -156,7 +156,7 @@ async fn a_blocked_key_signs_no_name_and_other_keys_may_take_its_names() {
 }
 
 #[tokio::test]
-async fn a_wrong_subject_is_named() {
+async fn an_invalid_subject_or_block_is_refused_with_the_field_at_fault() {
     let service = Service::with(with_operator).await;
     for (body, code, field) in [
         (json!({}), "invalid_body", None),
