@@ -47,7 +47,7 @@ fn record(service: &Service, peer: &str, by: u8) -> Value {
 }
 
 #[tokio::test]
-async fn without_a_key_for_it_there_is_no_administration() {
+async fn without_an_admin_key_the_service_has_no_administration() {
     let service = Service::start().await;
     for path in POSTS {
         service.post(path, r#"{"peer_id":"p"}"#).await.refused(404, "not_found", None);
