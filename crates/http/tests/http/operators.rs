@@ -173,7 +173,7 @@ async fn an_invalid_subject_or_block_is_refused_with_the_field_at_fault() {
 }
 
 #[tokio::test]
-async fn a_list_of_blocks_that_is_full_refuses_more() {
+async fn a_full_block_list_refuses_further_blocks() {
     let service = Service::with(with_operator).await;
     let reason = "x".repeat(200);
     let mut refused = None;
