@@ -143,7 +143,7 @@ async fn a_blocked_source_can_neither_register_nor_renew() {
 }
 
 #[tokio::test]
-async fn a_blocked_key_signs_no_name_and_other_keys_may_take_its_names() {
+async fn a_blocked_key_can_not_register_and_other_keys_may_take_its_names() {
     let service = Service::with(with_operator).await;
     let key = SecretKey::from_random(&[1; 32]).public().to_string();
     service.host(HOME).post("/register", &record(&service, "p", 1)).await.ok();
