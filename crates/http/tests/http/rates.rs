@@ -85,7 +85,7 @@ async fn requests_over_the_rate_get_429_with_retry_after() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn neither_discovers_nor_health_checks_take_the_rate_of_heartbeats() {
+async fn heartbeats_have_their_own_rate_and_health_checks_are_exempt() {
     let service = Limited::new(limits(1, 2));
     assert_eq!(service.status(Method::POST, "/register").await, 200);
     assert_eq!(service.status(Method::GET, "/discover").await, 200);
