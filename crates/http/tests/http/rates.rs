@@ -115,7 +115,7 @@ async fn each_peer_of_a_heartbeat_for_many_counts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_transport_with_its_own_throttle_has_no_rates() {
+async fn without_the_server_there_are_no_rate_limits_by_default() {
     assert_eq!(ServiceOptions::default().rate_limits, None);
     let service = Limited::new(None);
     for _ in 0..5_000 {
