@@ -18,7 +18,7 @@ async fn network(service: &Service) -> Value {
 }
 
 #[tokio::test]
-async fn a_request_for_changes_ends_the_silence() {
+async fn a_request_for_changes_clears_the_risk_that_no_client_requests_peers() {
     let service = service_after_a_minute().await;
     for id in ["a", "b"] {
         service.post("/register", &json!({ "peer_id": id, "archetypes": ["x"] }).to_string()).await.ok();
