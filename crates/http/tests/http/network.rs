@@ -33,7 +33,7 @@ async fn a_request_for_changes_clears_the_risk_that_no_client_requests_peers() {
 }
 
 #[tokio::test]
-async fn an_observer_changes_no_figure() {
+async fn requests_of_observers_change_no_figure() {
     let service = service_after_a_minute().await;
     for id in ["a", "b"] {
         service.post("/register", &json!({ "peer_id": id }).to_string()).await.ok();
