@@ -61,7 +61,7 @@ async fn requests_of_observers_change_no_figure() {
 }
 
 #[tokio::test]
-async fn a_dormant_peer_that_deregisters_does_not_leave_again() {
+async fn a_dormant_peer_that_deregisters_does_not_count_as_leaving_again() {
     let service = service_after_a_minute().await;
     service.post("/register", r#"{"peer_id":"a","archetypes":["x"],"ttl_seconds":30}"#).await.ok();
     service.clock.advance(60);
