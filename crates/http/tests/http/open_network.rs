@@ -33,7 +33,7 @@ fn honest(page: &Value) -> usize {
 }
 
 #[tokio::test]
-async fn an_attacker_in_one_network_gets_one_place_of_the_half_from_different_networks() {
+async fn an_attackers_network_gets_one_place_in_half_of_a_diverse_sample() {
     let service = attacked(Limits::default()).await;
     for _ in 0..50 {
         let page = service.get("/discover?order=diverse&limit=10").await.ok();
