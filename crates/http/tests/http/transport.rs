@@ -99,7 +99,7 @@ async fn a_small_response_is_not_compressed() {
 }
 
 #[tokio::test]
-async fn a_client_that_ends_its_side_after_the_request_gets_its_response() {
+async fn a_client_that_half_closes_its_connection_gets_its_response() {
     let service = Service::start().await;
     let body = r#"{"peer_id":"p"}"#;
     let mut connection = RawConnection::open(service.address).await;
