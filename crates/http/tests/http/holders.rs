@@ -53,7 +53,7 @@ async fn a_container_that_restarts_with_an_old_token_at_its_address_is_not_locke
 }
 
 #[tokio::test]
-async fn the_heartbeats_of_a_peer_behind_a_nat_prove_it_while_its_address_varies_within_a_24() {
+async fn heartbeats_count_as_proof_while_a_nat_varies_the_address_within_a_24() {
     let service = Service::behind_a_proxy().await;
     service.host(HOME).register("p").await.ok();
     for round in 0..60 {
