@@ -111,7 +111,7 @@ async fn only_archetypes_that_several_sources_use_for_some_time_have_series_and_
 }
 
 #[tokio::test]
-async fn the_series_of_archetypes_are_at_most_fifty_and_stay_the_same() {
+async fn at_most_fifty_archetypes_have_series_and_they_stay_the_same() {
     let service = Service::behind_a_proxy().await;
     let names = |from: u32| json!((from..from + 30).map(|n| format!("n{n}")).collect::<Vec<_>>());
     let mut first = Vec::new();
