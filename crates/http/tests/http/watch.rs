@@ -274,7 +274,7 @@ fn long_grace(options: &mut TestOptions) {
 }
 
 #[tokio::test]
-async fn a_head_request_for_a_stream_opens_none() {
+async fn a_head_request_for_watch_opens_no_stream() {
     let service = Service::start().await;
     let response = service.request(http::Method::HEAD, "/watch", &[], "").await;
     assert_eq!((response.status.as_u16(), response.header("content-type")), (200, Some("text/event-stream")));
