@@ -54,7 +54,7 @@ async fn requests_over_the_limit_get_503_until_others_finish() {
 }
 
 #[tokio::test]
-async fn an_overloaded_process_is_alive() {
+async fn during_overload_the_process_is_alive_but_neither_healthy_nor_ready() {
     for (path, status) in [("/livez", 200), ("/livez/", 200), ("/health", 503), ("/readyz", 503)] {
         let request = Request::get(path).body(Body::empty()).unwrap();
         let response = stalling(0).respond(request, Origin::default()).await;
