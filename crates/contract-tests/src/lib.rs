@@ -157,7 +157,7 @@ macro_rules! contract_suite {
             web_page:
                 a_web_page_can_neither_replace_nor_deregister_a_peer_of_its_visitor
                 a_web_page_can_change_what_it_registered_itself
-                a_hidden_origin_and_several_origins_equal_none
+                a_hidden_origin_or_several_origins_prove_nothing
                 a_token_proves_the_holder_from_any_page;
             life:
                 a_lease_expires_without_heartbeats_and_a_heartbeat_revives_the_peer
