@@ -152,7 +152,7 @@ macro_rules! contract_suite {
             token_only:
                 a_token_only_peer_is_changed_only_with_its_token
                 a_live_peer_becomes_token_only_with_its_token_alone
-                a_token_alone_locks_no_restarted_client_out
+                registering_with_a_token_does_not_make_the_token_required
                 a_token_only_peer_becomes_an_ordinary_one_again_with_its_token;
             web_page:
                 a_web_page_can_neither_replace_nor_deregister_a_peer_of_its_visitor
