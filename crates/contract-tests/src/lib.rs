@@ -151,7 +151,7 @@ macro_rules! contract_suite {
                 a_holder_that_registers_without_its_token_gets_a_new_one;
             token_only:
                 a_token_only_peer_is_changed_only_with_its_token
-                a_live_peer_becomes_token_only_with_its_token_alone
+                making_a_live_peer_token_only_needs_its_token
                 registering_with_a_token_does_not_make_the_token_required
                 a_token_only_peer_becomes_an_ordinary_one_again_with_its_token;
             web_page:
