@@ -141,7 +141,7 @@ macro_rules! contract_suite {
                 a_mailbox_opens_with_the_token_alone
                 a_message_names_its_sender_and_is_signed_by_its_key
                 a_repeated_message_is_refused
-                one_sender_leaves_room_for_others
+                one_sender_can_not_fill_a_mailbox
                 a_request_that_waits_gets_the_next_message;
             holder:
                 only_the_holder_can_replace_or_deregister_a_live_peer

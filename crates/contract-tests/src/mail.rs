@@ -193,7 +193,7 @@ pub async fn a_repeated_message_is_refused(target: &Target) {
     assert_eq!(two.post(&one.name, &answer).await.status, 202);
 }
 
-pub async fn one_sender_leaves_room_for_others(target: &Target) {
+pub async fn one_sender_can_not_fill_a_mailbox(target: &Target) {
     let [one, two] = Peer::pair(target).await;
     for _ in 0..2 {
         assert_eq!(one.send(&two.name).await.status, 202);
