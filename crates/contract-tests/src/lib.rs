@@ -138,7 +138,7 @@ macro_rules! contract_suite {
                 a_heartbeat_fetches_and_acknowledges_mail
                 a_message_to_an_absent_peer_is_refused_at_once
                 only_a_signed_peer_that_asks_for_it_has_a_mailbox
-                a_mailbox_opens_with_the_token_alone
+                a_mailbox_opens_only_with_the_lease_token_and_from_any_address
                 a_message_names_its_sender_and_is_signed_by_its_key
                 a_repeated_message_is_refused
                 one_sender_can_not_fill_a_mailbox

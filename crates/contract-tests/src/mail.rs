@@ -148,7 +148,7 @@ pub async fn only_a_signed_peer_that_asks_for_it_has_a_mailbox(target: &Target) 
     one.client.post("/mailbox", &body).await.refused(409, "no_mailbox", None);
 }
 
-pub async fn a_mailbox_opens_with_the_token_alone(target: &Target) {
+pub async fn a_mailbox_opens_only_with_the_lease_token_and_from_any_address(target: &Target) {
     let [one, two] = Peer::pair(target).await;
     one.send(&two.name).await;
     for token in [json!(one.name), json!("guessed")] {
