@@ -37,14 +37,14 @@ async fn registrations_removals_refusals_and_actions_of_operators_are_audited() 
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("audit.jsonl");
     let service = audited(&path).await;
-    let home = service.host("203.0.113.7");
+    let home = service.client_at("203.0.113.7");
     let token = home.token("p").await;
-    service.host("198.51.100.1").register("p").await.refused(403, "not_holder", None);
+    service.client_at("198.51.100.1").register("p").await.refused(403, "not_holder", None);
     home.heartbeat("p").await.ok();
     home.heartbeat("q").await.refused(404, "peer_not_registered", None);
     service.get("/discover?limit=0").await.refused(400, "invalid_parameter", Some("limit"));
     let deregister = json!({"peer_id": "p", "lease_token": token});
-    service.host("198.51.100.1").post("/deregister", &deregister).await.ok();
+    service.client_at("198.51.100.1").post("/deregister", &deregister).await.ok();
     service.post("/admin/evict", r#"{"peer_id":"p"}"#).await.refused(401, "unauthorized", None);
     let block = json!({"source": "10.0.0.0/8", "reason": "spam", "duration_seconds": 60});
     service.admin("/admin/block", &block).await.ok();

@@ -283,7 +283,7 @@ async fn one_source_can_not_fill_a_mailbox() {
         let terms = MessageTerms { sid: "0123456789abcdef", issued_at, kind: "offer", sdp: "v=0" };
         let message = SignedMessage::sign(&from, &to, &terms, &key(by)).unwrap();
         let body = json!({"to": "b", "lease_token": name, "message": message.as_str()});
-        service.host(address).post("/mail", &body).await
+        service.client_at(address).post("/mail", &body).await
     };
     for by in 1..=4 {
         assert_eq!(from(&format!("flood-{by}"), by, AWAY).await.status, 202);

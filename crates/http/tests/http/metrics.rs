@@ -61,7 +61,7 @@ async fn minute(service: &Service, peers: &[(&str, &str, Value)]) -> String {
     service.clock.advance(60);
     for (address, id, archetypes) in peers {
         let peer = json!({"peer_id": id, "archetypes": archetypes});
-        service.host(*address).post("/register", &peer).await.ok();
+        service.client_at(*address).post("/register", &peer).await.ok();
     }
     // Otherwise the service would also report the risk that no client requests peers.
     service.get("/discover").await.ok();
@@ -92,8 +92,8 @@ async fn only_archetypes_that_several_sources_use_for_some_time_have_series_and_
         assert_eq!(archetype_series(&text), expected, "in minute {round}");
         assert!(text.contains("\naurora_network_risks 0"), "{text}");
     }
-    service.host(bob).deregister("b").await.ok();
-    service.host(alice).deregister("f").await.ok();
+    service.client_at(bob).deregister("b").await.ok();
+    service.client_at(alice).deregister("f").await.ok();
     let text = metrics(&service).await;
     assert_eq!(archetype_series(&text), [("pepino", "1")]);
     assert_eq!(
@@ -102,7 +102,7 @@ async fn only_archetypes_that_several_sources_use_for_some_time_have_series_and_
     );
     assert!(text.contains("\naurora_network_risks 1"), "{text}");
     // The series of an archetype without peers remains for a day.
-    service.host(alice).deregister("a").await.ok();
+    service.client_at(alice).deregister("a").await.ok();
     assert_eq!(archetype_series(&metrics(&service).await), [("pepino", "0")]);
     service.clock.advance(24 * 3_600 - 1);
     assert_eq!(archetype_series(&metrics(&service).await), [("pepino", "0")]);

@@ -134,12 +134,12 @@ async fn the_server_limits_rates_by_default_and_exempts_its_own_machine() {
     }
     // The burst of 2,000 heartbeats allows twenty of these requests. At 200 heartbeats per second,
     // the service can accept one more every half second. The loop sends them much faster.
-    let mut refused = service.host(CLIENT).post("/heartbeat", &many).await;
+    let mut refused = service.client_at(CLIENT).post("/heartbeat", &many).await;
     for _ in 0..1_000 {
         if refused.status == 429 {
             break;
         }
-        refused = service.host(CLIENT).post("/heartbeat", &many).await;
+        refused = service.client_at(CLIENT).post("/heartbeat", &many).await;
     }
     refused.refused(429, "rate_limited", None);
 }

@@ -1,7 +1,7 @@
 //! A running service, and a client that checks every response against the OpenAPI document.
 
+pub(crate) mod addressed_client;
 pub(crate) mod faulty;
-pub(crate) mod host;
 pub(crate) mod openapi;
 pub(crate) mod raw;
 

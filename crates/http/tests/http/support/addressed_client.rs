@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Response, Service};
 
 /// A client at one address.
-pub(crate) struct Host<'s> {
+pub(crate) struct AddressedClient<'s> {
     service: &'s Service,
     address: String,
     origin: Option<&'static str>,
@@ -15,12 +15,12 @@ pub(crate) struct Host<'s> {
 
 impl Service {
     /// A client at `address`. The service must be behind a proxy.
-    pub(crate) fn host(&self, address: impl Into<String>) -> Host<'_> {
-        Host { service: self, address: address.into(), origin: None }
+    pub(crate) fn client_at(&self, address: impl Into<String>) -> AddressedClient<'_> {
+        AddressedClient { service: self, address: address.into(), origin: None }
     }
 }
 
-impl Host<'_> {
+impl AddressedClient<'_> {
     /// A web page of `origin` in a browser at the same address.
     pub(crate) fn on_page(self, origin: &'static str) -> Self {
         Self { origin: Some(origin), ..self }
