@@ -79,7 +79,7 @@ export class Details {
           ["Signature", signature],
           ["Metadata", element("pre", { tabindex: "0", "aria-label": "Metadata" }, visibleLines(pretty(peer)))],
         ]),
-        element("button", { type: "button", click: () => this.#introduce(peer, found) }, "Whom would it discover now?"),
+        element("button", { type: "button", click: () => this.#introduce(peer, found) }, "Which peers would it discover now?"),
         connect,
         progress,
         found,
