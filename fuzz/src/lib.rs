@@ -15,17 +15,19 @@ use http_body_util::BodyExt;
 use serde_json::value::RawValue;
 use tokio::runtime::{Builder, Runtime};
 
-/// A small registry is soon full. So the rejections of a full registry are tested too, and memory
-/// use is bounded.
+/// The maximum number of peers. A small registry is soon full, so the fuzzer also reaches the
+/// refusals of a full registry, and memory use is bounded.
 const MAX_PEERS: u64 = 256;
 
-/// A JSON object whose values stay as they were written: metadata may contain numbers that none of
-/// our types can represent.
+/// A JSON object whose values stay as they were written. Metadata may contain numbers that no Rust
+/// type represents exactly.
 type Object = HashMap<String, Box<RawValue>>;
 
 /// The response to one request.
 pub struct Response {
+    /// The status code.
     pub status: StatusCode,
+    /// The complete body.
     pub body: Bytes,
 }
 
@@ -36,10 +38,12 @@ impl Response {
 }
 
 /// Sends a request to the service of this thread, whose state lasts from one input to the next.
+/// Returns `None` if `path_and_query` is not a valid URI.
 ///
 /// # Panics
 ///
-/// If the response is an internal error or not a JSON object, neither of which may ever happen.
+/// If the response is an internal error or not a JSON object, or if it refuses the request without
+/// a code and a short error message. Each of these is a finding.
 pub fn send(method: &str, path_and_query: &str, body: &[u8]) -> Option<Response> {
     // Input that is not a URI never reaches the service.
     let request =
@@ -55,8 +59,8 @@ pub fn send(method: &str, path_and_query: &str, body: &[u8]) -> Option<Response>
     Some(response)
 }
 
-/// Checks that no stored data can break a read: lists all peers, and checks that each has the six
-/// keys of the legacy view.
+/// Checks that no stored data can break a read: lists up to three random peers, and checks that
+/// each has the six keys of the legacy view.
 ///
 /// # Panics
 ///

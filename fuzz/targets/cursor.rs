@@ -1,5 +1,5 @@
-//! Parses cursors: arbitrary text, and positions with a valid checksum, which a store must not trust
-//! either.
+//! Parses cursors. They contain arbitrary text, or an arbitrary position with a valid checksum,
+//! which a store must not trust either.
 #![no_main]
 
 use aurora_discovery_protocol::Archetype;

@@ -1,7 +1,8 @@
-//! Damaged directories. None may cause a panic or return records that were never written.
+//! Opens damaged journal directories. None may cause a panic, or return records that were never
+//! written.
 //!
-//! An input is a list of edits to a checkpoint and two journals. The damage may be sealed with
-//! valid checksums afterwards, so that it reaches the code after the checks.
+//! An input is a list of edits to a checkpoint and two journals. Afterwards, valid checksums may be
+//! written into the damaged files, so that the damage reaches the code behind the checks.
 #![no_main]
 
 use std::cell::OnceCell;
@@ -12,30 +13,44 @@ use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 
 const NAMES: [&str; 3] = ["checkpoint-0000000002", "journal-0000000002", "journal-0000000003"];
+/// The offset of the first frame in a file, in bytes.
 const FRAMES_AT: usize = 1024;
+/// The size of a frame's header in bytes.
 const FRAME_HEADER: usize = 24;
-/// Long enough for several pieces, and short enough for tens of thousands of runs a second.
+/// The contents of every record. It is short, so that tens of thousands of runs a second are
+/// possible.
 const RECORD: [u8; 40] = [0x5A; 40];
 
-/// The maximum size up to which a file is repeated; longer files make runs slow and find nothing
-/// new.
+/// Files of this size in bytes or more are not repeated, because longer files make runs slow and
+/// find nothing new.
 const MAX_FILE: usize = 1 << 16;
 
-/// An edit of a directory before it is opened.
+/// What is done to a directory before it is opened.
 #[derive(Arbitrary, Debug)]
 struct Damage {
+    /// The number of a file (modulo the number of files), an offset in it (modulo its length), and
+    /// the edit there.
     edits: Vec<(u8, u16, Edit)>,
+    /// Which files are missing.
     missing: [bool; NAMES.len()],
+    /// Whether valid checksums are written into the files after the edits.
     sealed: bool,
+    /// Whether the journal is opened with the option to drop damaged records.
     drop_damaged: bool,
 }
 
+/// An edit of a file at an offset.
 #[derive(Arbitrary, Debug)]
 enum Edit {
+    /// Overwrites one byte.
     Write(u8),
+    /// Overwrites this many bytes with zeros.
     Zero(u8),
+    /// Inserts up to 256 bytes.
     Insert(Vec<u8>),
+    /// Appends a copy of the rest of the file.
     Repeat,
+    /// Removes the rest of the file.
     Cut,
 }
 
@@ -85,7 +100,7 @@ fn apply(edit: &Edit, contents: &mut Vec<u8>, at: usize) {
     }
 }
 
-/// A checkpoint and two journals.
+/// The contents of an undamaged checkpoint and two journals.
 fn directory() -> [Vec<u8>; 3] {
     let disk = LossyDisk::new(0);
     let mut options = JournalOptions::default();
@@ -110,7 +125,13 @@ fn append(journal: &Journal<()>) {
     }
 }
 
-/// Writes valid checksums to the file header and to every frame that can still be found.
+/// Writes valid checksums to the first copy of the file header, and to every frame that can still
+/// be found.
+///
+/// The layout is that of the crate's `journal/format.rs`. In the file header, bytes 24 to 31 are
+/// the salt of the file, and bytes 40 to 43 the checksum of those before. In a frame header, bytes
+/// 4 to 7 are the length of the payload, 16 to 19 its checksum, and 20 to 23 the checksum of those
+/// before.
 fn seal(contents: &mut [u8]) {
     if contents.len() < FRAMES_AT {
         return;

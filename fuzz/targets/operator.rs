@@ -1,4 +1,4 @@
-//! What operators write: the file of API keys, and the bodies of administration.
+//! What operators write: the file of API keys, and the bodies of requests for administration.
 #![no_main]
 
 use aurora_discovery_http::Keys;

@@ -1,4 +1,4 @@
-//! Paths and queries.
+//! Arbitrary queries of `GET /discover`, and arbitrary paths.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

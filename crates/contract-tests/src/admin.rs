@@ -8,8 +8,8 @@ use crate::{Needs, Target};
 
 pub const NEEDS: Needs = Needs::NONE;
 
-/// The response to a request of an operator. `None` if the service has no administration, which it
-/// must then say.
+/// Sends a request with the operator's API key and returns the response. If the target has no such
+/// key, the service has no administration: the request must get 404, and the result is `None`.
 async fn admin(target: &Target, method: &str, path: &str, body: &Value) -> Option<Response> {
     let client = Client::first(target);
     let Some(key) = &target.admin_key else {

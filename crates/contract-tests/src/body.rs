@@ -11,7 +11,7 @@ use crate::wire::Response;
 use crate::{Needs, Target};
 
 pub const NEEDS: Needs = Needs::NONE;
-/// The maximum size of a body.
+/// The maximum size of a body in bytes.
 const MAX_BYTES: usize = 16 * 1_024;
 
 /// A registration of exactly this size.

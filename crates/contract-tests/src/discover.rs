@@ -124,7 +124,8 @@ pub async fn each_request_draws_its_own_sample(target: &Target) {
     assert!(others > 0, "every sample is {first:?}");
 }
 
-/// All clients of this suite come from one network.
+/// All peers of this case are in one network. The half of a diverse sample that should come from
+/// different networks must then be filled from that network.
 pub async fn a_diverse_sample_is_as_long_as_a_uniform_one(target: &Target) {
     let (client, a) = (Client::first(target), unique("a"));
     let ids = client.register_many(7, &[&a]).await;

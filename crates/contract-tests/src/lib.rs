@@ -1,7 +1,8 @@
 //! A test suite for the HTTP API. The name of each case is the rule of the API that it tests.
 //!
-//! A case only knows a base URL and does not depend on what serves it, so the same suite applies to
-//! every way to run the service. One line runs it, with a function that starts the service:
+//! A case knows only the base URL of a service and what its environment supports ([`Target`]), so
+//! the same suite applies to every way to run the service. One line creates the tests, with the
+//! name of a function that starts the service:
 //!
 //! ```text
 //! aurora_discovery_contract_tests::contract_suite!(start);
@@ -137,10 +138,10 @@ macro_rules! contract_suite {
                 a_heartbeat_fetches_and_acknowledges_mail
                 a_message_to_an_absent_peer_is_refused_at_once
                 only_a_signed_peer_that_asks_for_it_has_a_mailbox
-                a_mailbox_opens_with_the_token_alone
+                a_mailbox_opens_only_with_the_lease_token_and_from_any_address
                 a_message_names_its_sender_and_is_signed_by_its_key
                 a_repeated_message_is_refused
-                one_sender_leaves_room_for_others
+                one_sender_can_not_fill_a_mailbox
                 a_request_that_waits_gets_the_next_message;
             holder:
                 only_the_holder_can_replace_or_deregister_a_live_peer
@@ -150,13 +151,13 @@ macro_rules! contract_suite {
                 a_holder_that_registers_without_its_token_gets_a_new_one;
             token_only:
                 a_token_only_peer_is_changed_only_with_its_token
-                a_live_peer_becomes_token_only_with_its_token_alone
-                a_token_alone_locks_no_restarted_client_out
+                making_a_live_peer_token_only_needs_its_token
+                registering_with_a_token_does_not_make_the_token_required
                 a_token_only_peer_becomes_an_ordinary_one_again_with_its_token;
             web_page:
                 a_web_page_can_neither_replace_nor_deregister_a_peer_of_its_visitor
                 a_web_page_can_change_what_it_registered_itself
-                a_hidden_origin_and_several_origins_equal_none
+                a_hidden_origin_or_several_origins_prove_nothing
                 a_token_proves_the_holder_from_any_page;
             life:
                 a_lease_expires_without_heartbeats_and_a_heartbeat_revives_the_peer

@@ -13,7 +13,7 @@ use crate::{Needs, Target};
 
 pub const NEEDS: Needs = Needs::NONE;
 
-/// A signed peer. Its token is its name.
+/// A peer with a signed registration. Its lease token is its name.
 struct Peer<'t> {
     client: Client<'t>,
     name: String,
@@ -21,7 +21,7 @@ struct Peer<'t> {
 }
 
 impl<'t> Peer<'t> {
-    /// Registers a peer.
+    /// Registers a peer with a random key. With `mail`, it has a mailbox.
     async fn register(client: Client<'t>, mail: bool) -> Self {
         let mut random = [0; 32];
         fastrand::fill(&mut random);
@@ -51,7 +51,7 @@ impl<'t> Peer<'t> {
         SignedMessage::sign(&id(&self.name), &id(to), &terms, &self.key).expect("a message")
     }
 
-    /// Sends a message of a new session.
+    /// Sends a message with a random session id.
     async fn send(&self, to: &str) -> Response {
         let sid = format!("{:032x}", fastrand::u128(..));
         self.post(to, &self.message(to, &sid).await).await
@@ -104,7 +104,7 @@ pub async fn a_message_waits_for_its_receiver_until_it_is_acknowledged(target: &
         assert_eq!(keys, ["from", "id", "message", "sent_seconds_ago"]);
         assert_eq!((&mail["from"], &mail["message"]), (&json!(one.name), &json!(message.as_str())));
     }
-    assert_eq!(one.mailbox(&[]).await["mail"], json!([]), "only the receiver has it");
+    assert_eq!(one.mailbox(&[]).await["mail"], json!([]), "only the receiver has the message");
     let mail_id = two.mailbox(&[]).await["mail"][0]["id"].clone();
     for _ in 0..2 {
         assert_eq!(two.mailbox(std::slice::from_ref(&mail_id)).await["mail"], json!([]));
@@ -115,7 +115,7 @@ pub async fn a_heartbeat_fetches_and_acknowledges_mail(target: &Target) {
     let [one, two] = Peer::pair(target).await;
     assert_eq!(two.heartbeat(&json!({"mail": true})).await["mail"], json!([]));
     one.send(&two.name).await;
-    assert_eq!(two.heartbeat(&json!({})).await.get("mail"), None, "unless it asks for it");
+    assert_eq!(two.heartbeat(&json!({})).await.get("mail"), None, "mail was not requested");
     let mail = two.heartbeat(&json!({"mail": true})).await["mail"].clone();
     assert_eq!((mail.as_array().map(Vec::len), &mail[0]["from"]), (Some(1), &json!(one.name)));
     let rest = two.heartbeat(&json!({"mail": true, "acknowledge": [mail[0]["id"]]})).await;
@@ -148,7 +148,7 @@ pub async fn only_a_signed_peer_that_asks_for_it_has_a_mailbox(target: &Target) 
     one.client.post("/mailbox", &body).await.refused(409, "no_mailbox", None);
 }
 
-pub async fn a_mailbox_opens_with_the_token_alone(target: &Target) {
+pub async fn a_mailbox_opens_only_with_the_lease_token_and_from_any_address(target: &Target) {
     let [one, two] = Peer::pair(target).await;
     one.send(&two.name).await;
     for token in [json!(one.name), json!("guessed")] {
@@ -188,12 +188,12 @@ pub async fn a_repeated_message_is_refused(target: &Target) {
     assert_eq!(count(&waiting), 1);
     two.mailbox(&[waiting["mail"][0]["id"].clone()]).await;
     one.post(&two.name, &message).await.refused(409, "repeated_message", Some("message.sid"));
-    // The answer is a message of another sender.
+    // A reply with the same session id is not a repetition, because it has another sender.
     let answer = two.message(&one.name, "0123456789abcdef").await;
     assert_eq!(two.post(&one.name, &answer).await.status, 202);
 }
 
-pub async fn one_sender_leaves_room_for_others(target: &Target) {
+pub async fn one_sender_can_not_fill_a_mailbox(target: &Target) {
     let [one, two] = Peer::pair(target).await;
     for _ in 0..2 {
         assert_eq!(one.send(&two.name).await.status, 202);
@@ -207,7 +207,7 @@ pub async fn one_sender_leaves_room_for_others(target: &Target) {
 pub async fn a_request_that_waits_gets_the_next_message(target: &Target) {
     let [one, two] = Peer::pair(target).await;
     if two.mailbox(&[]).await["next_poll_seconds"] != json!(0) {
-        // Here requests do not wait, and the client is asked to poll.
+        // This service does not let requests wait, but asks clients to poll.
         let body = json!({"peer_id": two.name, "lease_token": two.name, "wait_seconds": 25});
         let response = two.client.post("/mailbox", &body.to_string()).await.ok();
         assert_eq!(response, json!({"mail": [], "next_poll_seconds": 5}));

@@ -12,7 +12,8 @@ fn next_cursor(response: &Response) -> Option<String> {
     response.ok().get("next_cursor").map(|cursor| cursor.as_str().expect("a text").to_owned())
 }
 
-/// All pages of the enumeration for `query`. Calls `between` after each page.
+/// All pages of the enumeration for `query`. Before each further page, calls `between` with the
+/// number of pages so far.
 async fn pages(client: &Client<'_>, query: &str, between: impl AsyncFn(usize)) -> Vec<Response> {
     let mut pages = vec![client.get(&format!("/discover?order=all&{query}")).await];
     while let Some(cursor) = next_cursor(&pages[pages.len() - 1]) {
@@ -109,7 +110,8 @@ pub async fn a_page_of_a_mebibyte_continues_on_the_next_page(target: &Target) {
     listed.dedup();
     assert_eq!(listed.len(), PEERS);
     for page in [vec![sample], pages].concat() {
-        // The rest of the body is the count, the time and the cursor.
+        // The peers of a page take at most 1 MiB. The counts, the time and the cursor take the
+        // rest.
         assert!(page.body.len() <= (1 << 20) + 1_024, "{}", page.body.len());
     }
 }

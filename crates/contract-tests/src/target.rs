@@ -33,27 +33,27 @@ pub struct Target {
     pub base_url: String,
     /// How a case sends requests from two addresses.
     pub sources: Sources,
-    /// Whether the service sees the source of a request. An emulator may report one address for
-    /// all.
+    /// Whether the service sees the source address of a request. An emulator may report the same
+    /// address for all clients.
     pub sees_sources: bool,
     /// Whether the service receives a body that is not text and has no content type. An emulator
     /// may reject it.
     pub passes_binary_bodies: bool,
-    /// Whether the response to a HEAD request either has the `Content-Length` of the GET or none.
-    /// An emulator may send the length of the empty body.
+    /// Whether the response to a HEAD request has either the `Content-Length` of the response to a
+    /// GET, or none. An emulator may send the length of the empty body.
     pub keeps_head_length: bool,
     /// Whether web pages from other origins may read the responses.
     pub cors: bool,
     /// Whether bodies reach the service as they are sent: in chunks, or with a wrong length. A
-    /// gateway changes this.
+    /// gateway reads the whole body first, and sends it on in another form.
     pub passes_bodies_unchanged: bool,
     /// Whether a header that a request repeats reaches the service each time. An emulator may pass
     /// only one of them.
     pub passes_repeated_headers: bool,
     /// Whether the service has a change log.
     pub has_change_log: bool,
-    /// The API key with which a case may administer the service. `None` if there is none, so that the
-    /// service has no administration.
+    /// The API key with which a case may administer the service. `None` if the service has no such
+    /// key, and therefore no administration.
     pub admin_key: Option<String>,
     /// Advances the clock of the service by a number of seconds, if that is possible.
     pub advance_clock: Option<Box<dyn Fn(u64) + Send + Sync>>,
@@ -62,7 +62,8 @@ pub struct Target {
 }
 
 impl Target {
-    /// The service at `base_url`, with everything else as on `serve`.
+    /// The service at `base_url`, with everything else as for `aurora-discovery serve` without API
+    /// keys. `guard` keeps the service running.
     pub fn new(base_url: impl Into<String>, guard: impl Any + Send + Sync) -> Self {
         Self {
             base_url: base_url.into().trim_end_matches('/').to_owned(),

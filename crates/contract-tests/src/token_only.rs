@@ -32,7 +32,7 @@ pub async fn a_token_only_peer_is_changed_only_with_its_token(target: &Target) {
     client.post("/deregister", &with_token(&id, &lease)).await.ok();
 }
 
-pub async fn a_live_peer_becomes_token_only_with_its_token_alone(target: &Target) {
+pub async fn making_a_live_peer_token_only_needs_its_token(target: &Target) {
     let (client, id) = (Client::first(target), unique("peer"));
     let lease = client.register(&json!({ "peer_id": id })).await.ok();
     let mut body = json!({"peer_id": id, "token_only": true});
@@ -42,7 +42,7 @@ pub async fn a_live_peer_becomes_token_only_with_its_token_alone(target: &Target
     client.heartbeat(&id).await.refused(403, "not_holder", None);
 }
 
-pub async fn a_token_alone_locks_no_restarted_client_out(target: &Target) {
+pub async fn registering_with_a_token_does_not_make_the_token_required(target: &Target) {
     let (client, id) = (Client::first(target), unique("peer"));
     let lease = client.register(&json!({ "peer_id": id })).await.ok();
     client.post("/register", &with_token(&id, &lease)).await.ok();

@@ -103,7 +103,8 @@ where
     assert_eq!(head.version, Version::HTTP_11);
     let body = body.collect().await.expect("a whole body").to_bytes();
     if is_head {
-        // The library does not read a body after HEAD. Any further bytes are detected here.
+        // hyper does not read a body after the response to a HEAD request. Bytes that the service
+        // sends nevertheless are detected here.
         let rest = connection.await.expect("a connection").expect("no bytes after the response");
         let mut bytes = rest.read_buf.to_vec();
         rest.io.into_inner().read_to_end(&mut bytes).await.expect("an end");

@@ -1,4 +1,4 @@
-// The page: connects its parts.
+// The entry point of the page: creates its parts and connects them.
 
 import { Client } from "./client/client.js";
 import { DiscoveryError } from "./client/errors.js";
@@ -16,10 +16,11 @@ import { Talk } from "./talk.js";
 
 // The time between two requests for the figures, in milliseconds.
 const FIGURES_EVERY = 5_000;
-// The list follows changes at this pace, in milliseconds, and countdowns at the other one.
+// The shortest time between two updates of the list, in milliseconds.
 const LIST_EVERY = 300;
+// The time between two updates of the countdowns, in milliseconds.
 const TICK = 1_000;
-// In a large network, the service is asked for this many peers of a selected archetype.
+// In a large network, the page requests this many peers of a selected archetype.
 const OF_ARCHETYPE = 200;
 
 // The address of the page is that of the service, with a stage or a prefix if there is one.
@@ -99,7 +100,7 @@ async function showFigures() {
   }
 }
 
-/** Dims what the list does not show. */
+/** Dims the dots of the peers that the list does not show. */
 function select() {
   picture.selects = list.isLimited() ? (entry) => list.selects(entry) : undefined;
   picture.draw();
@@ -121,7 +122,7 @@ async function fetchSelected() {
 }
 
 /**
- * Shows how the page is connected.
+ * Shows the state of the connection to the service.
  * @param {string} state
  * @param {string} text
  * @param {unknown} [error]

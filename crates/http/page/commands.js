@@ -1,4 +1,4 @@
-// Commands to join from elsewhere.
+// Commands and code that join the network from a shell or from a program.
 
 import { element, setText } from "./dom.js";
 

@@ -5,7 +5,7 @@ import { message } from "./feed.js";
 import { verify } from "./signature.js";
 import { contact, countdown, duration, visible, visibleLines } from "./text.js";
 
-// The introductions that the button asks for.
+// The number of peers that the button requests.
 const INTRODUCTIONS = 8;
 
 /** A dialog with the details of a peer. */
@@ -37,7 +37,7 @@ export class Details {
     this.#talk = talk;
     this.#introduced = introduced;
     dialog.addEventListener("close", () => (this.#entry = undefined));
-    // A click beside the dialog is one on its backdrop.
+    // The target is the dialog itself only for a click on its backdrop, outside of its contents.
     dialog.addEventListener("click", (/** @type {Event} */ event) => event.target === dialog && dialog.close());
     directory.listeners.push((change, entry) => {
       if (entry.id === this.#entry?.id && change === "changed") {
@@ -79,7 +79,7 @@ export class Details {
           ["Signature", signature],
           ["Metadata", element("pre", { tabindex: "0", "aria-label": "Metadata" }, visibleLines(pretty(peer)))],
         ]),
-        element("button", { type: "button", click: () => this.#introduce(peer, found) }, "Whom would it discover now?"),
+        element("button", { type: "button", click: () => this.#introduce(peer, found) }, "Which peers would it discover now?"),
         connect,
         progress,
         found,
@@ -177,7 +177,7 @@ function list(rows) {
 }
 
 /**
- * The metadata with a line for each key, if that changes no digit.
+ * The metadata with a line for each key. If parsing would change a number, as the peer sent it.
  * @param {import("./client/types.js").Peer} peer
  */
 function pretty({ metadata, metadata_text = "{}" }) {

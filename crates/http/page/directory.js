@@ -29,7 +29,7 @@ export class Entry {
   /** @param {import("./client/types.js").Peer} peer */
   update(peer) {
     this.peer = peer;
-    // The text that a search looks at.
+    // The text in which a search looks, in lower case.
     this.searched = [peer.peer_id, peer.address, ...(peer.archetypes ?? []), peer.metadata_text ?? ""]
       .join("\n")
       .toLowerCase();
@@ -58,7 +58,7 @@ export class Entry {
  * @typedef {"found" | "joined" | "changed" | "left" | "expired" | "dropped"} Change
  */
 
-/** The peers by id. Listeners learn about every change. */
+/** The peers by id. Calls its listeners with every change. */
 export class Directory {
   /** @type {Map<string, Entry>} */
   entries = new Map();
@@ -95,7 +95,8 @@ export class Directory {
   }
 
   /**
-   * Removes a peer that is no longer listed. It has expired if the page knew of no later end.
+   * Removes a peer that is no longer listed. It counts as expired if its lease, as far as the page
+   * knows, has ended or ends within a second.
    * @param {string} id
    */
   remove(id) {
@@ -119,7 +120,9 @@ export class Directory {
   }
 
   /**
-   * Each newcomer gets a place with the probability that keeps the sample uniform.
+   * Decides whether a peer enters the full sample, and removes a random one if so. A peer that has
+   * joined enters with the probability SAMPLE / total, which keeps the sample uniform. A peer that
+   * was found in a list always enters.
    * @param {"found" | "joined" | "changed"} change
    */
   #makeRoom(change) {

@@ -1,4 +1,5 @@
-// Helpers for the document. Everything that a peer wrote enters it as text.
+// Helpers that change the document. They insert strings only as text, never as HTML, because many
+// come from peers.
 
 /**
  * The element with an id, which index.html has.

@@ -1,15 +1,16 @@
-// What has happened since the page was opened.
+// The log of what has happened since the page was opened.
 
 import { element, throttled } from "./dom.js";
 import { visible } from "./text.js";
 
-// The lines that are kept.
+// The maximum number of lines in the log.
 const KEPT = 100;
-// Lines appear at most this often, in milliseconds. In a large network most changes only count.
+// New lines appear at most once in this many milliseconds, and then at most LINES_AT_ONCE of them. The
+// log shows only the number of further changes.
 const PACE = 250;
 const LINES_AT_ONCE = 12;
 
-const TEXTS = { joined: "joined", changed: "registered anew", left: "left", expired: "expired" };
+const TEXTS = { joined: "joined", changed: "registered again", left: "left", expired: "expired" };
 
 /** Shows joins and departures, the latest first. */
 export class EventLog {

@@ -1,16 +1,18 @@
-// Keeps the directory up to date: lists the peers once, then follows the changes, or lists the peers
-// again and again where the service has no changes to follow.
+// Keeps the directory up to date. It lists the peers and then follows the stream of changes. If the
+// service has no such stream, it only lists the peers at intervals (polling).
 
 import { DiscoveryError } from "./client/errors.js";
 import { SAMPLE, WHOLE_UP_TO } from "./directory.js";
 
-// The time between two lists of all peers, in seconds: a third of the longest lease, within bounds. The
-// changes do not tell of renewals, so that only a list shows when a lease now ends.
+// The time between two lists of all peers is a third of the longest lease, within these bounds in
+// seconds. Lists are needed besides the stream of changes, which does not contain renewals: only a list
+// shows until when a renewed lease lasts.
 const SHORTEST_REFRESH = 1;
 const LONGEST_REFRESH = 30;
-// Where a list is the only way to see a peer join.
+// The upper bound when polling, where only a list shows that a peer has joined.
 const LONGEST_POLL = 10;
-// A list of a thousand peers takes the service and the page some milliseconds.
+// The lower bound with more than MANY peers, because a list of a thousand peers takes the service and
+// the page some milliseconds.
 const SHORTEST_REFRESH_OF_MANY = 10;
 const MANY = 500;
 
@@ -88,7 +90,7 @@ export class Feed {
     }
   }
 
-  /** Lists the peers, and plans the next list. */
+  /** Lists the peers, updates the directory, and schedules the next list. */
   async #refresh() {
     clearTimeout(this.#timer);
     const refresh = ++this.#refreshes;
@@ -117,7 +119,7 @@ export class Feed {
       const isFinal = error instanceof DiscoveryError && !error.isTransient;
       this.#report(isFinal ? "failed" : "busy", isFinal ? message(error) : "Reconnecting", error);
     }
-    // Another one may have started meanwhile.
+    // If another refresh has started meanwhile, that one schedules the next list.
     if (refresh === this.#refreshes) {
       this.#schedule(this.#interval());
     }
@@ -127,7 +129,7 @@ export class Feed {
   #schedule(seconds) {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
-      // A page that nobody sees costs nothing.
+      // A hidden page sends no requests. It lists the peers when it becomes visible again.
       if (!document.hidden) {
         this.#refresh();
       }
@@ -176,7 +178,7 @@ export class Feed {
       directory.clear();
       directory.isSample = true;
     }
-    // Peers whose lease the page no longer knows make room for those of the new sample.
+    // Peers whose lease has ended, as far as the page knows, make room for those of the new sample.
     for (const entry of [...directory.entries.values()].filter((known) => known.secondsLeft() === 0)) {
       directory.drop(entry);
     }
@@ -187,7 +189,7 @@ export class Feed {
 }
 
 /**
- * Whether a peer that a list shows for the first time has just registered.
+ * How a peer that a list shows for the first time became known: `joined` if it has just registered.
  * @param {import("./client/types.js").Peer} peer
  */
 function joined(peer) {
@@ -195,7 +197,7 @@ function joined(peer) {
 }
 
 /**
- * The sentence of an error.
+ * The message of an error.
  * @param {unknown} error
  */
 export function message(error) {

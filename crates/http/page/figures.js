@@ -4,7 +4,7 @@ import { element, setText } from "./dom.js";
 import { Picture } from "./picture.js";
 import { figure, number, visible } from "./text.js";
 
-// The archetypes that are shown.
+// The number of archetypes that are shown.
 const SHOWN = 14;
 
 const RATES = [
@@ -20,7 +20,7 @@ export class Figures {
   #risks;
   #archetypes;
   #onSelect;
-  /** The archetypes that the list is limited to, or none. */
+  /** The archetype to which the list is limited; empty if it is not limited. */
   selected = "";
 
   /**

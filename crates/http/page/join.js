@@ -6,9 +6,9 @@ import { element, setText } from "./dom.js";
 import { message } from "./feed.js";
 import { contact, countdown, duration, visible } from "./text.js";
 
-// The peers that each heartbeat asks for.
+// The number of peers that each heartbeat requests.
 const DISCOVERED = 8;
-// The discovered peers that are kept in the list.
+// The maximum number of discovered peers in the list.
 const KEPT = 40;
 
 /** The form, and the keeper of this browser's lease. */
@@ -31,8 +31,8 @@ export class Join {
    * @param {Record<"form" | "status" | "found" | "join" | "discover" | "leave", any>} elements
    * @param {() => import("./client/client.js").Client} client
    * @param {import("./talk.js").Talk} talk
-   * @param {(id: string, others: string[]) => void} onPeer is called with the own id, or none, and the
-   *   peers that it has discovered
+   * @param {(id: string, others: string[]) => void} onPeer is called with the id of this browser's peer
+   *   and the peers that it has discovered; the id is empty after the peer has left
    * @param {(id: string) => void} open is called when a peer is selected
    */
   constructor(elements, client, talk, onPeer, open) {
@@ -57,7 +57,7 @@ export class Join {
     if (this.#keeper && this.#endsAt > now) {
       const next = Math.max(0, (this.#nextAt - now) / 1_000);
       const lease = countdown((this.#endsAt - now) / 1_000);
-      // The list of peers has the seconds. Here a screen reader would read each of them.
+      // Screen readers do not announce this element, because they would read every second of it.
       setText(this.#elements.status.lastChild, ` Lease: ${lease}; next heartbeat in ${countdown(next)}.`);
     }
   }
@@ -205,7 +205,7 @@ export class Join {
     setText(status.lastChild, "");
   }
 
-  /** Marks the field at fault. @param {string} [name] */
+  /** Marks only the field with this name as invalid, or none. @param {string} [name] */
   #markField(name) {
     const { form } = this.#elements;
     for (const field of [form.peer_id, form.archetypes, form.metadata]) {

@@ -1,6 +1,6 @@
-// A force-directed layout: neighbours attract each other, all nodes repel those nearby, and each
-// archetype has a place that attracts its peers. A step costs no more than the number of nodes and
-// links, because a grid finds the nodes nearby.
+// A force-directed layout. Linked nodes attract each other, nodes repel those that are close, and each
+// archetype has a place that attracts its peers. A grid finds the nodes that are close, so the time for
+// a step grows only with the number of nodes and links.
 
 // The distance below which two nodes repel each other, and the length of a link at rest.
 const REACH = 46;
@@ -52,14 +52,14 @@ export class Layout {
     return this.#heat < LOWEST_HEAT;
   }
 
-  /** Where a group is. @param {number} group */
+  /** The place of a group, on an ellipse around the centre. @param {number} group */
   place(group) {
     const radius = this.#groups > 1 ? 13 * Math.sqrt(this.nodes.size + 4) : 0;
     const angle = (2 * Math.PI * group) / this.#groups - Math.PI / 2;
     return { x: radius * Math.cos(angle) * this.#aspect, y: radius * Math.sin(angle) * 0.75 };
   }
 
-  /** Moves all nodes a step. */
+  /** Moves all nodes by one step. */
   step() {
     const heat = this.#heat;
     const places = Array.from({ length: this.#groups }, (_, group) => this.place(group));
@@ -96,7 +96,8 @@ export class Layout {
       }
     }
     for (const [at, cell] of cells) {
-      // Half of the neighbours, so that each pair is met once.
+      // The cell below, and the three in the next column. The other four neighbours reach this cell in
+      // the same way, so each pair of cells is visited once.
       const others = [at + 1, at + 65_535, at + 65_536, at + 65_537].map((other) => cells.get(other));
       for (let one = 0; one < cell.length; one++) {
         for (let two = one + 1; two < cell.length; two++) {

@@ -3,7 +3,7 @@
 import { element, setText } from "./dom.js";
 import { contact, countdown, number, visible } from "./text.js";
 
-// The rows at first, and with each "Show more".
+// The number of rows that are shown at first, and that "Show more" adds.
 const ROWS = 25;
 
 const ORDERS = {
@@ -22,7 +22,7 @@ export class PeerList {
   #limit = ROWS;
   /** @type {Map<string, any>} */
   #rows = new Map();
-  /** The archetype that the list is limited to, or none. */
+  /** The archetype to which the list is limited; empty if it is not limited. */
   archetype = "";
   /** The id of this browser's own peer. */
   own = "";
@@ -55,7 +55,7 @@ export class PeerList {
     return this.#elements.search.value.trim().toLowerCase();
   }
 
-  /** Whether anything is searched or filtered. */
+  /** Whether a search or an archetype limits the list. */
   isLimited() {
     return this.search !== "" || this.archetype !== "";
   }

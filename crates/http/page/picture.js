@@ -5,7 +5,8 @@ import { setText } from "./dom.js";
 import { Layout } from "./layout.js";
 import { number, visible } from "./text.js";
 
-// The introductions that each peer is drawn with, while there are few peers and in all.
+// The maximum number of lines from one peer, and about the maximum of all lines together. In a large
+// network, each peer therefore has fewer.
 const LINKS_OF_A_PEER = 5;
 const LINKS_IN_ALL = 2_400;
 // With at most this many peers, each has its name beside it.
@@ -13,7 +14,7 @@ const NAMED = 40;
 // How long a peer that joined or left is marked, in milliseconds.
 const ARRIVAL = 1_600;
 const DEPARTURE = 900;
-// How far from a peer a pointer may be, in pixels.
+// The maximum distance, in pixels, at which the pointer selects a peer.
 const NEAR = 14;
 const COLOURS = 8;
 
@@ -97,7 +98,7 @@ export class Picture {
     this.draw();
   }
 
-  /** The colour of an archetype: its rank, or that of all rare ones. @param {string} archetype */
+  /** The number of an archetype's colour: its rank, or COLOURS for all rarer ones. @param {string} archetype */
   static colour(/** @type {string[]} */ ranking, archetype) {
     const rank = ranking.indexOf(archetype);
     return rank >= 0 && rank < COLOURS ? rank : COLOURS;
@@ -115,7 +116,7 @@ export class Picture {
     this.draw();
   }
 
-  /** Plans a frame. */
+  /** Draws the picture in the next animation frame. */
   draw() {
     if (!this.#isDue) {
       this.#isDue = true;
@@ -174,7 +175,10 @@ export class Picture {
     dot.group = dot.colour;
   }
 
-  /** Gives each peer introductions to peers that are still there. Most are of its own archetype. */
+  /**
+   * Gives each peer its lines. They lead to the peers that the service introduced to it, if the page
+   * knows them, otherwise to random peers, most of which have the same colour.
+   */
   #link() {
     const dots = [...this.#dots.values()];
     const most = Math.min(LINKS_OF_A_PEER, 1 + Math.ceil(Math.log2(dots.length + 1) / 2), dots.length - 1);
@@ -192,7 +196,8 @@ export class Picture {
       }
       dot.links = dot.links.filter((other) => this.#dots.get(/** @type {Dot} */ (other).entry.id) === other);
       for (let tries = 0; dot.links.length < wanted && tries < 3 * wanted; tries++) {
-        // A rare archetype has too few peers.
+        // The last line may lead to any peer. After some tries all may, because a rare archetype has
+        // too few peers.
         const from = dot.links.length < wanted - 1 && tries < wanted ? byColour[dot.colour] : dots;
         const other = from[Math.floor(Math.random() * from.length)];
         if (other !== dot && !dot.links.includes(other)) {
@@ -234,7 +239,7 @@ export class Picture {
     return { width, height };
   }
 
-  /** Moves the view slowly to where all peers are visible. */
+  /** Moves the view by a part of the way to where all peers are visible. */
   #fit(/** @type {number} */ width, /** @type {number} */ height) {
     let [left, right, top, bottom] = [-60, 60, -40, 40];
     for (const { x, y } of this.#dots.values()) {
@@ -366,7 +371,8 @@ export class Picture {
   /** A colour of the style sheet. @param {string} name */
   #colour(name) {
     if (!this.#style[name]) {
-      // A custom property is not resolved for the colour scheme; a colour is.
+      // The computed value of a custom property is not yet resolved for the colour scheme. That of a
+      // property such as `outline-color` is.
       const probe = this.#hover;
       const before = probe.className;
       probe.className = `colour-${name}`;

@@ -33,7 +33,7 @@ export async function verify(peer) {
 }
 
 /**
- * The first key that is listed otherwise than signed.
+ * The name of the first field that is listed differently than signed; `undefined` if there is none.
  * @param {SignedRecord} signed
  * @param {import("./client/types.js").Peer} listed
  */

@@ -1,13 +1,13 @@
-// The channels between this browser and other peers: opens them, and shows what is said.
+// Opens data channels between this browser and other peers, and shows the messages on them.
 
 import { element } from "./dom.js";
 import { message } from "./feed.js";
 import { visible, visibleLines } from "./text.js";
 
-// The lines of a channel that are shown, and their length.
+// The maximum number of lines that a channel shows, and the maximum length of a line in characters.
 const LINES = 100;
 const MAX_LENGTH = 4_000;
-// The channels that others may open. More are closed at once.
+// With this many channels, the page accepts no further ones from other peers.
 const MAX_CHANNELS = 8;
 
 /** The channels of this browser. */
@@ -47,7 +47,7 @@ export class Talk {
   }
 
   /**
-   * Opens a channel. Rejects with the reason why there is none.
+   * Opens a channel. Rejects if the other peer does not accept it.
    * @param {{peer_id: string, signed?: string}} peer
    */
   async connect(peer) {

@@ -1,9 +1,9 @@
-// Text from peers, and numbers, as a person reads them.
+// Formats text from peers, and numbers, for display.
 
 const UNSAFE = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}]/gu;
 
 /**
- * `text` with every character that is invisible, or that could reorder the line, as `\u{…}`.
+ * `text`, in which every character that is invisible or could reorder the line is escaped as `\u{…}`.
  * @param {string} text
  */
 export function visible(text) {

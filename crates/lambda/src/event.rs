@@ -72,8 +72,8 @@ pub(crate) struct GatewayEvent {
     pub(crate) uri: Uri,
     /// The client's `Accept-Encoding`, if the service may compress.
     pub(crate) accept_encoding: Option<HeaderValue>,
-    /// The address that called the gateway; `None` for test calls from the console, which have
-    /// none.
+    /// The address that called the gateway; `None` for test calls from the AWS console, which come
+    /// from no address.
     pub(crate) source: Option<IpAddr>,
     /// The addresses that called the proxies in front of the gateway, and then the gateway.
     pub(crate) forwarded_for: Option<HeaderValue>,
@@ -84,8 +84,11 @@ pub(crate) struct GatewayEvent {
 }
 
 impl<'de> Deserialize<'de> for Event {
-    /// Every gateway's event has a `requestContext`. If such an event violates its format, that is
-    /// an error.
+    /// Reads an event. Every gateway's event has a `requestContext`.
+    ///
+    /// # Errors
+    ///
+    /// If an event with a `requestContext` violates the payload format.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Value::Object(event) = Value::deserialize(deserializer)? else { return Ok(Self::Other) };
         match event.get("requestContext") {
@@ -100,7 +103,7 @@ impl<'de> Deserialize<'de> for Event {
     }
 }
 
-/// Payload format 1.0.
+/// Reads a request in payload format 1.0.
 fn rest_api_event(mut event: Map<String, Value>) -> serde_json::Result<GatewayEvent> {
     let web_origins = web_origins(&event);
     let forwarded_for =
@@ -131,7 +134,7 @@ fn rest_api_event(mut event: Map<String, Value>) -> serde_json::Result<GatewayEv
     })
 }
 
-/// Payload format 2.0.
+/// Reads a request in payload format 2.0.
 fn http_api_event(mut event: Map<String, Value>) -> serde_json::Result<GatewayEvent> {
     let web_origins = web_origins(&event);
     let headers = event.remove("headers");
@@ -157,7 +160,7 @@ fn http_api_event(mut event: Map<String, Value>) -> serde_json::Result<GatewayEv
     Ok(GatewayEvent { request, uri, accept_encoding, source, forwarded_for, web_origins, request_id })
 }
 
-/// The query of payload format 1.0, which the gateway has decoded.
+/// The encoded query of a request in payload format 1.0, where the gateway has decoded it.
 fn query(event: &mut Map<String, Value>) -> String {
     let single = event.remove("queryStringParameters");
     // A REST API sends both forms; `queryStringParameters` has only the last value of each name.
@@ -172,8 +175,8 @@ fn query(event: &mut Map<String, Value>) -> String {
     pairs.collect::<Vec<_>>().join("&")
 }
 
-/// All `Origin` headers. One that cannot be passed on must not make the request look as if no page
-/// had sent it, so it becomes `null`.
+/// All `Origin` headers. One that is not a valid header becomes `null`, because without it the
+/// request would look as if no web page had sent it.
 fn web_origins(event: &Map<String, Value>) -> Vec<HeaderValue> {
     let of = |key: &str| -> Vec<HeaderValue> {
         let headers = event.get(key).and_then(Value::as_object).into_iter().flatten();

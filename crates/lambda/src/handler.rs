@@ -27,7 +27,8 @@ const SWEEPS_PER_EVENT: u32 = 40;
 /// The time that an invocation must have left for another sweep: the longest that the store lets a
 /// sweep take.
 const SWEEP_TIME: Duration = Duration::from_secs(5);
-/// The source of requests without one: an address reserved for documentation, which no client has.
+/// The source of requests whose event names none: an address reserved for documentation, which no
+/// client has.
 const UNKNOWN_SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 0));
 
 /// Handles events, one at a time.
@@ -73,8 +74,9 @@ impl Handler {
         Ok(response)
     }
 
-    /// The response to a request. `lambda_http` builds the request and encodes the response; in
-    /// between, the gateway's information about the request is added.
+    /// The response to a request. `lambda_http` builds the HTTP request from the event and encodes
+    /// the response. In between, this adds the URI, the headers and the origin that the gateway
+    /// reported.
     async fn respond(
         &self,
         event: GatewayEvent,
@@ -105,8 +107,8 @@ impl Handler {
         let path = request.uri().path().to_owned();
         let mut response = self.discovery.respond(request, origin).await;
         self.metrics.record(&path, response.status(), started.elapsed());
-        // The gateway sets the length that it sends, and the length in a response to HEAD does not
-        // apply.
+        // The gateway sets the length itself. The length in a response to HEAD would be wrong
+        // there, because it is that of a body which is not sent.
         response.headers_mut().remove(CONTENT_LENGTH);
         Ok(response)
     }
@@ -126,15 +128,15 @@ impl Handler {
     }
 }
 
-/// The address of the client, if the gateway was called from `source`.
+/// The address of the client whose request reached the gateway from `source`.
 fn client(source: IpAddr, forwarded_for: Option<HeaderValue>, trusted_hops: usize) -> IpAddr {
     if trusted_hops == 0 {
         return source;
     }
     let headers = forwarded_for.into_iter().map(|value| (X_FORWARDED_FOR, value)).collect();
-    // The gateway has appended `source`, as one more hop.
-    // A gateway always knows who called it, so a request that bypassed the proxies has a source
-    // too.
+    // The gateway has appended `source` to the header, so it counts as one more hop. If the header
+    // has too few entries for all hops, the request has bypassed the operator's proxies, and
+    // `source` is the client itself.
     Origin::of(&headers, source, trusted_hops + 1).map_or(source, |origin| origin.address)
 }
 

@@ -1,7 +1,7 @@
 //! Reports to Lambda why the process cannot start.
 //!
-//! `lambda_runtime` reports failures while it serves events. Earlier failures are for the program
-//! to report, with the same client.
+//! `lambda_runtime` reports only failures that occur while it serves events. This program reports
+//! earlier ones itself, with the HTTP client of that crate.
 
 use std::fmt::Display;
 use std::time::Duration;

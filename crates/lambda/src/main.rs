@@ -1,9 +1,9 @@
 //! `bootstrap`: the HTTP API behind API Gateway (REST and HTTP) and function URLs, on a DynamoDB
 //! table.
 //!
-//! Settings, DynamoDB client, store and router are built once, before the process requests its
-//! first event. `lambda_runtime` fetches events and delivers responses, and `lambda_http`
-//! translates between events and HTTP.
+//! The process reads its settings and builds the DynamoDB client, the store and the router once,
+//! before it requests its first event. `lambda_runtime` fetches events and delivers responses, and
+//! `lambda_http` translates between events and HTTP.
 
 mod event;
 mod handler;
@@ -82,7 +82,7 @@ async fn start() -> Result<Handler, SettingsError> {
     Ok(Handler::new(Arc::new(registry), &settings))
 }
 
-/// An error with its causes: hyper's own message gives only the kind.
+/// The messages of an error and its causes. hyper's own message gives only the kind of error.
 fn with_causes(error: &(dyn Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |&error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")

@@ -20,14 +20,14 @@ use serde_json::{Map, Value, json};
 const NAMESPACE: &str = "AuroraDiscovery";
 /// The counts that can become metrics; `aurora-discovery cost` includes their price.
 const METRICS: [&str; 4] = ["Registrations", "Heartbeats", "Refusals", "Failures"];
-/// A process writes at most one line in this time unless it is busy. It is the resolution of
-/// CloudWatch.
+/// A process that is not busy writes at most one line in this time, which is the resolution of
+/// CloudWatch metrics.
 const INTERVAL: Duration = Duration::from_secs(60);
 /// A line is also due after this many requests, so that a process that ends soon has logged most of
 /// its counts.
 const REQUESTS_PER_LINE: u64 = 100;
 
-/// Counts responses.
+/// Counts responses, and writes the counts as lines of JSON.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     counts: Mutex<Counts>,
@@ -69,7 +69,7 @@ impl Metrics {
             // The store's counters never reset, so their last values are kept for the next line.
             let last_logged = std::mem::take(&mut counts.last_logged);
             *counts = Counts { last_logged, ..Counts::new(Instant::now()) };
-            // If nothing reads the output, the line is not needed.
+            // An error is ignored: if nothing reads the output, the line is not needed.
             let _ = writeln!(io::stdout().lock(), "{line}");
         }
     }

@@ -47,7 +47,8 @@ impl<'a> MatchedRoute<'a> {
     }
 }
 
-/// The path of the API at the end of a resource that the operator declared under any other path.
+/// The path of the API with which `resource` ends, because an operator may declare it under a
+/// prefix such as `/v1`. If it ends with none, `resource` itself.
 fn api_path(resource: &str) -> &str {
     Route::ALL.into_iter().map(Route::path).find(|path| resource.ends_with(path)).unwrap_or(resource)
 }

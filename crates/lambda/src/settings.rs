@@ -11,8 +11,8 @@ use aurora_discovery_settings::{
 use clap::Args;
 use tracing_subscriber::filter::Targets;
 
-/// One in this many successful requests is logged unless all are. At a million requests a day, a
-/// thousandth of the lines is informative enough and costs a thousandth.
+/// By default, one in this many successful requests is logged. At a million requests a day, a
+/// thousandth of the lines is informative enough, and costs a thousandth.
 const LOG_ONE_IN: u32 = 1_000;
 
 /// The environment variables of the function.
@@ -62,7 +62,7 @@ pub(crate) struct Settings {
     pub(crate) log: Targets,
     pub(crate) trusted_hops: usize,
     pub(crate) custom_metrics: bool,
-    /// Warnings about variables that look like settings and are none.
+    /// Warnings about environment variables that look like settings but are unknown.
     pub(crate) warnings: Vec<String>,
 }
 

@@ -60,8 +60,9 @@ async fn function_url(needs: Needs) -> Option<Target> {
     start(Kind::FunctionUrl, needs).await
 }
 
-/// A separate function on its own table. It uses the system's clock, and its limit of peers is
-/// based on an estimate.
+/// Starts a separate function on its own table. Cases that need a settable clock or an exact limit
+/// of peers are skipped: the function uses the system's clock, and its limit is based on an
+/// estimate.
 async fn start(kind: Kind, needs: Needs) -> Option<Target> {
     if needs != Needs::NONE {
         return None;

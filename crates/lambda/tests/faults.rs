@@ -24,13 +24,13 @@ use gateway::Kind;
 use proxy::{Fault, Proxy};
 use runtime_api::RuntimeApi;
 
-/// The time of an invocation in which nothing should take long.
+/// The time limit of an invocation that should succeed.
 const TIME: Duration = Duration::from_secs(20);
-/// The time of an invocation that must end with a refusal.
+/// The time limit of an invocation during an outage, which must end with a refusal before that.
 const SHORT: Duration = Duration::from_millis(1_500);
 
-/// The store's own timeout. A response before that was sent because the invocation was about to
-/// end. The value allows for pauses of the machine.
+/// The store's own timeout. If a response is sent earlier, the function has sent it because the
+/// invocation was about to end. The difference from [`SHORT`] allows for pauses of the machine.
 const STORE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// A function on its own table.

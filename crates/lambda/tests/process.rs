@@ -22,6 +22,7 @@ use bootstrap::Bootstrap;
 use gateway::{Kind, header, request_event};
 use runtime_api::RuntimeApi;
 
+/// The time limit of an invocation.
 const TIME: Duration = Duration::from_secs(10);
 
 /// How long the store waits for a table that does not respond, if the invocation has more time than
@@ -79,7 +80,7 @@ fn outside_lambda_the_process_ends_with_an_explanation() {
 
 #[test]
 fn an_unreachable_runtime_api_ends_the_process_with_an_error() {
-    // A port that the system never assigns.
+    // The system never assigns this port, so nothing listens on it.
     let mut process = Bootstrap::start("127.0.0.1:1", &[TABLE]);
     assert!(!process.0.wait().unwrap().success());
     let (_, log) = end_and_read_output(process);
@@ -163,7 +164,7 @@ async fn a_panic_fails_only_one_event() {
     broken["body"] = json!("not base64");
     broken["isBase64Encoded"] = json!(true);
     for _ in 0..3 {
-        // No gateway sends this; `lambda_http` panics on it.
+        // `lambda_http` panics on this body, which no gateway sends.
         let error = api.invoke(broken.clone(), TIME).await.unwrap_err();
         let message = error["errorMessage"].as_str().unwrap();
         assert!(message.contains("panicked") && message.contains("base64"), "{error}");
@@ -181,7 +182,7 @@ async fn a_response_rejected_by_lambda_fails_one_event_and_a_failure_of_lambda_e
     let send = || api.invoke(request_event(Kind::Http, "GET", "/openapi.json", ""), TIME);
     let mut broken = request_event(Kind::Http, "POST", "/register", "{}");
     broken["isBase64Encoded"] = json!("no");
-    // Malformed, out of order, too late, too large.
+    // How Lambda refuses a response that is malformed, out of order, too late or too large.
     for refusal in
         [StatusCode::BAD_REQUEST, StatusCode::FORBIDDEN, StatusCode::GONE, StatusCode::PAYLOAD_TOO_LARGE]
     {
@@ -216,13 +217,14 @@ async fn a_path_or_query_of_any_bytes_gets_a_response() {
 
 #[tokio::test]
 async fn an_unresponsive_store_leads_to_503_within_the_time_of_the_invocation() {
-    // The system accepts the connections, and nothing responds.
+    // The kernel accepts connections to this listener, and nothing responds on them.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", silent.local_addr().unwrap());
     let api = RuntimeApi::start().await;
     let process = Bootstrap::start(&api.authority(), &[TABLE, ("AURORA_DYNAMODB_ENDPOINT", &endpoint)]);
     api.ready().await;
-    // Another test checks how much earlier it is; here the machine may pause.
+    // A unit test in `handler.rs` checks the exact time. Here the response need only come before
+    // the store's own timeout, because the machine may pause.
     for time in [Duration::from_millis(700), Duration::from_secs(2)] {
         let started = Instant::now();
         let heartbeat = request_event(Kind::Rest, "POST", "/heartbeat", r#"{"peer_id":"a"}"#);
@@ -240,8 +242,8 @@ async fn an_unresponsive_store_leads_to_503_within_the_time_of_the_invocation() 
     assert!(lines.iter().all(|line| line["status"] == 503 && line["route"] == "/heartbeat"), "{log}");
 }
 
-/// The output of a process with these settings after a hundred requests, thirty of which are
-/// refused.
+/// The line of counts that a process with these settings writes after a hundred requests, thirty of
+/// which are refused.
 async fn line_after_a_hundred_requests(settings: &[(&str, &str)]) -> Value {
     let api = RuntimeApi::start().await;
     let process = Bootstrap::start(&api.authority(), settings);

@@ -1,4 +1,5 @@
-//! A proxy that distorts one thing in all traffic, and for each distortion a case that detects it.
+//! Tests of the suite itself. A proxy changes one thing in all traffic, as a faulty service would,
+//! and for each such distortion a case must fail.
 
 use std::panic::AssertUnwindSafe;
 
@@ -13,7 +14,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::service::start;
 
-/// The distortion. A request must keep its length, so that its `Content-Length` remains correct.
+/// What the proxy does to requests and responses. A request must keep its length, so that its
+/// `Content-Length` remains correct. The function for responses also gets the distorted request.
 #[derive(Clone, Copy)]
 struct Distortion {
     request: fn(String) -> String,
@@ -48,6 +50,8 @@ macro_rules! rejects {
     };
 }
 
+/// Expands to one test per distortion: `$case` must pass through a proxy that changes nothing, and
+/// fail through a proxy with `$distortion`.
 macro_rules! detected {
     ($($name:ident: $distortion:expr => $module:ident::$case:ident;)+) => {
         $(
@@ -214,7 +218,7 @@ async fn read_request(client: &mut TcpStream) -> String {
     }
 }
 
-/// Corrects the `Content-Length` of a response.
+/// Corrects the `Content-Length` of a response whose body was distorted.
 fn with_correct_length(response: String) -> String {
     let Some((head, body)) = response.split_once("\r\n\r\n") else { return response };
     let lines = head.split("\r\n").map(|line| {

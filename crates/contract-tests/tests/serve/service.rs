@@ -11,7 +11,7 @@ use aurora_discovery_protocol::Timestamp;
 use aurora_discovery_registry::{Limits, Registry};
 use tempfile::TempDir;
 
-/// 2025-10-02T12:00:00, plus an odd number of milliseconds.
+/// The start time of the simulated clock: 2025-10-02T12:00:00, plus a fraction of a second.
 const START_MILLIS: u64 = 1_759_406_400_789;
 
 /// The API key that may administer the service.

@@ -16,9 +16,10 @@ async fn audited(path: &Path) -> Service {
     .await
 }
 
-/// The lines, without what differs from run to run.
+/// Stops the service and returns the lines of its audit log. Their times and request ids are
+/// checked and removed, because request ids differ from run to run.
 async fn lines(mut service: Service, path: &Path) -> Vec<Value> {
-    // The end of the service writes what waits.
+    // Before the service ends, it writes the lines that are still queued.
     service.stop();
     service.stopped().await.unwrap();
     let text = std::fs::read_to_string(path).unwrap();
@@ -32,18 +33,18 @@ async fn lines(mut service: Service, path: &Path) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn registrations_removals_refusals_and_actions_of_operators_have_a_line() {
+async fn registrations_removals_refusals_and_actions_of_operators_are_audited() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("audit.jsonl");
     let service = audited(&path).await;
-    let home = service.host("203.0.113.7");
+    let home = service.client_at("203.0.113.7");
     let token = home.token("p").await;
-    service.host("198.51.100.1").register("p").await.refused(403, "not_holder", None);
+    service.client_at("198.51.100.1").register("p").await.refused(403, "not_holder", None);
     home.heartbeat("p").await.ok();
     home.heartbeat("q").await.refused(404, "peer_not_registered", None);
     service.get("/discover?limit=0").await.refused(400, "invalid_parameter", Some("limit"));
     let deregister = json!({"peer_id": "p", "lease_token": token});
-    service.host("198.51.100.1").post("/deregister", &deregister).await.ok();
+    service.client_at("198.51.100.1").post("/deregister", &deregister).await.ok();
     service.post("/admin/evict", r#"{"peer_id":"p"}"#).await.refused(401, "unauthorized", None);
     let block = json!({"source": "10.0.0.0/8", "reason": "spam", "duration_seconds": 60});
     service.admin("/admin/block", &block).await.ok();
@@ -76,7 +77,7 @@ async fn registrations_removals_refusals_and_actions_of_operators_have_a_line() 
 }
 
 #[tokio::test]
-async fn refused_peers_of_a_heartbeat_for_several_have_a_line_each() {
+async fn each_refused_peer_of_a_heartbeat_for_several_is_audited() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("audit.jsonl");
     let service = audited(&path).await;
@@ -93,7 +94,7 @@ async fn refused_peers_of_a_heartbeat_for_several_have_a_line_each() {
 }
 
 #[tokio::test]
-async fn a_route_that_the_service_does_not_have_has_no_line() {
+async fn requests_that_match_no_route_are_not_audited() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("audit.jsonl");
     let service = Service::with(|options| options.server.audit_log = Some(path.clone())).await;
@@ -109,7 +110,7 @@ async fn a_route_that_the_service_does_not_have_has_no_line() {
 }
 
 #[tokio::test]
-async fn a_log_that_can_not_be_written_refuses_no_request_and_is_counted() {
+async fn if_the_audit_log_can_not_be_written_requests_succeed_and_lost_lines_are_counted() {
     let service = audited(Path::new("/dev/full")).await;
     for _ in 0..20 {
         service.request(Method::POST, "/register", &[], r#"{"peer_id":"p"}"#).await.ok();
@@ -121,7 +122,7 @@ async fn a_log_that_can_not_be_written_refuses_no_request_and_is_counted() {
             if text.lines().any(|line| line == "aurora_audit_lines_lost_total 20") {
                 return;
             }
-            // The lines are written, and counted, by other threads.
+            // Another thread writes the lines and counts those that are lost.
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     };

@@ -1,5 +1,5 @@
-//! Clients that compete on real sockets: which connection makes way, and what ends with a client that
-//! does not read.
+//! Clients that compete for the connections and the memory of the service: which connection the
+//! service closes for a new one, and what it does if a client does not read a response.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -21,7 +21,7 @@ async fn connect_from(address: [u8; 4], service: &Service) -> RawConnection {
     RawConnection(socket.connect(service.address).await.unwrap())
 }
 
-/// Linux has all of 127.0.0.0/8.
+/// Only on Linux can a test send from any address in 127.0.0.0/8.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_newcomer_displaces_an_idle_connection_of_the_largest_source() {
@@ -40,7 +40,7 @@ async fn a_newcomer_displaces_an_idle_connection_of_the_largest_source() {
     }
     let mut left = 0;
     for connection in &mut largest {
-        // The connection that was closed may refuse this.
+        // Writing to the connection that the service has closed may fail.
         let _ = connection.0.write_all(b"GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
         left += usize::from(connection.until_closed().await.ends_with(HEALTHY));
     }
@@ -61,24 +61,27 @@ async fn a_connection_with_a_request_in_progress_is_not_displaced() {
     newcomer.send(HEALTH).await;
     newcomer.expect(HEALTHY).await;
     assert_eq!(idle.until_closed().await, "");
+    // The stream is still open: its client gets an event for the new peer.
     newcomer
         .send("POST /register HTTP/1.1\r\nhost: x\r\ncontent-length: 15\r\n\r\n{\"peer_id\":\"p\"}")
         .await;
     watching.expect("\n\n\r\n").await;
 }
 
-/// Frames of HTTP/2 (RFC 9113, 6).
+/// Frame types of HTTP/2 (RFC 9113, section 6).
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 
-/// An HTTP/2 client that grants a window of so many bytes to each stream, and never more.
+/// An HTTP/2 client that lets the service send only `window` bytes on each stream, because it never
+/// enlarges the flow-control window.
 struct Http2(TcpStream);
 
 impl Http2 {
     async fn open(service: &Service, window: u32) -> Self {
         let mut stream = TcpStream::connect(service.address).await.unwrap();
         stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+        // Setting 4 is SETTINGS_INITIAL_WINDOW_SIZE.
         let settings = [&[0, 4][..], &window.to_be_bytes()].concat();
         stream.write_all(&frame(SETTINGS, 0, 0, &settings)).await.unwrap();
         Self(stream)
@@ -86,7 +89,10 @@ impl Http2 {
 
     async fn get(&mut self, stream: u8, path: &str) {
         let length = u8::try_from(path.len()).unwrap();
+        // HPACK (RFC 7541): `:method: GET` and `:scheme: http` from the static table, `:path` with
+        // its value, and `:authority: x`.
         let block = [&[0x82, 0x86, 0x04, length][..], path.as_bytes(), &[0x01, 1, b'x']].concat();
+        // The flags END_HEADERS (4) and END_STREAM (1).
         self.0.write_all(&frame(HEADERS, 5, stream, &block)).await.unwrap();
     }
 
@@ -99,7 +105,8 @@ impl Http2 {
         (head[3], head[8])
     }
 
-    /// Reads until a frame of this type arrives on this stream. No other stream may be reset before.
+    /// Reads until a frame of type `kind` arrives on `stream`. Fails if the service resets a stream
+    /// before that.
     async fn expect(&mut self, kind: u8, stream: u8) {
         loop {
             match self.next().await {
@@ -111,7 +118,7 @@ impl Http2 {
     }
 }
 
-/// A service whose clients must read something every second.
+/// A service that resets a response after its client has read nothing for a second.
 async fn impatient() -> Service {
     Service::with(|options| {
         options.server.write_timeout = Duration::from_secs(1);
@@ -121,7 +128,7 @@ async fn impatient() -> Service {
 }
 
 #[tokio::test]
-async fn a_page_that_is_not_read_is_reset_and_its_connection_stays_open() {
+async fn a_response_that_is_not_read_is_reset_and_its_connection_stays_open() {
     let service = impatient().await;
     for window in [0, 10_000] {
         let mut client = Http2::open(&service, window).await;
@@ -144,6 +151,7 @@ async fn an_event_stream_that_is_not_read_is_reset_and_its_connection_stays_open
     assert!(metrics.text().await.unwrap().contains("aurora_watch_cut_off_total 1\n"));
 }
 
+/// A frame with a payload of at most 255 bytes.
 fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
     let length = u8::try_from(payload.len()).unwrap();
     [&[0, 0, length, kind, flags, 0, 0, 0, stream][..], payload].concat()

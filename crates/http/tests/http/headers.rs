@@ -1,4 +1,5 @@
-//! Headers that depend on the settings.
+//! Settings that change the headers of responses, the accepted headers of requests, or the rules
+//! for addresses and archetypes.
 
 use http::Method;
 use serde_json::json;
@@ -32,7 +33,7 @@ async fn a_request_id_is_accepted_from_a_trusted_hop() {
 async fn a_link_local_client_must_send_its_address() {
     let service = Service::behind_a_proxy().await;
     for id in ["fe80::1", "169.254.1.1"] {
-        let host = service.host(id);
+        let host = service.client_at(id);
         for body in [json!({ "peer_id": id }), json!({"peer_id": id, "address": ""})] {
             let refused = host.post("/register", &body).await;
             refused.refused(400, "invalid_field", Some("address"));

@@ -8,8 +8,8 @@ use crate::support::{Response, Service};
 const REGISTER: (Method, &str, &str) = (Method::POST, "/register", r#"{"peer_id":"p"}"#);
 const WITH_PAGE: &str = r#"{"peer_id":"p","discover":{}}"#;
 
-/// A service that requires keys for these scopes. It knows the keys `r`, `w` and `rw`, whose scopes
-/// have these initials.
+/// A service that requires a key for the scopes in `require`. It knows three keys: `r` has the
+/// scope `read`, `w` has `write`, and `rw` has both.
 async fn service(require: &str) -> Service {
     let lines = [("r", "read"), ("w", "write"), ("rw", "read,write")]
         .map(|(key, scopes)| key_line(key, Scopes::parse(scopes).unwrap(), key));
@@ -47,7 +47,7 @@ async fn writing_needs_a_key_if_the_operator_requires_one_and_reading_stays_open
 }
 
 #[tokio::test]
-async fn reading_needs_a_key_also_within_another_request() {
+async fn reading_needs_a_key_even_as_part_of_another_request() {
     let service = service("read").await;
     service.post("/register", r#"{"peer_id":"p"}"#).await.ok();
     for path in ["/discover", "/discover?since=now", "/watch", "/network"] {

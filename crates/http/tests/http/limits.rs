@@ -16,7 +16,8 @@ use crate::support::faulty::FaultyStore;
 use crate::support::raw::RawConnection;
 use crate::support::{Service, TIMEOUT, client};
 
-/// A service whose store stalls when the peer's id says so.
+/// A service that handles at most `max_in_flight` requests at a time. Its store stalls on
+/// heartbeats of the peer `stalls`.
 fn stalling(max_in_flight: usize) -> DiscoveryService {
     let limits = Limits::default();
     let store = FaultyStore::wrap(EmbeddedStore::in_memory(limits.clone()));
@@ -53,7 +54,7 @@ async fn requests_over_the_limit_get_503_until_others_finish() {
 }
 
 #[tokio::test]
-async fn an_overloaded_process_is_alive() {
+async fn during_overload_the_process_is_alive_but_neither_healthy_nor_ready() {
     for (path, status) in [("/livez", 200), ("/livez/", 200), ("/health", 503), ("/readyz", 503)] {
         let request = Request::get(path).body(Body::empty()).unwrap();
         let response = stalling(0).respond(request, Origin::default()).await;
@@ -85,7 +86,7 @@ async fn connections_over_the_limit_get_503_with_retry_after() {
     for client in &held {
         assert_eq!(client.get(&health).send().await.unwrap().status(), 200);
     }
-    // The response is sent before any request, so no client can mistake it for the response to one.
+    // The service sends this response and closes the connection without waiting for a request.
     let refused = RawConnection::open(service.address).await.until_closed().await;
     assert!(refused.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{refused}");
     for line in

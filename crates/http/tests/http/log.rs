@@ -14,7 +14,7 @@ use crate::support::faulty::FaultyStore;
 struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl Lines {
-    /// Logs the events of this thread here. All of a test runs on one thread.
+    /// Collects the log events of this thread. A test and its service run on the same thread.
     fn capture(&self) -> tracing::subscriber::DefaultGuard {
         let subscriber = tracing_subscriber::fmt().json().flatten_event(true).with_writer(self.clone());
         tracing::subscriber::set_default(subscriber.finish())

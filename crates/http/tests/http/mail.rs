@@ -18,7 +18,7 @@ fn key(number: u8) -> SecretKey {
     SecretKey::from_random(&[number; 32])
 }
 
-/// Registers a peer with a mailbox. Its token is its name.
+/// Registers a peer with a mailbox, signed with `key(by)`. Its lease token is its name.
 async fn register(service: &Service, name: &str, by: u8) -> Value {
     let now = service.clock.now();
     let terms = RecordTerms {
@@ -33,7 +33,7 @@ async fn register(service: &Service, name: &str, by: u8) -> Value {
     service.post("/register", &json!({ "signed": signed.as_str() }).to_string()).await.ok()
 }
 
-/// The body that sends a message of the peer `a`, whose key is that of number 1.
+/// The body of a request that sends a message from the peer `a`, which signs with `key(1)`.
 fn from_a(service: &Service, to: &str, session: u32) -> Value {
     let (from, to) = (PeerId::parse("a").unwrap(), PeerId::parse(to).unwrap());
     let sid = format!("session-{session:08}");
@@ -88,7 +88,7 @@ async fn a_waiting_request_gets_the_message_that_arrives() {
     assert_eq!((&waiting["mail"][0]["from"], &waiting["next_poll_seconds"]), (&json!("a"), &json!(0)));
     wait_for_metric(&service, "aurora_mail_waits", 0).await;
     let again = mailbox(&service, "b", &json!({"wait_seconds": 20})).await;
-    assert_eq!(again["mail"], waiting["mail"], "it waits until it is acknowledged");
+    assert_eq!(again["mail"], waiting["mail"], "a message stays until it is acknowledged");
     let acknowledged = json!({"acknowledge": [waiting["mail"][0]["id"]], "wait_seconds": 1});
     let rest = mailbox(&service, "b", &acknowledged).await;
     assert_eq!((&rest["mail"], &rest["next_poll_seconds"]), (&json!([]), &json!(0)));
@@ -104,7 +104,8 @@ async fn a_client_that_stops_waiting_loses_no_message() {
         wait_for_metric(&service, "aurora_mail_waits", 1).await;
         drop(request);
         send(&service, "b", session).await;
-        // What is written to a closed connection is lost, and the message still waits.
+        // The service writes the message to the closed connection, so that it is lost there. It
+        // stays in the mailbox, because it has not been acknowledged.
         wait_for_metric(&service, "aurora_mail_waits", 0).await;
         let waiting = mailbox(&service, "b", &json!({})).await;
         assert_eq!(waiting["mail"].as_array().unwrap().len(), 1);
@@ -147,7 +148,7 @@ async fn a_stale_message_is_refused_with_the_time_of_the_service() {
     );
 }
 
-/// Events of a stream, read as a browser reads them.
+/// An event stream of mail, parsed as a browser parses it.
 struct Stream {
     response: reqwest::Response,
     text: String,
@@ -219,7 +220,7 @@ async fn requests_that_wait_count_as_watchers() {
     let _stream = Stream::open(&service, fetch("b", &json!({}))).await;
     let refusal = service.post("/mailbox", &fetch("b", &json!({"wait_seconds": 1}))).await;
     refusal.refused(503, "unavailable", None);
-    assert_eq!(mailbox(&service, "b", &json!({})).await["mail"], json!([]), "without waiting");
+    assert_eq!(mailbox(&service, "b", &json!({})).await["mail"], json!([]), "it need not wait");
 }
 
 #[tokio::test]
@@ -234,7 +235,7 @@ async fn no_request_waits_if_the_transport_does_not_permit_it() {
 }
 
 #[tokio::test]
-async fn a_stop_ends_the_requests_that_wait() {
+async fn a_shutdown_ends_the_requests_that_wait() {
     let mut service = two_peers().await;
     let body = fetch("b", &json!({"wait_seconds": 25}));
     let request = service.client.post(service.url("/mailbox")).body(body).send().await.unwrap();
@@ -262,7 +263,7 @@ async fn a_sender_sends_thirty_messages_and_then_one_every_two_seconds() {
     assert!(accepted >= 30, "{accepted}");
     refusal.refused(429, "rate_limited", None);
     assert!(refusal.header("retry-after").is_some());
-    // A client without the token uses up nothing of a sender's rate.
+    // Requests without the sender's token are refused before they count against its rate.
     register(&service, "c", 3).await;
     let mut forged = from_a(&service, "b", accepted + 1);
     forged["lease_token"] = json!("c");
@@ -272,7 +273,7 @@ async fn a_sender_sends_thirty_messages_and_then_one_every_two_seconds() {
 }
 
 #[tokio::test]
-async fn messages_of_one_source_leave_room_in_a_mailbox() {
+async fn one_source_can_not_fill_a_mailbox() {
     let service = Service::behind_a_proxy().await;
     register(&service, "b", 100).await;
     let from = async |name: &str, by: u8, address: &str| {
@@ -282,7 +283,7 @@ async fn messages_of_one_source_leave_room_in_a_mailbox() {
         let terms = MessageTerms { sid: "0123456789abcdef", issued_at, kind: "offer", sdp: "v=0" };
         let message = SignedMessage::sign(&from, &to, &terms, &key(by)).unwrap();
         let body = json!({"to": "b", "lease_token": name, "message": message.as_str()});
-        service.host(address).post("/mail", &body).await
+        service.client_at(address).post("/mail", &body).await
     };
     for by in 1..=4 {
         assert_eq!(from(&format!("flood-{by}"), by, AWAY).await.status, 202);
@@ -293,7 +294,7 @@ async fn messages_of_one_source_leave_room_in_a_mailbox() {
 }
 
 #[tokio::test]
-async fn a_peer_with_a_mailbox_is_told_of_ice_servers() {
+async fn a_peer_with_a_mailbox_gets_ice_servers() {
     let directory = tempfile::tempdir().unwrap();
     let secret = directory.path().join("secret");
     std::fs::write(&secret, "north").unwrap();
@@ -309,7 +310,7 @@ async fn a_peer_with_a_mailbox_is_told_of_ice_servers() {
         panic!("two servers")
     };
     assert_eq!(*stun, json!({"urls": ["stun:stun.example:3478"]}));
-    // Twelve hours after noon.
+    // The time at which the credentials expire: twelve hours after noon, in seconds since 1970.
     assert_eq!(turn["username"], "1759449600:a");
     service.clock.advance(1);
     let heartbeat = async |more: Value| service.post("/heartbeat", &fetch("a", &more)).await.ok();

@@ -49,7 +49,7 @@ async fn requests_of_peers_are_counted() {
     }
 }
 
-/// The archetypes that have a series, with their peers.
+/// The archetypes that have a time series in the metrics, with their numbers of peers.
 fn archetype_series(text: &str) -> Vec<(&str, &str)> {
     let lines = text.lines().filter_map(|line| line.strip_prefix("aurora_archetype_peers{archetype=\""));
     lines.map(|line| line.split_once("\"} ").unwrap()).collect()
@@ -61,9 +61,9 @@ async fn minute(service: &Service, peers: &[(&str, &str, Value)]) -> String {
     service.clock.advance(60);
     for (address, id, archetypes) in peers {
         let peer = json!({"peer_id": id, "archetypes": archetypes});
-        service.host(*address).post("/register", &peer).await.ok();
+        service.client_at(*address).post("/register", &peer).await.ok();
     }
-    // Silence would be another risk.
+    // Otherwise the service would also report the risk that no client requests peers.
     service.get("/discover").await.ok();
     metrics(service).await
 }
@@ -79,7 +79,8 @@ async fn only_archetypes_that_several_sources_use_for_some_time_have_series_and_
             &[
                 (alice, "a", json!(["pepino"])),
                 (bob, "b", json!(["pepino"])),
-                // Two sources that invent archetypes, and one that claims to be two peers.
+                // Two sources with archetypes that change too often, and an archetype that has two
+                // peers, but of one source.
                 (alice, "c", renamed.clone()),
                 (bob, "d", renamed),
                 (alice, "e", json!(["lonely"])),
@@ -91,8 +92,8 @@ async fn only_archetypes_that_several_sources_use_for_some_time_have_series_and_
         assert_eq!(archetype_series(&text), expected, "in minute {round}");
         assert!(text.contains("\naurora_network_risks 0"), "{text}");
     }
-    service.host(bob).deregister("b").await.ok();
-    service.host(alice).deregister("f").await.ok();
+    service.client_at(bob).deregister("b").await.ok();
+    service.client_at(alice).deregister("f").await.ok();
     let text = metrics(&service).await;
     assert_eq!(archetype_series(&text), [("pepino", "1")]);
     assert_eq!(
@@ -100,8 +101,8 @@ async fn only_archetypes_that_several_sources_use_for_some_time_have_series_and_
         json!(["archetype `pepino` has 1 peer: use fill=any"])
     );
     assert!(text.contains("\naurora_network_risks 1"), "{text}");
-    // A series does not end with its peers, but a day later.
-    service.host(alice).deregister("a").await.ok();
+    // The series of an archetype without peers remains for a day.
+    service.client_at(alice).deregister("a").await.ok();
     assert_eq!(archetype_series(&metrics(&service).await), [("pepino", "0")]);
     service.clock.advance(24 * 3_600 - 1);
     assert_eq!(archetype_series(&metrics(&service).await), [("pepino", "0")]);
@@ -110,7 +111,7 @@ async fn only_archetypes_that_several_sources_use_for_some_time_have_series_and_
 }
 
 #[tokio::test]
-async fn the_series_of_archetypes_are_at_most_fifty_and_stay_the_same() {
+async fn at_most_fifty_archetypes_have_series_and_they_stay_the_same() {
     let service = Service::behind_a_proxy().await;
     let names = |from: u32| json!((from..from + 30).map(|n| format!("n{n}")).collect::<Vec<_>>());
     let mut first = Vec::new();
@@ -119,7 +120,7 @@ async fn the_series_of_archetypes_are_at_most_fifty_and_stay_the_same() {
         for address in ["203.0.113.7", "198.51.100.1"] {
             peers.push((address, if address.starts_with('2') { "a" } else { "b" }, names(0)));
             peers.push((address, if address.starts_with('2') { "c" } else { "d" }, names(30)));
-            // Later, others become more frequent.
+            // In the second half, other archetypes have twice as many peers as the first ones.
             for (n, id) in ["x1", "x2"].into_iter().enumerate().filter(|_| round >= 20) {
                 let id = if address.starts_with('2') { id } else { ["y1", "y2"][n] };
                 peers.push((address, id, names(100)));
@@ -165,8 +166,8 @@ async fn the_service_counts_expired_leases_without_requests() {
 async fn a_scraper_that_sends_nothing_is_disconnected() {
     let service = Service::start().await;
     let mut silent = RawConnection::open(service.metrics).await;
-    // The paused clock advances by itself while the system is still transferring data. A timeout of
-    // a day leaves enough time for that.
+    // Tokio's paused clock jumps forward whenever all tasks are idle, even if the kernel has not
+    // delivered data that is on its way. A timeout of a day leaves enough jumps for that.
     let closed = timeout(Duration::from_secs(24 * 3_600), silent.0.read(&mut [0])).await;
     assert_eq!(closed.expect("the connection is never closed").unwrap_or(0), 0);
 }

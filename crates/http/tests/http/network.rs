@@ -1,10 +1,10 @@
-//! The network's figures over time.
+//! How the figures of `GET /network` change over time.
 
 use serde_json::{Value, json};
 
 use crate::support::Service;
 
-/// A service whose history covers the minute before it is returned.
+/// A service whose figures cover one minute, in which nothing happened.
 async fn service_after_a_minute() -> Service {
     let service = Service::start().await;
     // The first sweep records the start of the history.
@@ -18,7 +18,7 @@ async fn network(service: &Service) -> Value {
 }
 
 #[tokio::test]
-async fn a_request_for_changes_ends_the_silence() {
+async fn a_request_for_changes_clears_the_risk_that_no_client_requests_peers() {
     let service = service_after_a_minute().await;
     for id in ["a", "b"] {
         service.post("/register", &json!({ "peer_id": id, "archetypes": ["x"] }).to_string()).await.ok();
@@ -33,7 +33,7 @@ async fn a_request_for_changes_ends_the_silence() {
 }
 
 #[tokio::test]
-async fn an_observer_changes_no_figure() {
+async fn requests_of_observers_change_no_figure() {
     let service = service_after_a_minute().await;
     for id in ["a", "b"] {
         service.post("/register", &json!({ "peer_id": id }).to_string()).await.ok();
@@ -61,14 +61,15 @@ async fn an_observer_changes_no_figure() {
 }
 
 #[tokio::test]
-async fn a_dormant_peer_that_deregisters_does_not_leave_again() {
+async fn a_dormant_peer_that_deregisters_does_not_count_as_leaving_again() {
     let service = service_after_a_minute().await;
     service.post("/register", r#"{"peer_id":"a","archetypes":["x"],"ttl_seconds":30}"#).await.ok();
     service.clock.advance(60);
     service.run_background_tasks().await;
     assert_eq!(network(&service).await["expiries_per_minute"], 0.5);
     service.post("/deregister", r#"{"peer_id":"a"}"#).await.ok();
-    // Joins are computed from the number of live peers and of those that left.
+    // The service computes joins from the numbers of live peers and of those that left. If the peer
+    // counted as leaving twice, it would also count as joining twice.
     let fields = network(&service).await;
     assert_eq!((&fields["leaves_per_minute"], &fields["joins_per_minute"]), (&json!(0.0), &json!(0.5)));
 }

@@ -18,11 +18,11 @@ async fn within(limits: Limits) -> Service {
 async fn attacked(limits: Limits) -> Service {
     let service = within(limits).await;
     for n in 0..200 {
-        let crowd = service.host(format!("203.0.{}.7", n % 100));
+        let crowd = service.client_at(format!("203.0.{}.7", n % 100));
         crowd.register(&format!("attacker{n}")).await.ok();
     }
     for n in 0..20 {
-        service.host(format!("198.{n}.100.1")).register(&format!("honest{n}")).await.ok();
+        service.client_at(format!("198.{n}.100.1")).register(&format!("honest{n}")).await.ok();
     }
     service
 }
@@ -33,7 +33,7 @@ fn honest(page: &Value) -> usize {
 }
 
 #[tokio::test]
-async fn an_attacker_in_one_network_gets_one_place_of_the_half_from_different_networks() {
+async fn an_attackers_network_gets_one_place_in_half_of_a_diverse_sample() {
     let service = attacked(Limits::default()).await;
     for _ in 0..50 {
         let page = service.get("/discover?order=diverse&limit=10").await.ok();
@@ -51,7 +51,7 @@ async fn an_operator_can_make_diverse_samples_the_default() {
         ..defaults
     };
     let service = attacked(limits).await;
-    let caller = service.host("198.3.100.1");
+    let caller = service.client_at("198.3.100.1");
     let mut of_uniform = 0;
     for _ in 0..50 {
         assert!(honest(&service.get("/discover?limit=10").await.ok()) >= 4);
@@ -60,14 +60,15 @@ async fn an_operator_can_make_diverse_samples_the_default() {
         of_uniform += honest(&service.get("/discover?limit=10&order=sample").await.ok());
         assert_eq!(service.get("/discover?limit=10&order=all").await.ok()["count"], 10);
     }
-    // One peer in eleven is honest. All 50 samples would have 200 of them if they were diverse.
+    // One peer in eleven is honest, so 50 uniform samples of ten have about 45 honest peers.
+    // Diverse samples would have at least 200.
     assert!(of_uniform < 150, "{of_uniform}");
 }
 
 #[tokio::test]
 async fn an_operator_can_refuse_addresses_that_are_not_public() {
     let service = within(Limits { addresses: AddressPolicy::Public, ..Limits::default() }).await;
-    let inside = service.host("10.0.0.7");
+    let inside = service.client_at("10.0.0.7");
     inside.register("p").await.refused(400, "invalid_field", Some("address"));
     for address in ["10.0.0.7", "printer.local", "203.0.113.7"] {
         let refused = inside.post("/register", &json!({"peer_id": "p", "address": address})).await;
@@ -75,14 +76,14 @@ async fn an_operator_can_refuse_addresses_that_are_not_public() {
     }
     assert!(service.live().await.is_empty());
     inside.post("/register", &json!({"peer_id": "p", "address": "8.8.8.8"})).await.ok();
-    service.host("9.9.9.9").register("q").await.ok();
+    service.client_at("9.9.9.9").register("q").await.ok();
     assert_eq!(service.live().await, ["p", "q"]);
 }
 
 #[tokio::test]
 async fn an_operator_can_list_the_observed_address_whatever_a_peer_publishes() {
     let service = within(Limits { addresses: AddressPolicy::Observed, ..Limits::default() }).await;
-    let peer = service.host("198.51.100.1");
+    let peer = service.client_at("198.51.100.1");
     let registered =
         peer.post("/register", &json!({"peer_id": "p", "address": "203.0.113.7", "port": 80})).await;
     assert_eq!(registered.ok()["observed_address"], "198.51.100.1");

@@ -50,7 +50,7 @@ fn operations() -> impl Iterator<Item = (&'static str, &'static str, &'static Va
     })
 }
 
-/// Whether requests for a path count against no rate.
+/// Whether requests for `path` are exempt from the rate limits.
 fn is_free(path: &str) -> bool {
     matches!(path, "/health" | "/livez" | "/readyz")
 }

@@ -14,7 +14,8 @@ const NEIGHBOUR: &str = "203.0.113.8";
 const AWAY: &str = "198.51.100.1";
 const POSTS: [&str; 3] = ["/admin/evict", "/admin/block", "/admin/unblock"];
 
-/// The keys `ops`, which may administer the service, and `w`, which may only write.
+/// Configures two API keys: `ops` may administer the service, and `w` may only write. The service
+/// trusts one proxy, so that a test can send requests from any address.
 pub(crate) fn with_operator(options: &mut TestOptions) {
     let lines = [("ops", "admin"), ("w", "write")]
         .map(|(key, scopes)| key_line(key, Scopes::parse(scopes).unwrap(), key));
@@ -30,6 +31,7 @@ impl Service {
     }
 }
 
+/// The body of a registration of `peer` that is signed with key number `by`.
 fn record(service: &Service, peer: &str, by: u8) -> Value {
     let now = service.clock.now();
     let terms = RecordTerms {
@@ -45,7 +47,7 @@ fn record(service: &Service, peer: &str, by: u8) -> Value {
 }
 
 #[tokio::test]
-async fn without_a_key_for_it_there_is_no_administration() {
+async fn without_an_admin_key_the_service_has_no_administration() {
     let service = Service::start().await;
     for path in POSTS {
         service.post(path, r#"{"peer_id":"p"}"#).await.refused(404, "not_found", None);
@@ -73,31 +75,31 @@ async fn administration_always_needs_a_key_with_its_scope() {
 async fn an_operator_evicts_a_peer_and_its_name_is_free() {
     let service = Service::with(with_operator).await;
     let reserved = json!({"peer_id": "p", "token_only": true});
-    service.host(HOME).post("/register", &reserved).await.ok();
-    service.host(AWAY).register("p").await.refused(403, "not_holder", None);
+    service.client_at(HOME).post("/register", &reserved).await.ok();
+    service.client_at(AWAY).register("p").await.refused(403, "not_holder", None);
     assert_eq!(service.admin("/admin/evict", &json!({"peer_id": "p"})).await.ok()["evicted"], 1);
     assert_eq!(service.admin("/admin/evict", &json!({"peer_id": "p"})).await.ok()["evicted"], 0);
-    service.host(HOME).heartbeat("p").await.refused(404, "peer_not_registered", None);
-    service.host(AWAY).register("p").await.ok();
+    service.client_at(HOME).heartbeat("p").await.refused(404, "peer_not_registered", None);
+    service.client_at(AWAY).register("p").await.ok();
 }
 
 #[tokio::test]
 async fn a_blocked_peer_is_refused_until_the_block_ends() {
     let service = Service::with(with_operator).await;
-    service.host(HOME).register("p").await.ok();
+    service.client_at(HOME).register("p").await.ok();
     let block = json!({"peer_id": "p", "reason": "spam", "duration_seconds": 600});
     assert_eq!(service.admin("/admin/block", &block).await.ok()["evicted"], 1);
     assert_eq!(service.live().await, [""; 0]);
-    service.host(HOME).register("p").await.refused(403, "blocked", None);
-    service.host(HOME).heartbeat("p").await.refused(403, "blocked", None);
-    service.host(HOME).register("q").await.ok();
-    let many = service.host(HOME).post("/heartbeat", &json!({"peer_ids": ["q", "p", "x"]})).await.ok();
+    service.client_at(HOME).register("p").await.refused(403, "blocked", None);
+    service.client_at(HOME).heartbeat("p").await.refused(403, "blocked", None);
+    service.client_at(HOME).register("q").await.ok();
+    let many = service.client_at(HOME).post("/heartbeat", &json!({"peer_ids": ["q", "p", "x"]})).await.ok();
     let codes: Vec<_> = many["results"].as_array().unwrap().iter().map(|one| one["code"].as_str()).collect();
     assert_eq!(codes, [None, Some("blocked"), Some("peer_not_registered")]);
     service.clock.advance(599);
-    service.host(HOME).register("p").await.refused(403, "blocked", None);
+    service.client_at(HOME).register("p").await.refused(403, "blocked", None);
     service.clock.advance(1);
-    service.host(HOME).register("p").await.ok();
+    service.client_at(HOME).register("p").await.ok();
     assert_eq!(service.admin("/admin/blocks", &Value::Null).await.ok()["count"], 0);
 }
 
@@ -118,43 +120,47 @@ async fn blocks_are_listed_replaced_and_ended() {
     assert_eq!((&listed["blocks"], &listed["count"]), (&expected, &json!(2)));
     service.admin("/admin/unblock", &json!({"peer_id": "p"})).await.ok();
     service.admin("/admin/unblock", &json!({"peer_id": "p"})).await.refused(404, "not_found", None);
-    service.host(HOME).register("p").await.ok();
+    service.client_at(HOME).register("p").await.ok();
 }
 
 #[tokio::test]
 async fn a_blocked_source_can_neither_register_nor_renew() {
     let service = Service::with(with_operator).await;
     for (address, id) in [(HOME, "p"), (NEIGHBOUR, "n"), (AWAY, "a")] {
-        service.host(address).register(id).await.ok();
+        service.client_at(address).register(id).await.ok();
     }
     let block = json!({"source": "203.0.113.0/24", "reason": "flood", "duration_seconds": 60});
     assert_eq!(service.admin("/admin/block", &block).await.ok()["evicted"], 2);
     assert_eq!(service.live().await, ["a"]);
-    service.host(NEIGHBOUR).register("other").await.refused(403, "blocked", None);
-    service.host(HOME).heartbeat("a").await.refused(403, "blocked", None);
-    service.host(AWAY).heartbeat("a").await.ok();
-    service.host(AWAY).register("p").await.ok();
+    service.client_at(NEIGHBOUR).register("other").await.refused(403, "blocked", None);
+    service.client_at(HOME).heartbeat("a").await.refused(403, "blocked", None);
+    service.client_at(AWAY).heartbeat("a").await.ok();
+    service.client_at(AWAY).register("p").await.ok();
     let inside = [("x-forwarded-for", HOME), ("authorization", "Bearer ops")];
     let unblock = r#"{"source":"203.0.113.0/24"}"#;
     service.request(Method::POST, "/admin/unblock", &inside, unblock).await.ok();
-    service.host(HOME).register("other").await.ok();
+    service.client_at(HOME).register("other").await.ok();
 }
 
 #[tokio::test]
-async fn a_blocked_key_signs_no_name_and_other_keys_may_take_its_names() {
+async fn a_blocked_key_can_not_register_and_other_keys_may_take_its_names() {
     let service = Service::with(with_operator).await;
     let key = SecretKey::from_random(&[1; 32]).public().to_string();
-    service.host(HOME).post("/register", &record(&service, "p", 1)).await.ok();
+    service.client_at(HOME).post("/register", &record(&service, "p", 1)).await.ok();
     let block = json!({"key": key, "reason": "stolen", "duration_seconds": 60});
     assert_eq!(service.admin("/admin/block", &block).await.ok()["evicted"], 1);
     for name in ["p", "q", &key] {
-        service.host(AWAY).post("/register", &record(&service, name, 1)).await.refused(403, "blocked", None);
+        service
+            .client_at(AWAY)
+            .post("/register", &record(&service, name, 1))
+            .await
+            .refused(403, "blocked", None);
     }
-    service.host(AWAY).post("/register", &record(&service, "p", 2)).await.ok();
+    service.client_at(AWAY).post("/register", &record(&service, "p", 2)).await.ok();
 }
 
 #[tokio::test]
-async fn a_wrong_subject_is_named() {
+async fn an_invalid_subject_or_block_is_refused_with_the_field_at_fault() {
     let service = Service::with(with_operator).await;
     for (body, code, field) in [
         (json!({}), "invalid_body", None),
@@ -171,7 +177,7 @@ async fn a_wrong_subject_is_named() {
 }
 
 #[tokio::test]
-async fn a_list_of_blocks_that_is_full_refuses_more() {
+async fn a_full_block_list_refuses_further_blocks() {
     let service = Service::with(with_operator).await;
     let reason = "x".repeat(200);
     let mut refused = None;

@@ -1,4 +1,4 @@
-//! The page for people.
+//! The web page that the service shows to browsers.
 
 use http::{Method, StatusCode};
 

@@ -1,4 +1,5 @@
-//! Requests that come through proxies, or should.
+//! Requests to a service behind proxies: those that come through the proxies, and those that bypass
+//! them.
 
 use http::Method;
 
@@ -37,7 +38,7 @@ async fn a_request_whose_client_the_proxies_do_not_name_is_refused() {
 }
 
 #[tokio::test]
-async fn a_request_that_bypasses_the_proxy_is_not_taken_for_one_of_this_machine() {
+async fn a_request_that_bypasses_the_proxy_is_refused_although_it_comes_from_this_machine() {
     let service = Service::behind_a_proxy().await;
     let refused = direct(&service, "GET /discover").await;
     assert!(refused.starts_with("HTTP/1.1 400 ") && refused.contains("X-Forwarded-For"), "{refused}");

@@ -1,4 +1,4 @@
-//! The rates of sources, as clients see them. `src/rate/tests.rs` tests the buckets.
+//! Rate limits, as clients see them. `src/rate/tests.rs` tests the token buckets.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,8 @@ use crate::support::Service;
 const CLIENT: &str = "203.0.113.7";
 const PEER: &str = r#"{"peer_id":"p"}"#;
 
-/// A service without sockets, so that its time is tokio's alone.
+/// A service without sockets. Its rates depend only on tokio's clock, which the tests pause and
+/// advance.
 struct Limited(DiscoveryService);
 
 impl Limited {
@@ -84,7 +85,7 @@ async fn requests_over_the_rate_get_429_with_retry_after() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn neither_discovers_nor_health_checks_take_the_rate_of_heartbeats() {
+async fn heartbeats_have_their_own_rate_and_health_checks_are_exempt() {
     let service = Limited::new(limits(1, 2));
     assert_eq!(service.status(Method::POST, "/register").await, 200);
     assert_eq!(service.status(Method::GET, "/discover").await, 200);
@@ -108,12 +109,13 @@ async fn each_peer_of_a_heartbeat_for_many_counts() {
     assert_eq!(status, 200);
     let (status, retry_after, code) = service.send(Method::POST, "/heartbeat", &many, CLIENT).await;
     assert_eq!((status, code), (429, "rate_limited".into()));
-    // Nine tokens are left after the request itself, and 39 are needed.
+    // The first request took 40 of 50 tokens. The second one has taken one for itself, so nine are
+    // left, and its other 39 peers need 39.
     assert!((30..=60).contains(&retry_after.unwrap()), "{retry_after:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_transport_with_its_own_throttle_has_no_rates() {
+async fn without_the_server_there_are_no_rate_limits_by_default() {
     assert_eq!(ServiceOptions::default().rate_limits, None);
     let service = Limited::new(None);
     for _ in 0..5_000 {
@@ -130,14 +132,14 @@ async fn the_server_limits_rates_by_default_and_exempts_its_own_machine() {
     for _ in 0..100 {
         service.post("/heartbeat", &many.to_string()).await.ok();
     }
-    // The burst is twenty of these requests. More are accepted only while they take half a second
-    // each.
-    let mut refused = service.host(CLIENT).post("/heartbeat", &many).await;
+    // The burst of 2,000 heartbeats allows twenty of these requests. At 200 heartbeats per second,
+    // the service can accept one more every half second. The loop sends them much faster.
+    let mut refused = service.client_at(CLIENT).post("/heartbeat", &many).await;
     for _ in 0..1_000 {
         if refused.status == 429 {
             break;
         }
-        refused = service.host(CLIENT).post("/heartbeat", &many).await;
+        refused = service.client_at(CLIENT).post("/heartbeat", &many).await;
     }
     refused.refused(429, "rate_limited", None);
 }

@@ -42,7 +42,7 @@ async fn a_shutdown_cancels_requests_after_the_grace_period() {
     assert_eq!(raw.until_closed().await, "");
 }
 
-/// A service that drains for longer than any test takes.
+/// A service that has begun to drain, and drains for longer than any test takes.
 async fn draining() -> Service {
     let mut service = Service::with(|options| options.server.shutdown_drain = 100 * TIMEOUT).await;
     service.stop();

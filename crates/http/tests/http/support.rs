@@ -1,7 +1,7 @@
 //! A running service, and a client that checks every response against the OpenAPI document.
 
+pub(crate) mod addressed_client;
 pub(crate) mod faulty;
-pub(crate) mod host;
 pub(crate) mod openapi;
 pub(crate) mod raw;
 
@@ -57,12 +57,13 @@ pub(crate) struct Service {
     serving: Option<JoinHandle<Result<(), ServeError>>>,
 }
 
-/// The differences between a test's service and the default.
+/// What a test can change in its service before the service starts.
 pub(crate) struct TestOptions {
     pub(crate) server: ServerOptions,
     pub(crate) limits: Limits,
     pub(crate) store: fn(Arc<EmbeddedStore>) -> Arc<dyn Store>,
-    /// The random choices of the registry.
+    /// The registry's source of random numbers: returns a number below its argument. By default it
+    /// is always the largest one.
     pub(crate) draw: fn(u32) -> u32,
 }
 
@@ -165,12 +166,12 @@ impl Drop for Service {
 
 /// A client for tests.
 pub(crate) fn client(set: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder) -> reqwest::Client {
-    // Fails for all but the first of the tests in a process.
+    // Fails if another test in this process has installed the provider already, which is fine.
     let _ = rustls::crypto::ring::default_provider().install_default();
     set(reqwest::Client::builder().no_proxy().timeout(TIMEOUT)).build().unwrap()
 }
 
-/// One response of each kind, each checked against the document.
+/// One response of each kind. [`Service::request`] has checked each against the OpenAPI document.
 pub(crate) async fn one_response_of_each_kind(service: &Service) -> Vec<Response> {
     service.post("/register", r#"{"peer_id":"p"}"#).await.ok();
     let responses = vec![

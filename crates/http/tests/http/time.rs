@@ -1,17 +1,17 @@
-//! Responses show the system's time, whatever time the leases depend on.
+//! Responses show the system's time. Leases follow a clock that may fall behind it.
 
 use serde_json::{Value, json};
 
 use crate::support::Service;
 
-/// What the system's clock is ahead of the service's: an hour.
+/// How far the system's clock is ahead of the clock of the leases: one hour.
 const OFFSET_MILLIS: i64 = 3_600_000;
 
 #[tokio::test]
 async fn every_time_in_a_response_is_the_systems_time() {
     let service = Service::behind_a_proxy().await;
     service.registry.set_time_offset(OFFSET_MILLIS);
-    let host = service.host("203.0.113.7");
+    let host = service.client_at("203.0.113.7");
     let body = json!({"peer_id": "p", "archetypes": ["a"], "discover": {}});
     let registered = host.post("/register", &body).await.ok();
     assert_eq!(registered["ttl_expires"], "2025-10-02T13:05:00");
@@ -23,14 +23,14 @@ async fn every_time_in_a_response_is_the_systems_time() {
         assert_eq!(lease["ttl_expires"], "2025-10-02T13:05:00");
     }
     let page = service.get("/discover").await.ok();
-    assert_eq!((&page["timestamp"], &page["peers"][0]["last_seen"]), (&noon(), &noon()));
-    assert_eq!(service.get("/network").await.ok()["timestamp"], noon());
-    assert_eq!(service.get("/discover?since=now").await.ok()["timestamp"], noon());
-    let refused = service.host("198.51.100.1").register("p").await;
+    assert_eq!((&page["timestamp"], &page["peers"][0]["last_seen"]), (&one_oclock(), &one_oclock()));
+    assert_eq!(service.get("/network").await.ok()["timestamp"], one_oclock());
+    assert_eq!(service.get("/discover?since=now").await.ok()["timestamp"], one_oclock());
+    let refused = service.client_at("198.51.100.1").register("p").await;
     refused.refused(403, "not_holder", None);
     assert!(refused.json()["error"].as_str().unwrap().contains("2025-10-02T13:05:00"), "{refused:?}");
 }
 
-fn noon() -> Value {
+fn one_oclock() -> Value {
     json!("2025-10-02T13:00:00")
 }

@@ -22,6 +22,8 @@ async fn http_2_is_served_without_tls_to_clients_with_prior_knowledge() {
     assert_eq!(large.status(), 413);
 }
 
+/// Writes a self-signed certificate for `localhost` and its key. Returns their paths, and the
+/// certificate in PEM.
 fn write_pair(directory: &Path) -> (TlsFiles, String) {
     let pair = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let files = TlsFiles { cert: directory.join("cert.pem"), key: directory.join("key.pem") };
@@ -81,8 +83,8 @@ async fn an_address_in_use_is_named_in_the_error() {
 async fn a_burst_of_connections_waits_to_be_accepted() {
     let mut options = ServerOptions::default();
     options.listen = ([127, 0, 0, 1], 0).into();
-    // The listener is bound but does not accept. Each of these connections waits in the system's
-    // queue, or is retried for as long as the test runs.
+    // The listener is bound, but nothing accepts yet, so each connection waits in the kernel's
+    // queue. If that queue were too short, further attempts would be retried until they time out.
     let server = Server::bind(options, Service::start().await.registry.clone()).await.unwrap();
     let open = |_| TcpStream::connect_timeout(&server.local_addr(), TIMEOUT);
     let burst: Result<Vec<_>, _> = (0..400).map(open).collect();
@@ -97,7 +99,7 @@ async fn a_small_response_is_not_compressed() {
 }
 
 #[tokio::test]
-async fn a_client_that_ends_its_side_after_the_request_gets_its_response() {
+async fn a_client_that_half_closes_its_connection_gets_its_response() {
     let service = Service::start().await;
     let body = r#"{"peer_id":"p"}"#;
     let mut connection = RawConnection::open(service.address).await;

@@ -1,4 +1,4 @@
-//! `GET /watch` on real sockets. What depends on time is tested in `src/watch/tests.rs`.
+//! `GET /watch` on real sockets. `src/watch/tests.rs` tests what depends on time.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use crate::support::{Service, TIMEOUT, TestOptions, client};
 
-/// An event stream, read as a browser reads it.
+/// An event stream, parsed as a browser parses it.
 struct Stream {
     response: reqwest::Response,
     text: String,
@@ -37,7 +37,7 @@ impl Stream {
         Self { response, text: String::new(), last: String::new() }
     }
 
-    /// The next block; `None` at the end of the stream.
+    /// The next block, which is an event or a comment; `None` at the end of the stream.
     async fn block(&mut self) -> Option<String> {
         loop {
             if let Some((block, rest)) = self.text.split_once("\n\n") {
@@ -142,8 +142,8 @@ async fn the_legacy_view_of_a_watch_has_two_names() {
     assert_eq!(refusal.json()["error"], "view must be legacy, full, contact or observer");
 }
 
-/// A client that closes its side may still read, so a watcher that has left is noticed when the next
-/// events can't be sent to it.
+/// Lets the service notice soon that a watcher has left. It notices that only when a write fails,
+/// because a client that has closed its side of the connection may still read.
 fn short_keep_alive(options: &mut TestOptions) {
     options.server.service.watch_keep_alive = Duration::from_millis(50);
 }
@@ -274,7 +274,7 @@ fn long_grace(options: &mut TestOptions) {
 }
 
 #[tokio::test]
-async fn a_head_request_for_a_stream_opens_none() {
+async fn a_head_request_for_watch_opens_no_stream() {
     let service = Service::start().await;
     let response = service.request(http::Method::HEAD, "/watch", &[], "").await;
     assert_eq!((response.status.as_u16(), response.header("content-type")), (200, Some("text/event-stream")));

@@ -30,8 +30,9 @@ impl Bootstrap {
     }
 }
 
-/// The binary of this build, unless `AURORA_BOOTSTRAP` names another one, for example of a release
-/// or of another architecture with an emulator.
+/// The command that runs `bootstrap`: the binary of this build, unless `AURORA_BOOTSTRAP` names
+/// another program, such as a release build, or an emulator that runs a binary of another
+/// architecture.
 pub(crate) fn program() -> Command {
     Command::new(env::var_os("AURORA_BOOTSTRAP").unwrap_or_else(|| env!("CARGO_BIN_EXE_bootstrap").into()))
 }

@@ -1,5 +1,5 @@
-//! `cargo lambda`, an independent imitation of Lambda. It serves a function over HTTP as a function
-//! URL, and delivers events to it.
+//! `cargo lambda`, an independent emulator of Lambda. It serves a function over HTTP as a function
+//! URL does, and delivers single events to it.
 
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::process::{Child, Command, Output, Stdio};
@@ -25,7 +25,8 @@ impl CargoLambda {
         let mut emulator = Self::watch(free_address());
         let start = Instant::now();
         while TcpStream::connect(emulator.address).await.is_err() {
-            // It reports neither that it listens nor why it can't.
+            // The emulator reports neither that it listens nor why it can't, so this tries to
+            // connect.
             let ended = emulator.watch.try_wait().unwrap();
             assert!(ended.is_none(), "{PROGRAM} ended before it listened: {ended:?}");
             assert!(start.elapsed() < LONG_TIMEOUT, "{PROGRAM} does not listen");
@@ -34,8 +35,8 @@ impl CargoLambda {
         emulator
     }
 
-    /// Only the Runtime API, because the function is already built and started. CORS is off,
-    /// because its headers would be added to the function's.
+    /// Starts `cargo lambda watch` with only its Lambda APIs, because the test starts the function
+    /// itself. CORS is off, because the emulator would add its own headers to the function's.
     fn watch(address: SocketAddrV4) -> Self {
         let mut command = Command::new(PROGRAM);
         command.args(["lambda", "watch", "--only-lambda-apis", "--ignore-changes", "--disable-cors"]);
@@ -89,7 +90,7 @@ impl Drop for CargoLambda {
 /// process can take it before the emulator does.
 fn free_address() -> SocketAddrV4 {
     let [_, b, c, d] = std::process::id().to_be_bytes();
-    // Other processes use the first half of the range.
+    // The upper half of 127.0.0.0/8, because programs normally use addresses in the lower half.
     let own = Ipv4Addr::new(127, b | 0x80, c, d);
     let port = TcpListener::bind((own, 0)).unwrap().local_addr().unwrap().port();
     SocketAddrV4::new(own, port)

@@ -29,13 +29,15 @@ const RESOURCES: [&str; 5] = ["/register", "/discover", "/heartbeat", "/health",
 /// The kind of gateway in front of the function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// A REST API under its own host name: the stage is in the URL but not in the event's path.
+    /// A REST API under its own host name. The stage is in the URL but not in the event's path.
     Rest,
-    /// A REST API behind a custom domain with a base path, which is in both.
+    /// A REST API behind a custom domain with a base path. The base path is in the URL and in the
+    /// event's path.
     RestBasePath,
-    /// An HTTP API under its own host name: the stage is in both.
+    /// An HTTP API under its own host name. The stage is in the URL and in the event's path.
     Http,
-    /// An HTTP API behind a custom domain with a base path.
+    /// An HTTP API behind a custom domain with a base path, which is in the URL and in the event's
+    /// path.
     HttpBasePath,
     /// A function URL.
     FunctionUrl,
@@ -76,8 +78,7 @@ pub(crate) async fn start(kind: Kind, api: Arc<RuntimeApi>) -> String {
     format!("http://{address}{}", kind.prefix())
 }
 
-/// The event of a request from 203.0.113.7. The URL has `path` after the prefix of
-/// its kind.
+/// The event of a request from 203.0.113.7. In its URL, `path` follows the prefix of `kind`.
 pub(crate) fn request_event(kind: Kind, method: &str, path: &str, body: &str) -> Value {
     let request = Request::builder().method(method).uri(format!("{}{path}", kind.prefix())).body(()).unwrap();
     let from = SocketAddr::from(([203, 0, 113, 7], 5678));
@@ -93,6 +94,7 @@ pub(crate) fn event(kind: Kind, from: SocketAddr, parts: &Parts, body: &Bytes) -
     }
 }
 
+/// A request that has reached the gateway, and its id.
 struct GatewayRequest<'a> {
     kind: Kind,
     from: SocketAddr,
@@ -102,6 +104,7 @@ struct GatewayRequest<'a> {
 }
 
 impl GatewayRequest<'_> {
+    /// The event of a REST API, in payload format 1.0.
     fn rest(&self) -> Value {
         let (resource, proxy) = self.matched();
         let (full_path, method) = (self.parts.uri.path(), self.parts.method.as_str());
@@ -144,6 +147,7 @@ impl GatewayRequest<'_> {
         })
     }
 
+    /// The event of an HTTP API or a function URL, in payload format 2.0.
     fn http(&self) -> Value {
         let (resource, proxy) = self.matched();
         let (method, full_path) = (self.parts.method.as_str(), self.parts.uri.path());
@@ -190,7 +194,7 @@ impl GatewayRequest<'_> {
         event
     }
 
-    /// The path after the prefix.
+    /// The path of the URL after the prefix of the kind.
     fn path_after_prefix(&self) -> &str {
         let path = self.parts.uri.path().strip_prefix(self.kind.prefix()).expect("a path of this API");
         if path.is_empty() { "/" } else { path }
@@ -205,8 +209,8 @@ impl GatewayRequest<'_> {
         }
     }
 
-    /// The headers by name. The gateway appends the source address after those that the client
-    /// claims.
+    /// The values of each header. To `X-Forwarded-For`, the gateway appends the source address of
+    /// the request; the client has claimed the address 6.6.6.6.
     fn headers(&self) -> Map<String, Value> {
         let mut headers = by_name(self.parts.headers.iter().map(|(name, value)| {
             (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
@@ -215,6 +219,7 @@ impl GatewayRequest<'_> {
         headers
     }
 
+    /// The decoded values of each parameter of the query.
     fn parameters(&self) -> Map<String, Value> {
         let pairs = self.parts.uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
         by_name(pairs.map(|pair| {
@@ -223,8 +228,8 @@ impl GatewayRequest<'_> {
         }))
     }
 
-    /// The body as the event contains it: text if its type is textual and its bytes are valid text,
-    /// otherwise base64.
+    /// The body as the event contains it, and whether it is encoded as base64. It is text if `text`
+    /// accepts the headers and its bytes are UTF-8; otherwise it is base64.
     fn body(&self, text: impl Fn(&HeaderMap) -> bool) -> (Value, bool) {
         match std::str::from_utf8(self.body) {
             _ if self.body.is_empty() => (Value::Null, false),
@@ -243,6 +248,7 @@ fn is_text(headers: &HeaderMap) -> bool {
         .any(|text| value.starts_with(text))
 }
 
+/// Groups values by name. Each value of the map is an array.
 fn by_name(pairs: impl Iterator<Item = (String, String)>) -> Map<String, Value> {
     let mut map = Map::new();
     for (name, value) in pairs {
@@ -254,6 +260,7 @@ fn by_name(pairs: impl Iterator<Item = (String, String)>) -> Map<String, Value> 
     map
 }
 
+/// A single value for each name, made from its values by `choose`; `null` without any names.
 fn one_each(map: Map<String, Value>, choose: impl Fn(&[Value]) -> Value) -> Value {
     let chosen = map.into_iter().map(|(name, values)| (name, choose(values.as_array().unwrap())));
     none_if_empty(chosen.collect())

@@ -1,4 +1,5 @@
-//! Lambda's Runtime API, as AWS documents it: next, response, error, init error.
+//! A stand-in for Lambda's Runtime API, with the operations that AWS documents: the next event, the
+//! response to it, an error, and an error at start-up.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -23,7 +24,8 @@ const INVOCATION_ID: &str = "Lambda-Runtime-Invocation-Id";
 const ERROR_TYPE: &str = "Lambda-Runtime-Function-Error-Type";
 /// The trace id that the function is to pass on to X-Ray.
 pub(crate) const TRACE_ID: &str = "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419";
-/// The API may close a connection after any response. This one closes it after this many requests.
+/// Lambda may close a connection after any response. This stand-in does so for one in this many
+/// requests for an event.
 const REQUESTS_PER_CONNECTION: u64 = 5;
 
 /// What the function sent for an event: its response or its error.
@@ -52,7 +54,7 @@ struct ApiState {
     first_request: Notify,
     /// The status with which the API acknowledges the function's responses and errors.
     acknowledgement: AtomicU16,
-    /// Whether the API has failed.
+    /// Whether the API has responded with 5xx, after which it delivers no more events.
     failed: AtomicBool,
 }
 
@@ -86,8 +88,8 @@ impl RuntimeApi {
         self.address.to_string()
     }
 
-    /// Delivers an event as soon as the function requests one, and waits for its response without a
-    /// limit. The invocation has `time`, starting with the delivery.
+    /// Delivers an event as soon as the function requests one, and waits for the response. The
+    /// deadline of the invocation is `time` after the delivery, but this does not enforce it.
     pub(crate) async fn invoke(&self, event: Value, time: Duration) -> Outcome {
         let (reply, outcome) = oneshot::channel();
         self.events.send(Invocation { event, time, reply }).unwrap_or_else(|_| panic!("the API has stopped"));
@@ -116,7 +118,7 @@ impl RuntimeApi {
         self.state.acknowledgement.store(status.as_u16(), Ordering::Relaxed);
     }
 
-    /// How many times the function requested an event.
+    /// How many times the function has requested an event.
     pub(crate) fn next_requests(&self) -> u64 {
         self.state.next_requests.load(Ordering::Relaxed)
     }
@@ -191,6 +193,7 @@ fn json(body: &Bytes) -> Value {
     serde_json::from_slice(body).expect("JSON")
 }
 
+/// The invocation id of an event, which the function must send with its response.
 fn attempt_at(request_id: &str) -> String {
     format!("attempt-at-{request_id}")
 }

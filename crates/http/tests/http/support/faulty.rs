@@ -12,7 +12,8 @@ use aurora_discovery_registry::{
 };
 use tokio::time::sleep;
 
-/// A store whose faults are selected by the id of a peer: `panics`, `breaks`, or `stalls`.
+/// A store that fails to renew three peers. For `panics` it panics, for `breaks` it returns an
+/// error, and for `stalls` it takes an hour.
 pub(crate) struct FaultyStore(Arc<EmbeddedStore>);
 
 impl FaultyStore {

@@ -10,7 +10,7 @@ use super::Response;
 pub(crate) static DOCUMENT: LazyLock<Value> =
     LazyLock::new(|| serde_json::from_str(include_str!("../../../openapi.json")).unwrap());
 
-/// The target of a reference within the document.
+/// The value to which `value` refers if it is a reference (`$ref`), otherwise `value` itself.
 pub(crate) fn resolved(value: &Value) -> &Value {
     match value["$ref"].as_str() {
         Some(reference) => DOCUMENT.pointer(reference.strip_prefix('#').unwrap()).unwrap(),
@@ -18,7 +18,7 @@ pub(crate) fn resolved(value: &Value) -> &Value {
     }
 }
 
-/// Whether `value` matches `schema`.
+/// Asserts that `value` matches `schema`.
 #[track_caller]
 pub(crate) fn assert_valid(schema: &Value, value: &Value, what: &str) {
     let whole = json!({"allOf": [schema], "components": DOCUMENT["components"]});
@@ -27,8 +27,8 @@ pub(crate) fn assert_valid(schema: &Value, value: &Value, what: &str) {
     assert!(errors.is_empty(), "{what} does not match the document: {errors:?}\n{value}");
 }
 
-/// Whether the document describes this response to this request. Requests that the document does
-/// not describe must get 404, 405 or 204.
+/// Asserts that the document describes this response to this request. A request that the document
+/// does not describe must get 404, 405 or, for `OPTIONS`, 204.
 #[track_caller]
 pub(crate) fn check(method: &Method, path: &str, response: &Response) {
     let path = path.split('?').next().unwrap();

@@ -1,4 +1,4 @@
-//! A connection to which a test writes byte by byte.
+//! A connection on which a test writes and reads plain text.
 
 use std::net::SocketAddr;
 
@@ -30,10 +30,10 @@ impl RawConnection {
         String::from_utf8_lossy(&received).into_owned()
     }
 
-    /// All data until the service closes the connection, which it must do.
+    /// Reads until the service closes the connection, which it must do, and returns all data.
     pub(crate) async fn until_closed(&mut self) -> String {
         let mut received = Vec::new();
-        // A reset ends a connection, as a proper close does.
+        // An error is ignored, because a reset ends a connection as well as a regular close.
         let _ = timeout(TIMEOUT, self.0.read_to_end(&mut received)).await.expect("the connection stays open");
         String::from_utf8_lossy(&received).into_owned()
     }

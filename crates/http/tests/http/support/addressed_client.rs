@@ -1,4 +1,5 @@
-//! Clients at any address, through the proxy that the service trusts.
+//! Clients at any address. Their requests name the address in `X-Forwarded-For`, as the proxy that
+//! the service trusts would.
 
 use http::Method;
 use serde_json::{Value, json};
@@ -6,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Response, Service};
 
 /// A client at one address.
-pub(crate) struct Host<'s> {
+pub(crate) struct AddressedClient<'s> {
     service: &'s Service,
     address: String,
     origin: Option<&'static str>,
@@ -14,13 +15,13 @@ pub(crate) struct Host<'s> {
 
 impl Service {
     /// A client at `address`. The service must be behind a proxy.
-    pub(crate) fn host(&self, address: impl Into<String>) -> Host<'_> {
-        Host { service: self, address: address.into(), origin: None }
+    pub(crate) fn client_at(&self, address: impl Into<String>) -> AddressedClient<'_> {
+        AddressedClient { service: self, address: address.into(), origin: None }
     }
 }
 
-impl Host<'_> {
-    /// The same client as a web page of `origin`.
+impl AddressedClient<'_> {
+    /// A web page of `origin` in a browser at the same address.
     pub(crate) fn on_page(self, origin: &'static str) -> Self {
         Self { origin: Some(origin), ..self }
     }
