@@ -16,6 +16,9 @@ UNSET = {
     "AddressRateLimit": 0,
     "ApiKeys": "",
     "RequireKey": "",
+    "StunUrls": "",
+    "TurnUrls": "",
+    "TurnSecret": "",
     "PermissionsBoundary": "",
     "MaxReadUnits": 0,
     "MaxWriteUnits": 0,
@@ -121,7 +124,7 @@ def combinations_that_cannot_work_are_refused(template: Template) -> Finding:
         for name in ("Combinations", "OnlyForRest")
         for assertion in template["Rules"].get(name, {}).get("Assertions", [])
     )
-    for name in UNSET.keys() - {"BasePath", "PermissionsBoundary"}:
+    for name in UNSET.keys() - {"BasePath", "PermissionsBoundary", "StunUrls"}:
         if name not in refusals:
             yield f"no rule refuses combinations of {name}"
 

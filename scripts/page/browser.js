@@ -22,9 +22,9 @@ const DESKTOP = { width: 1280, height: 900 };
 const PHONE = { width: 390, height: 844 };
 
 /** Starts the browser with an empty profile. */
-export function startBrowser() {
+export function startBrowser(...more) {
   const executablePath = process.env.CHROMIUM ?? BROWSERS.find((path) => existsSync(path));
-  return chromium.launch({ executablePath, args: ARGUMENTS, timeout: TIMEOUT_SECONDS * 1_000 });
+  return chromium.launch({ executablePath, args: [...ARGUMENTS, ...more], timeout: TIMEOUT_SECONDS * 1_000 });
 }
 
 /** The page of a service, in a window of its own. */
@@ -36,6 +36,7 @@ export class Window {
   /** The bytes of the files of the page, with their headers, as they were sent. */
   fileBytes = 0;
   #files = new Set();
+  #session;
 
   static async open(browser, service, { dark = false, phone = false, prepare = undefined } = {}) {
     const window = new Window();
@@ -115,6 +116,14 @@ export class Window {
     );
   }
 
+  /** What the browser knows about the page, such as the size of its objects. */
+  async metrics() {
+    await this.#session.send("HeapProfiler.collectGarbage");
+    await this.#session.send("Performance.enable");
+    const { metrics } = await this.#session.send("Performance.getMetrics");
+    return Object.fromEntries(metrics.map(({ name, value }) => [name, value]));
+  }
+
   async #observe(service) {
     const { page } = this;
     page.on("pageerror", (error) => this.problems.push(`an exception: ${error.stack ?? error}`));
@@ -124,6 +133,7 @@ export class Window {
       }
     });
     const session = await this.context.newCDPSession(page);
+    this.#session = session;
     await session.send("Network.enable");
     session.on("Network.requestWillBeSent", ({ requestId, request }) => {
       this.requested.push(request.url);

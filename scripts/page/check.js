@@ -4,104 +4,19 @@ import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 
-import { Window, startBrowser } from "./browser.js";
-import { Service, peer } from "./service.js";
+import { startBrowser } from "./browser.js";
+import { channelCases } from "./channel-cases.js";
+import { HOSTILE, binary, expect, failures, figures, inWindow, noViolations, options, picture } from "./harness.js";
+import { Service } from "./service.js";
 
 const MAX_FILE_BYTES = 100_000;
 // The period in which frames are counted, in milliseconds.
 const FRAMES_FOR = 3_000;
-const HOSTILE = '<img src=x onerror="document.title=\'broken\'">\u202e<b>x</b>';
-
-const { values: options } = parseArgs({
-  options: { pictures: { type: "string" }, only: { type: "string" }, help: { type: "boolean" } },
-});
-const binary = process.env.AURORA_DISCOVERY;
-const failures = [];
-const figures = {};
-
-function expect(condition, text) {
-  if (!condition) {
-    failures.push(text);
-    console.error(`FAILED: ${text}`);
-  }
-}
-
-/** Opens the page, runs a case in it, and checks what holds in every case. */
-async function inWindow(browser, service, settings, run) {
-  const window = await Window.open(browser, service, settings);
-  try {
-    await run(window, window.page);
-  } finally {
-    const outside = window.requested.filter((url) => !window.isOwn(url));
-    expect(outside.length === 0, `the page requested ${outside}`);
-    const problems = window.problems.filter((problem) => !settings.expected?.test(problem));
-    expect(problems.length === 0, `the page reported ${problems.join("\n")}`);
-    await window.close();
-  }
-}
-
-async function picture(window, name) {
-  if (options.pictures) {
-    await window.page.waitForTimeout(2_500); // until the picture of the network rests
-    await window.page.screenshot({ path: join(options.pictures, `${name}.png`) });
-  }
-}
-
-const noViolations = async (window, what) => {
-  const violations = await window.violations();
-  expect(violations.length === 0, `axe on ${what}: ${violations.join("\n")}`);
-};
-
-/**
- * Runs in a page. Tries to connect with forged records and repeated messages, as a dishonest service or
- * peer could send them. Returns the outcome of each attempt.
- */
-const CONNECT_FORGED = async (url) => {
-  const { Client } = await import("/page/client/client.js");
-  const { SecretKey } = await import("/page/client/secret-key.js");
-  const { Signer } = await import("/page/client/signer.js");
-  const client = new Client(url);
-  const join = async (peer_id, options = {}) => {
-    const key = await SecretKey.generate();
-    const keeper = client.keep({ peer_id, mail: true }, { key });
-    let channels = 0;
-    const connections = keeper.connections({ onConnection: () => (channels += 1), ...options });
-    const listed = async () => (await client.discover({ view: "full", limit: 100 })).peers.find((peer) => peer.peer_id === peer_id);
-    while (!(await listed())) {
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-    return { keeper, connections, listed: await listed(), channels: () => channels };
-  };
-  // The code of a DOMException is a number.
-  const name = ({ code, name }) => (typeof code === "string" ? code : name);
-  const [carol, dave, thief] = [await join("carol"), await join("dave"), await join("thief")];
-  const outcome = {};
-  // The service lists the record of another peer under dave's name.
-  await thief.keeper.stop();
-  const forged = { ...dave.listed, signed: thief.listed.signed };
-  outcome.otherName = await carol.connections.connect(forged).catch(name);
-  outcome.unknown = await carol.connections.connect(thief.listed).catch(name);
-  // The service lists a record that another key has signed for dave's name. Dave's answer is signed by his
-  // own key, so it must not be accepted.
-  const { signed } = JSON.parse(await new Signer(await SecretKey.generate()).body({ peer_id: "dave", mail: true }));
-  outcome.swapped = await carol.connections.connect({ peer_id: "dave", signed }).catch(name);
-  // A message that the service delivers twice opens only one channel.
-  const original = client.mailbox.bind(client);
-  client.mailbox = async (...parameters) => {
-    const response = await original(...parameters);
-    return { ...response, mail: [...response.mail, ...response.mail] };
-  };
-  await carol.connections.connect(dave.listed);
-  await new Promise((resolve) => setTimeout(resolve, 1_000));
-  outcome.repeated = dave.channels();
-  for (const { keeper, connections } of [carol, dave]) {
-    connections.close();
-    await keeper.stop();
-  }
-  return outcome;
-};
+// A network of which the page shows a sample, and the peers that join while it does.
+const MANY = options.short ? 10_000 : 100_000;
+const MANY_JOIN = 1_000;
+const MAX_HEAP_BYTES = 16e6;
 
 const cases = {
   async "twelve peers are seen, searched and filtered"(browser, service) {
@@ -235,45 +150,6 @@ const cases = {
     });
   },
 
-  async "two windows open a channel and exchange a line"(browser, service) {
-    await inWindow(browser, service, {}, async (alice, page) => {
-      await alice.join("alice");
-      await inWindow(browser, service, {}, async (bob) => {
-        await bob.join("bob");
-        await alice.untilText("#rows", "bob");
-        const started = performance.now();
-        await page.locator("#rows button", { hasText: "bob" }).click();
-        await page.getByRole("button", { name: "Open a channel" }).click();
-        await alice.untilText("#channels", "bob has accepted this channel");
-        figures.channel_ms = Math.round(performance.now() - started);
-        await bob.untilText("#channels", "alice has opened this channel");
-        await alice.say("Good day, Bob.");
-        await bob.untilText("#channels", "alice: Good day, Bob.");
-        await bob.say(HOSTILE);
-        await alice.untilText("#channels", "bob: <img src=x");
-        expect((await page.title()) === "Aurora Discovery", "a script of a peer ran");
-        await noViolations(alice, "a page with a channel");
-        await picture(alice, "page-channel");
-        await bob.page.click("#channels button:has-text('Close')");
-        await alice.untilText("#channels", "The channel is closed.");
-      });
-    });
-  },
-
-  async "a channel needs the peer that signed"(browser, service) {
-    await inWindow(browser, service, { expected: /status of 404/ }, async (alice, page) => {
-      await alice.join("alice");
-      await inWindow(browser, service, {}, async (bob) => {
-        await bob.join("bob");
-        const outcome = await page.evaluate(CONNECT_FORGED, service.url);
-        expect(outcome.swapped === "TimeoutError", `an answer of another key got ${outcome.swapped}`);
-        expect(outcome.unknown === "peer_not_registered", `an offer to nobody got ${outcome.unknown}`);
-        expect(outcome.otherName === "TypeError", `the record of another peer got ${outcome.otherName}`);
-        expect(outcome.repeated === 1, `an offer that was sent twice opened ${outcome.repeated} channels`);
-      });
-    });
-  },
-
   async "commands can be copied"(browser, service) {
     await inWindow(browser, service, {}, async (window, page) => {
       await page.locator("#commands .copy").first().click();
@@ -348,12 +224,41 @@ const cases = {
       await noViolations(window, "a sample");
     });
   },
+
+  async "a very large network does not slow the page down"(browser) {
+    const directory = mkdtempSync(join(tmpdir(), "aurora-page-"));
+    const options = ["--max-peers-per-source", "0"];
+    const service = await Service.startWith(binary, MANY, join(directory, "data"), ...options);
+    try {
+      await inWindow(browser, service, {}, async (window, page) => {
+        const started = performance.now();
+        await window.untilText("#count", `a sample of 1,000 of ${MANY.toLocaleString("en")} peers`);
+        figures.many_shown_ms = Math.round(performance.now() - started);
+        await window.untilText("#status", "Live");
+        const joining = Promise.all(Array.from({ length: MANY_JOIN }, (_, number) => service.register({ peer_id: `late-${number}` })));
+        figures.many_frames_per_second = Math.round(await window.frames(FRAMES_FOR));
+        await joining;
+        const counted = (count) => Number(document.querySelector("#tiles dd").textContent.replaceAll(",", "")) > count;
+        await window.until(counted, MANY);
+        const rows = await page.locator("#rows tr").count();
+        expect(rows > 0 && rows <= 100, `the page has ${rows} rows`);
+        await page.fill("#search", "quill");
+        await window.untilText("#count", "found");
+        const { JSHeapUsedSize: heap } = await window.metrics();
+        figures.many_heap_mb = Math.round(heap / 1e6);
+        expect(heap <= MAX_HEAP_BYTES, `the page uses ${heap} bytes`);
+      });
+    } finally {
+      service.stop();
+      rmSync(directory, { recursive: true });
+    }
+  },
 };
 
 const browser = await startBrowser();
 const started = performance.now();
 try {
-  for (const [name, run] of Object.entries(cases)) {
+  for (const [name, run] of Object.entries({ ...cases, ...channelCases })) {
     if (!name.includes(options.only ?? "")) {
       continue;
     }

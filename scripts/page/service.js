@@ -1,32 +1,66 @@
 // Runs the built command on a free port of loopback, and makes peers for it.
 
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 
 // A start on an empty registry takes milliseconds; a loaded machine may take much longer.
 const START_SECONDS = 60;
+// Outlasts every check.
+const LONG_LEASE_SECONDS = 3_600;
 
 const NAMES = "pepino lumen boreal nova sable cedar quill ember tundra wren coral juniper".split(" ");
 const ARCHETYPES = ["pepino", "ethics", "memory", "vision", "tensor", "poetry", "chess"];
 
 /** A running service. */
 export class Service {
+  #binary;
+  #options;
   #process;
 
-  /** Starts a service with a registry in memory. */
+  constructor(binary, options) {
+    this.#binary = binary;
+    this.#options = options;
+  }
+
+  /** Starts a service, with a registry in memory unless the options say otherwise. */
   static async start(binary, ...options) {
-    const service = new Service();
-    const command = ["serve", "--memory", "--listen", "127.0.0.1:0", ...options];
-    service.#process = spawn(binary, command, { stdio: ["ignore", "pipe", "ignore"] });
-    const lines = createInterface({ input: service.#process.stdout });
-    const [line] = await once(lines, "line", { signal: AbortSignal.timeout(START_SECONDS * 1_000) });
-    service.url = /http:\/\/[\d.]+:\d+/.exec(line)[0];
+    const store = options.includes("--data") ? [] : ["--memory"];
+    const service = new Service(binary, [...store, ...options]);
+    await service.#run("127.0.0.1:0");
     return service;
+  }
+
+  /** Starts a service with this many peers, which are imported into a new data directory. */
+  static async startWith(binary, count, data, ...options) {
+    const now = Date.now();
+    const lease = { ttl_seconds: LONG_LEASE_SECONDS, token_hash: "A".repeat(22), token_only: false, source: "203.0.113.1" };
+    const times = { registered_at_millis: now, last_seen_millis: now, proven_at_millis: now };
+    const ends = { expires_at_millis: now + LONG_LEASE_SECONDS * 1_000 };
+    const peers = Array.from({ length: count }, (_, number) => ({ ...peer(number), ...lease, ...times, ...ends }));
+    const lines = [{ aurora_discovery_export: 1, exported_at_millis: now }, ...peers, { peers: count }];
+    const input = lines.map((line) => `${JSON.stringify(line)}\n`).join("");
+    execFileSync(binary, ["import", "--data", data], { input, stdio: "pipe" });
+    return Service.start(binary, "--data", data, ...options);
+  }
+
+  /** Kills the service, and starts it again at the same address. */
+  async restart() {
+    this.stop();
+    await once(this.#process, "exit");
+    await this.#run(new URL(this.url).host);
   }
 
   stop() {
     this.#process.kill("SIGKILL");
+  }
+
+  async #run(address) {
+    const command = ["serve", "--listen", address, ...this.#options];
+    this.#process = spawn(this.#binary, command, { stdio: ["ignore", "pipe", "ignore"] });
+    const lines = createInterface({ input: this.#process.stdout });
+    const [line] = await once(lines, "line", { signal: AbortSignal.timeout(START_SECONDS * 1_000) });
+    this.url = /http:\/\/[\d.]+:\d+/.exec(line)[0];
   }
 
   async post(path, body) {

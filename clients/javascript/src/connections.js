@@ -21,6 +21,9 @@ const MAX_AGE_SECONDS = 300;
 // began, in case a STUN or TURN server does not respond.
 const GATHERING_SECONDS = 3;
 const PATIENCE_SECONDS = 30;
+// The interval, in seconds, at which a description is sent again until the channel is open, because a
+// restart of the service may have lost it. The service refuses a message that it still remembers.
+const REPEAT_SECONDS = 10;
 // The maximum number of offers that are answered at the same time. Further offers are dropped, because
 // each one takes a connection.
 const MAX_ANSWERING = 16;
@@ -120,7 +123,7 @@ export class Connections {
     try {
       opened.catch(() => undefined); // also if sending fails first
       await connection.setLocalDescription();
-      await this.#send("offer", sid, peer_id, connection, limit);
+      await this.#send("offer", sid, peer_id, connection, opened, limit);
       this.#wake.abort();
       return await opened;
     } catch (error) {
@@ -242,12 +245,13 @@ export class Connections {
         const take = (/** @type {RTCDataChannelEvent} */ event) =>
           this.#open(event.channel, connection, limit).then(resolve, reject);
         connection.addEventListener("datachannel", take, { once: true });
+        aborted(limit).catch(reject);
       });
       channel.catch(() => undefined); // also if sending fails first
       await connection.setRemoteDescription({ type: "offer", sdp });
       await connection.setLocalDescription();
-      await this.#send("answer", sid, remote.peer_id, connection, limit);
-      const opened = await Promise.race([channel, aborted(limit)]);
+      await this.#send("answer", sid, remote.peer_id, connection, channel, limit);
+      const opened = await channel;
       if (own) {
         own.opened(opened);
         own.connection.close();
@@ -261,27 +265,33 @@ export class Connections {
   }
 
   /**
-   * Sends the local description of a connection once it has its candidates.
+   * Sends the local description of a connection once it has its candidates, and again at intervals until
+   * `opened` is settled.
    * @param {"offer" | "answer"} type
    * @param {string} sid
    * @param {string} to
    * @param {RTCPeerConnection} connection
+   * @param {Promise<unknown>} opened
    * @param {AbortSignal} signal
    */
-  async #send(type, sid, to, connection, signal) {
+  async #send(type, sid, to, connection, opened, signal) {
     await hasGathered(connection);
     const { peer_id, key } = this.#local;
     const sdp = connection.localDescription?.sdp;
     const payload = { from: peer_id, to, sid, iat: Math.floor(this.#local.now() / 1_000), type, sdp };
     const message = await sign(JSON.stringify(payload), MESSAGE_TYPE, key);
+    const send = () => this.#client.mail({ to, lease_token: this.#local.token() ?? "", message }, { signal });
     try {
-      await this.#client.mail({ to, lease_token: this.#local.token() ?? "", message }, { signal });
+      await send();
     } catch (error) {
       // `repeated_message` means that an earlier attempt succeeded and its response was lost.
       if (!(error instanceof DiscoveryError) || error.code !== "repeated_message") {
         throw error;
       }
     }
+    const repeat = setInterval(() => send().catch(() => undefined), REPEAT_SECONDS * 1_000);
+    const end = () => clearInterval(repeat);
+    opened.then(end, end);
   }
 
   #newConnection() {

@@ -353,8 +353,8 @@ export class LeaseKeeper {
    * @returns {Promise<KeeperEvent>}
    */
   async #renew(sentAt, signal) {
-    const { peer_id, lease_token, discover, address } = this.#registration;
-    const response = await this.#client.heartbeat({ peer_id, lease_token, discover }, { signal });
+    const { peer_id, lease_token, mail, discover, address } = this.#registration;
+    const response = await this.#client.heartbeat({ peer_id, lease_token, mail, discover }, { signal });
     if (address === undefined) {
       this.#observedAddress.heartbeat(response.observed_address);
     }

@@ -48,7 +48,7 @@ export function registerBody(request) {
 
 /** @param {import("./types.js").HeartbeatRequest} request */
 export function heartbeatBody(request) {
-  checkKeys(request, ["peer_id", "lease_token", "discover"]);
+  checkKeys(request, ["peer_id", "lease_token", "mail", "discover"]);
   return JSON.stringify({ ...request, discover: discoverKey(request.discover) });
 }
 

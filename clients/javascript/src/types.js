@@ -34,6 +34,8 @@
  * @typedef {object} HeartbeatRequest
  * @property {string} peer_id
  * @property {string} [lease_token] Proves that the caller is the holder.
+ * @property {boolean} [mail] If true, the response includes the mail of the peer, and the servers with
+ *   which it finds a path to others.
  * @property {DiscoverRequest} [discover] If given, the response includes this page of peers.
  */
 

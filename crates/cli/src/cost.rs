@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use aurora_discovery_cost::{Architecture, BUILT_IN_PRICES, Cadence, Function, Prices, Report, Workload};
+use aurora_discovery_cost::{
+    Architecture, BUILT_IN_PRICES, Cadence, Function, Mail, Prices, Report, Workload,
+};
 use clap::Args;
 
 use crate::escape::escape;
@@ -39,6 +41,14 @@ pub(crate) struct CostArgs {
     /// How many times a day each peer starts and stops, that is, registers and deregisters.
     #[arg(long, default_value_t = 1, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(0..=86_400))]
     starts_per_day: u32,
+    /// How many connections a day each peer takes part in by means of its mailbox; 0 means that no peer has
+    /// one.
+    #[arg(long, default_value_t = 0, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(0..=86_400))]
+    connections: u32,
+    /// The interval at which a peer with a mailbox requests its mail while it expects none; 0 means that only its
+    /// heartbeats fetch it.
+    #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(0..=86_400))]
+    mail_poll: u32,
     /// The function's memory.
     #[arg(long, default_value_t = 256, value_name = "MB", value_parser = clap::value_parser!(u32).range(128..=10_240))]
     memory: u32,
@@ -96,6 +106,7 @@ impl CostArgs {
                 architecture: self.architecture,
                 billed_millis: self.billed.into(),
             },
+            mail: Mail { connections_per_day: self.connections.into(), poll_seconds: self.mail_poll.into() },
             custom_metrics: self.custom_metrics,
         })
     }

@@ -5,7 +5,7 @@
 use std::error::Error;
 use std::io::{self, Write as _};
 
-use aurora_discovery_cost::{Architecture, Cadence, Function, Prices, Report, Workload};
+use aurora_discovery_cost::{Architecture, Cadence, Function, Mail, Prices, Report, Workload};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let prices = Prices::built_in()?;
@@ -24,6 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 discover_in_heartbeat: true,
             },
             function: Function { memory_mb: 128.0, architecture: Architecture::Arm64, billed_millis: 5.0 },
+            mail: Mail::default(),
             custom_metrics: false,
         };
         let report = Report::new(workload, prices.clone()).to_string();

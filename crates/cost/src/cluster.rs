@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::bill::{BYTES_PER_GB, RESPONSE_HEAD_BYTES};
 use crate::prices::Prices;
+use crate::units;
 use crate::workload::{MONTH_HOURS, Month, Workload};
 
 /// The number of machines. Each runs a Valkey server and a Sentinel.
@@ -20,6 +21,10 @@ const LARGE: Capacity = Capacity { peers: 1_200_000.0, requests_per_second: 25_0
 /// Bytes that are sent between machines for each written change: to the primary, from the primary
 /// to two replicas, and from it to both services.
 const BYTES_PER_CHANGE: f64 = 1_500.0;
+/// Bytes that a message sends from machine to machine: to the primary and to two replicas, and from the
+/// primary to the service of the receiver, twice. The same once more without the message, when it is
+/// acknowledged.
+const BYTES_PER_MESSAGE: f64 = 5.0 * (units::MESSAGE_BYTES + 200.0) + 1_000.0;
 /// How often traffic between zones is billed: in the zone that it leaves, and in the one where it
 /// arrives.
 const BILLED_ENDS: f64 = 2.0;
@@ -65,8 +70,8 @@ impl ClusterBill {
         let disks = MACHINES * prices.machine_disk_gb * prices.machine_disk_per_gb_month;
         let addresses = SERVICES * prices.machine_address_per_hour * MONTH_HOURS;
         let changes = month.written_heartbeats + month.changes;
-        let between_zones =
-            changes * BYTES_PER_CHANGE / BYTES_PER_GB * BILLED_ENDS * prices.between_zones_per_gb;
+        let moved = changes * BYTES_PER_CHANGE + month.mail.messages * BYTES_PER_MESSAGE;
+        let between_zones = moved / BYTES_PER_GB * BILLED_ENDS * prices.between_zones_per_gb;
         let bytes = month.body_bytes + month.requests * RESPONSE_HEAD_BYTES;
         let egress = bytes / BYTES_PER_GB * prices.egress_per_gb;
         Self {

@@ -4,6 +4,7 @@ mod advice;
 mod bill;
 mod cluster;
 mod machine;
+mod mail;
 mod prices;
 mod text;
 mod units;
@@ -16,6 +17,8 @@ use advice::Saving;
 use bill::{Bill, EndpointKind};
 use cluster::ClusterBill;
 use machine::MachineBill;
+pub use mail::Mail;
+use mail::MailBill;
 pub use prices::{BUILT_IN as BUILT_IN_PRICES, PriceError, Prices};
 pub use workload::{Architecture, Cadence, Function, Workload};
 use workload::{MONTH_DAYS, Month};
@@ -42,6 +45,8 @@ pub struct Report {
     scenarios: Vec<Scenario>,
     /// The changes that would lower the bill of the first scenario behind a REST API.
     savings: Vec<Saving>,
+    /// The price of a mailbox, if idle peers poll, and if only heartbeats fetch their mail.
+    mail: [MailBill; 2],
     /// The worst bill that one caller can cause, for each kind of request.
     worst: [WorstBill; 5],
     /// The price of the same number of requests, without the work that they cause.
@@ -83,6 +88,7 @@ impl Report {
         Self {
             month_days: MONTH_DAYS,
             savings: advice::savings(&given, &prices),
+            mail: mail::bills(&given, &prices),
             worst: worst::bills(&prices),
             requests_alone: worst::requests_alone(&prices),
             scenarios,

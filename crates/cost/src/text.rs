@@ -8,6 +8,7 @@ use comfy_table::{CellAlignment, Table};
 use crate::bill::{ALARM_METRICS, Bill, EndpointKind};
 use crate::cluster::ClusterBill;
 use crate::machine::MachineBill;
+use crate::mail::MailBill;
 use crate::workload::{Architecture, Cadence, Workload};
 use crate::worst::WorstBill;
 use crate::{Report, Scenario};
@@ -17,7 +18,7 @@ const AMOUNT_WIDTH: usize = 12;
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { month_days, prices, scenarios, savings, worst, requests_alone } = self;
+        let Self { month_days, prices, scenarios, savings, mail, worst, requests_alone } = self;
         writeln!(
             f,
             "US dollars per month of {month_days} days, {} list prices of {}, without the free tier.",
@@ -38,6 +39,12 @@ impl fmt::Display for Report {
         for saving in savings {
             writeln!(f, "{:>8.2}  {}", saving.saves, saving.change)?;
         }
+        let connections = mail[0].mail.connections_per_day;
+        writeln!(
+            f,
+            "\nA mailbox, for each peer that has one and connects {connections} times a day, in addition:"
+        )?;
+        writeln!(f, "{}", mail_table(mail).trim_fmt())?;
         writeln!(
             f,
             "\nThe most that one caller can cause behind a REST API, at the default throttle of 200 requests per second.\n\
@@ -101,13 +108,35 @@ fn table(bills: [&Bill; 3]) -> Table {
     }
     table.add_row(amounts("total", bills.map(|bill| bill.total)));
     table.add_row(amounts(&format!("alarms ({ALARM_METRICS})"), bills.map(|bill| bill.alarms)));
+    align(&mut table);
+    table
+}
+
+fn mail_table(bills: &[MailBill]) -> Table {
+    let mut table = Table::new();
+    let endpoints = EndpointKind::ALL.map(EndpointKind::name);
+    table.load_style(NOTHING).set_header([""].into_iter().chain(endpoints).chain(["Valkey"]));
+    for MailBill { mail, on_dynamodb, on_valkey, .. } in bills {
+        let name = if mail.poll_seconds > 0.0 {
+            format!("idle peers poll every {} s, as browsers do", mail.poll_seconds)
+        } else {
+            "only heartbeats fetch the mail of idle peers".to_owned()
+        };
+        let amounts =
+            on_dynamodb.iter().chain([on_valkey]).map(|dollars| format!("{dollars:>AMOUNT_WIDTH$.3}"));
+        table.add_row([name].into_iter().chain(amounts));
+    }
+    align(&mut table);
+    table
+}
+
+fn align(table: &mut Table) {
     for (number, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, 1));
         if number > 0 {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    table
 }
 
 fn amounts(name: &str, dollars: [f64; 3]) -> Vec<String> {

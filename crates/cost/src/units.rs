@@ -16,6 +16,16 @@ pub(crate) const CHANGE_READS: f64 = (REGISTRATION_READS + DEREGISTRATION_READS)
 pub(crate) const HEARTBEAT_READS: f64 = 1.0;
 /// Write units of a heartbeat that writes: one item of at most 1 KiB, and no index.
 pub(crate) const HEARTBEAT_WRITES: f64 = 1.0;
+/// Bytes of a message: the description of a browser, signed (`scripts/check-channels`).
+pub(crate) const MESSAGE_BYTES: f64 = 1_200.0;
+/// Read units of sending a message: strong reads of the sender, of the receiver and of its mailbox.
+pub(crate) const SEND_READS: f64 = 3.0;
+/// Write units of sending a message to an empty mailbox, which then has more than 1 KiB.
+pub(crate) const SEND_WRITES: f64 = 2.0;
+/// Read units of fetching mail: strong reads of the peer and of its mailbox.
+pub(crate) const FETCH_READS: f64 = 2.0;
+/// Write units of acknowledging a message. DynamoDB bills the larger of the old item and the new one.
+pub(crate) const ACKNOWLEDGE_WRITES: f64 = 2.0;
 /// A renewal that is written extends the lease by more than was granted: by the lease divided by
 /// this number (`AHEAD` of the store).
 const AHEAD: f64 = 3.0;
@@ -128,6 +138,16 @@ mod tests {
             let (reads, writes) = recorded(&format!("heartbeat each {interval} s, lease 300 s"), 1);
             assert_near(HEARTBEAT_READS, reads, 0.0);
             assert_near(HEARTBEAT_WRITES * write_fraction_for_gap(interval, 300.0), writes, 0.005);
+        }
+        for (operation, expected_reads, expected_writes) in [
+            ("send a message to an empty mailbox", SEND_READS, SEND_WRITES),
+            ("fetch mail, none", FETCH_READS, 0.0),
+            ("fetch mail, one message", FETCH_READS, 0.0),
+            ("fetch mail and acknowledge one message", FETCH_READS, ACKNOWLEDGE_WRITES),
+        ] {
+            let (reads, writes) = recorded(operation, 20);
+            assert_near(expected_reads, reads, 0.0);
+            assert_near(expected_writes, writes, 0.0);
         }
         let (first, _) = recorded("discover 20 of one archetype, first of a process", 100);
         assert_near(snapshot_reads(100.0, 2.0), first, 0.0);

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::mail::{Mail, MailMonth};
 use crate::units;
 
 /// Days of the billed month, as in the original service's estimate.
@@ -37,6 +38,8 @@ pub struct Workload {
     pub cadence: Cadence,
     /// The configuration of the function.
     pub function: Function,
+    /// How peers use their mailboxes.
+    pub mail: Mail,
     /// Whether the function's counts also become CloudWatch metrics.
     pub custom_metrics: bool,
 }
@@ -102,6 +105,8 @@ pub(crate) struct Month {
     pub(crate) stored_bytes: f64,
     pub(crate) body_bytes: f64,
     pub(crate) gb_seconds: f64,
+    /// Mail; included in the other totals.
+    pub(crate) mail: MailMonth,
 }
 
 impl Workload {
@@ -121,7 +126,8 @@ impl Workload {
         let heartbeat_requests = heartbeats / heartbeats_per_request.min(self.peers);
         let included_discovers = if discover_in_heartbeat { discovers.min(heartbeat_requests) } else { 0.0 };
         let changes = 2.0 * self.peers * self.starts_per_day * MONTH_DAYS;
-        let requests = heartbeat_requests + discovers - included_discovers + changes;
+        let mail = self.mail.month(self.peers, heartbeats);
+        let requests = heartbeat_requests + discovers - included_discovers + changes + mail.requests;
         let written = heartbeats * units::write_fraction(heartbeat_seconds, self.lease_seconds);
         let per_discover =
             units::discover_reads(self.peers, self.archetypes, discover_limit, discovers / MONTH_SECONDS);
@@ -134,13 +140,17 @@ impl Workload {
             written_heartbeats: written,
             changes,
             requests,
-            write_units: written * units::HEARTBEAT_WRITES + changes * units::change_writes(self.archetypes),
+            write_units: written * units::HEARTBEAT_WRITES
+                + changes * units::change_writes(self.archetypes)
+                + mail.write_units,
             read_units: heartbeats * units::HEARTBEAT_READS
                 + discovers * per_discover
-                + changes * units::CHANGE_READS,
+                + changes * units::CHANGE_READS
+                + mail.read_units,
             stored_bytes: units::stored_bytes(self.peers, self.archetypes),
-            body_bytes: (heartbeats + changes) * SMALL_RESPONSE_BYTES + discovers * page,
+            body_bytes: (heartbeats + changes) * SMALL_RESPONSE_BYTES + discovers * page + mail.body_bytes,
             gb_seconds: self.function.gb_seconds(requests + included_discovers),
+            mail,
         }
     }
 }
@@ -186,6 +196,7 @@ pub(crate) mod tests {
                 discover_in_heartbeat,
             },
             function: Function { memory_mb: 256.0, architecture: Architecture::Arm64, billed_millis: 5.0 },
+            mail: Mail::default(),
             custom_metrics: false,
         }
     }

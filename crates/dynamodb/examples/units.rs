@@ -11,11 +11,12 @@ use std::time::{Duration, Instant};
 
 use aurora_discovery_dynamodb::{DynamoOptions, DynamoStore, IndexKeyCounts, connect, create_table};
 use aurora_discovery_protocol::{
-    Address, Archetype, Archetypes, Freshness, LeaseToken, Metadata, PeerId, RecordTerms, RegisterRequest,
-    Registration, SecretKey, SignedRecord, SignedTokenHash, Timestamp, Ttl, View,
+    Address, Archetype, Archetypes, Freshness, LeaseToken, MailId, Metadata, PeerId, RecordTerms,
+    RegisterRequest, Registration, SecretKey, SignedRecord, SignedTokenHash, Timestamp, Ttl, View,
 };
 use aurora_discovery_registry::{
-    Claim, Limits, PutRequest, Query, Signature, Signing, Source, Store, StoreError, TokenHash, WebOrigin,
+    Claim, Letter, Limits, PutRequest, Query, SidHash, Signature, Signing, Source, Store, StoreError,
+    TokenHash, WebOrigin,
 };
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
@@ -85,6 +86,7 @@ async fn main() -> Result<()> {
     }
     bench.registration().await?;
     bench.heartbeats().await?;
+    bench.mail().await?;
     bench.spread(spread).await?;
     for size in sizes {
         bench.discover(size).await?;
@@ -139,6 +141,31 @@ impl Bench {
                 .await?;
         }
         Ok(())
+    }
+
+    /// Each peer sends one message to the next, which fetches and acknowledges it. The reads of the peers
+    /// are those with which the registry decides who may send and receive.
+    async fn mail(&mut self) -> Result<()> {
+        let store = self.store("mail").await?;
+        for n in 0..=20 {
+            store.put(signed(n, 1)?, at(0)).await?;
+        }
+        let mailboxes = store.mailboxes().ok_or("the store has no mailboxes")?;
+        let fetch = async |n: u32, acknowledged: &[MailId]| {
+            mailboxes.peer(&mail_peer(n), at(1)).await?;
+            mailboxes.collect(&mail_peer(n), acknowledged, at(1)).await.map(drop)
+        };
+        self.count("fetch mail, none", &store, 20, async |n| fetch(n + 1, &[]).await).await?;
+        let name = "send a message to an empty mailbox";
+        self.count(name, &store, 20, async |n| {
+            mailboxes.peer(&mail_peer(n), at(1)).await?;
+            mailboxes.peer(&mail_peer(n + 1), at(1)).await?;
+            mailboxes.deliver(&mail_peer(n + 1), letter(n), at(1)).await.map(drop)
+        })
+        .await?;
+        self.count("fetch mail, one message", &store, 20, async |n| fetch(n + 1, &[]).await).await?;
+        let name = "fetch mail and acknowledge one message";
+        self.count(name, &store, 20, async |n| fetch(n + 1, &[letter(n).id]).await).await
     }
 
     async fn discover(&mut self, peers: u32) -> Result<()> {
@@ -309,10 +336,31 @@ fn moved(n: u32) -> PutRequest {
     put
 }
 
+/// The number of the first peer that signs.
+const FIRST_SIGNED: u32 = 1_000_000;
+
+/// The peer of a signed registration.
+fn mail_peer(n: u32) -> PeerId {
+    registration(FIRST_SIGNED + n).registration.peer_id
+}
+
+/// A message from a peer, as long as that of a browser.
+fn letter(n: u32) -> Letter {
+    const MESSAGE_BYTES: usize = 1_200;
+    let from = mail_peer(n);
+    Letter {
+        id: MailId::new(u64::from(n) + 1),
+        sid: SidHash::of(&from, "session"),
+        from,
+        source: claim().source,
+        message: "x".repeat(MESSAGE_BYTES).into(),
+        sent_at: at(1),
+    }
+}
+
 /// A signed registration of another peer, of the same form.
 fn signed(n: u32, seq: u64) -> std::result::Result<PutRequest, StoreError> {
-    const FIRST: u32 = 1_000_000;
-    let put = registration(FIRST + n);
+    let put = registration(FIRST_SIGNED + n);
     let Registration { peer_id, address, port, archetypes, metadata } = put.registration.clone();
     let request = RegisterRequest {
         address: Some(address),

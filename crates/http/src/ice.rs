@@ -62,7 +62,12 @@ impl IceServers {
         Self::new(stun.clone(), turn.clone(), secret.as_deref())
     }
 
-    fn new(stun: Vec<String>, turn: Vec<String>, secret: Option<&str>) -> Result<Self, IceError> {
+    /// The servers at these URLs. The TURN servers need the secret that they share with the service.
+    ///
+    /// # Errors
+    /// [`IceError::Incomplete`] if there are URLs of TURN servers without the secret, or a secret without
+    /// URLs.
+    pub fn new(stun: Vec<String>, turn: Vec<String>, secret: Option<&str>) -> Result<Self, IceError> {
         let turn = match secret {
             None if turn.is_empty() => None,
             Some(secret) if !turn.is_empty() => {

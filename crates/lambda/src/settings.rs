@@ -2,11 +2,12 @@
 //! function itself.
 
 use aurora_discovery_dynamodb::DynamoOptions;
-use aurora_discovery_http::{KeyRing, Keys, ServiceOptions};
+use aurora_discovery_http::{IceServers, KeyRing, Keys, ServiceOptions};
 use aurora_discovery_registry::Limits;
 pub(crate) use aurora_discovery_settings::SettingError as SettingsError;
 use aurora_discovery_settings::{
-    LogArgs, RegistryArgs, ServiceArgs, Sources, TableArgs, parse, unknown_variables,
+    LogArgs, RegistryArgs, ServiceArgs, Sources, TableArgs, UrlList, parse, stun_urls, turn_urls,
+    unknown_variables,
 };
 use clap::Args;
 use tracing_subscriber::filter::Targets;
@@ -15,8 +16,8 @@ use tracing_subscriber::filter::Targets;
 /// thousandth of the lines is informative enough, and costs a thousandth.
 const LOG_ONE_IN: u32 = 1_000;
 
-/// The environment variables of the function.
-#[derive(Clone, Debug, Args)]
+/// The environment variables of the function. One of them is a secret, so that they can't be printed.
+#[derive(Args)]
 struct Environment {
     #[command(flatten)]
     table: TableArgs,
@@ -34,6 +35,15 @@ struct Environment {
     /// that they need no other protection than the function's settings.
     #[arg(long, env = "AURORA_KEYS_TEXT")]
     keys_text: Option<String>,
+    /// The URLs of STUN servers that peers with a mailbox are told of, with commas between.
+    #[arg(long, env = "AURORA_STUN_URLS", value_parser = stun_urls)]
+    stun_urls: Option<UrlList>,
+    /// The URLs of TURN servers that peers with a mailbox are told of, with a password each.
+    #[arg(long, env = "AURORA_TURN_URLS", value_parser = turn_urls)]
+    turn_urls: Option<UrlList>,
+    /// The secret that the TURN servers derive passwords from: coturn's static-auth-secret.
+    #[arg(long, env = "AURORA_TURN_SECRET_TEXT")]
+    turn_secret_text: Option<String>,
     /// Publish the function's counts as CloudWatch metrics.
     #[arg(long, env = "AURORA_CUSTOM_METRICS")]
     custom_metrics: bool,
@@ -50,6 +60,18 @@ impl Environment {
             }
             None => Ok(None),
         }
+    }
+}
+
+impl Environment {
+    /// A secret without TURN servers has no effect.
+    fn ice_servers(&self, sources: &Sources) -> Result<IceServers, SettingsError> {
+        let urls = |list: &Option<UrlList>| list.clone().map_or_else(Vec::new, Vec::from);
+        let secret = self.turn_secret_text.as_deref().filter(|_| self.turn_urls.is_some());
+        IceServers::new(urls(&self.stun_urls), urls(&self.turn_urls), secret).map_err(|_| {
+            let (urls, secret) = (sources.name("turn_urls"), sources.name("turn_secret_text"));
+            SettingsError::new(format!("{urls} requires {secret}, the servers' secret"))
+        })
     }
 }
 
@@ -79,6 +101,7 @@ impl Settings {
         let mut service = given.service.options();
         service.log_one_in = if given.service.log_requests { 1 } else { LOG_ONE_IN };
         service.keys = given.keys(&sources)?;
+        service.ice_servers = given.ice_servers(&sources)?;
         Ok(Self {
             store: given.table.options(&sources)?,
             limits: given.registry.table_limits(&sources)?,
@@ -168,6 +191,18 @@ mod tests {
         assert!(keys(&format!("a all {hash}")).unwrap_err().contains("line 1"));
         assert!(read(&["--table=t", "--require-key=write"]).unwrap_err().contains("AURORA_KEYS_TEXT"));
         assert!(read(&[]).unwrap_err().contains("AURORA_TABLE"));
+    }
+
+    #[test]
+    fn turn_servers_require_their_secret() {
+        let with = |flags: &[&str]| read(&[&["--table=t"], flags].concat());
+        let servers = with(&["--stun-urls=stun:a", "--turn-urls=turn:b,turns:c", "--turn-secret-text=north"]);
+        let shown = format!("{:?}", servers.unwrap().service.ice_servers);
+        assert!(shown.contains(r#"["stun:a"]"#) && shown.contains(r#"["turn:b", "turns:c"]"#), "{shown}");
+        let error = with(&["--turn-urls=turn:b"]).unwrap_err();
+        assert_eq!(error, "--turn-urls requires AURORA_TURN_SECRET_TEXT, the servers' secret");
+        assert!(with(&["--stun-urls=turn:a"]).unwrap_err().contains("stun:"));
+        assert!(with(&["--turn-secret-text=north"]).is_ok());
     }
 
     /// Settings of the function that the template omits, each with the reason.

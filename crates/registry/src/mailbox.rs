@@ -21,6 +21,8 @@ const MAX_OF_SENDER: usize = 2;
 /// The maximum number of messages of one source in a mailbox, also if the source has several peers. No
 /// source alone can therefore keep a mailbox full. Loopback is exempt.
 const MAX_OF_SOURCE: usize = 4;
+/// The maximum size of the messages of one source in a mailbox, in bytes.
+const MAX_BYTES_OF_SOURCE: usize = MAX_BYTES / 2;
 /// The maximum number of sessions that a mailbox remembers. If a receiver gets messages of more sessions
 /// within two minutes, the receiver itself has to recognize repeated messages.
 const MAX_SEEN: usize = 64;
@@ -118,16 +120,18 @@ impl Mailbox {
         if self.seen.iter().any(|seen| seen.sid == letter.sid) {
             return Delivery::Repeated;
         }
-        let count =
-            |is_like: &dyn Fn(&Letter) -> bool| self.letters.iter().filter(|one| is_like(one)).count();
-        let bytes: usize = self.letters.iter().map(|one| one.message.len()).sum();
-        if self.letters.len() >= MAX_LETTERS
-            || bytes + letter.message.len() > MAX_BYTES
-            || count(&|one| one.from == letter.from) >= MAX_OF_SENDER
-        {
+        // The number and the size of those that are like it, with the letter itself.
+        let with_letter = |is_like: &dyn Fn(&Letter) -> bool| {
+            let like = self.letters.iter().filter(|one| is_like(one)).chain([&letter]);
+            like.fold((0, 0), |(count, bytes), one| (count + 1, bytes + one.message.len()))
+        };
+        let (count, bytes) = with_letter(&|_| true);
+        let (of_sender, _) = with_letter(&|one| one.from == letter.from);
+        if count > MAX_LETTERS || bytes > MAX_BYTES || of_sender > MAX_OF_SENDER {
             return Delivery::MailboxFull;
         }
-        if !letter.source.is_loopback() && count(&|one| one.source == letter.source) >= MAX_OF_SOURCE {
+        let (of_source, source_bytes) = with_letter(&|one| one.source == letter.source);
+        if !letter.source.is_loopback() && (of_source > MAX_OF_SOURCE || source_bytes > MAX_BYTES_OF_SOURCE) {
             return Delivery::SourceFull;
         }
         if self.seen.len() >= MAX_SEEN {
@@ -207,6 +211,27 @@ mod tests {
         let hash = |from: &str, sid| SidHash::of(&PeerId::parse(from).unwrap(), sid);
         assert_eq!(hash("a", "bc"), hash("a", "bc"));
         assert!(hash("a", "bc") != hash("ab", "c") && hash("a", "bc") != hash("b", "bc"));
+    }
+
+    #[test]
+    fn one_source_fills_half_of_a_mailbox_by_number_or_by_size() {
+        let now = Timestamp::from_secs(0);
+        let from = |source: &str, number: u64, size: usize| Letter {
+            source: Source::of(source.parse().unwrap()),
+            message: "m".repeat(size).into(),
+            ..letter(number, &format!("p{number}"), 0)
+        };
+        for (size, room) in [(1_000, 4), (4_096, 2)] {
+            let mut mailbox = Mailbox::default();
+            let deliveries =
+                [("203.0.113.1", 0, room), ("203.0.113.2", 10, room)].map(|(source, first, room)| {
+                    for number in first..first + room {
+                        assert_eq!(mailbox.deliver(from(source, number, size), now), Delivery::Delivered);
+                    }
+                    mailbox.deliver(from(source, first + room, size), now)
+                });
+            assert_eq!(deliveries, [Delivery::SourceFull, Delivery::MailboxFull], "{size} bytes each");
+        }
     }
 
     #[test]

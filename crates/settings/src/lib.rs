@@ -21,7 +21,7 @@ pub use file::SettingsFile;
 pub use limits::{EmbeddedArgs, RegistryArgs};
 pub use log::LogArgs;
 pub use markdown::markdown_table;
-pub use server::{ServerArgs, UrlList};
+pub use server::{ServerArgs, UrlList, stun_urls, turn_urls};
 pub use service::ServiceArgs;
 pub use source::{Source, Sources};
 pub use table::TableArgs;

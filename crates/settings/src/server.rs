@@ -211,11 +211,25 @@ impl ServerArgs {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UrlList(Vec<String>);
 
-fn stun_urls(text: &str) -> Result<UrlList, String> {
+impl From<UrlList> for Vec<String> {
+    fn from(list: UrlList) -> Self {
+        list.0
+    }
+}
+
+/// Parses the URLs of STUN servers, with commas between.
+///
+/// # Errors
+/// A sentence that states the rule.
+pub fn stun_urls(text: &str) -> Result<UrlList, String> {
     url_list(text, &["stun:", "stuns:"])
 }
 
-fn turn_urls(text: &str) -> Result<UrlList, String> {
+/// Parses the URLs of TURN servers, with commas between.
+///
+/// # Errors
+/// A sentence that states the rule.
+pub fn turn_urls(text: &str) -> Result<UrlList, String> {
     url_list(text, &["turn:", "turns:"])
 }
 

@@ -86,6 +86,7 @@ fn every_part_is_shown_for_every_endpoint_and_cadence() {
         "as given: a heartbeat every 60 s",
         "as the service requests",
         "legacy clients: a heartbeat every 30 s, a discover of 1000 every 10 s",
+        "A mailbox, for each peer that has one and connects 10 times a day",
         "2026-11",
         "without the free tier",
     ] {
@@ -108,6 +109,8 @@ fn each_option_raises_or_lowers_the_bill_as_expected() {
         (true, &["--archetypes", "8"]),
         (true, &["--lease", "120"]),
         (true, &["--starts-per-day", "20"]),
+        (true, &["--connections", "1"]),
+        (true, &["--connections", "1", "--mail-poll", "0"]),
         (false, &["--memory", "128"]),
         (true, &["--architecture", "x86_64"]),
         (true, &["--billed", "10"]),
