@@ -4,6 +4,8 @@
 # One target directory serves every stage. Incremental files only cost time and disk in a build that
 # is made once.
 export CARGO_INCREMENTAL=0
+# Debug information only costs time here, too. A panic names its file and line without it.
+export CARGO_PROFILE_DEV_DEBUG=false
 export CARGO_TERM_COLOR=never
 
 # The stages that were asked for (none: all), and those that ran.
