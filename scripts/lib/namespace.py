@@ -28,6 +28,15 @@ def set_up() -> None:
     ip("route", "add", "local", NETWORK, "dev", "lo")
 
 
+def add_interface(address: str) -> None:
+    """An interface with a default route. Browsers look for paths to each other only on such interfaces."""
+    ip("link", "add", "aurora0", "type", "veth", "peer", "name", "aurora1")
+    ip("address", "add", f"{address}/24", "dev", "aurora0")
+    for interface in ("aurora0", "aurora1"):
+        ip("link", "set", interface, "up")
+    ip("route", "add", "default", "dev", "aurora0")
+
+
 def set_packet_bytes(size: int) -> None:
     """The maximum size of a packet. The kernel's buffers for new connections grow with it."""
     ip("link", "set", "lo", "mtu", str(size))
