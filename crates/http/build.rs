@@ -10,10 +10,10 @@ use flate2::write::GzEncoder;
 
 /// The other files in the directory are for developers.
 const EXTENSIONS: [&str; 4] = ["css", "html", "js", "svg"];
-/// Modules of the JavaScript client that the page does not load: types, and what needs a file
-/// system.
-const NOT_OF_THE_PAGE: [&str; 5] =
-    ["index.js", "key-file.js", "private-file.js", "token-file.js", "types.js"];
+/// Modules of the JavaScript client that the page does not load: types, what needs a file system, and
+/// what needs trystero.
+const NOT_OF_THE_PAGE: [&str; 6] =
+    ["index.js", "key-file.js", "private-file.js", "token-file.js", "trystero.js", "types.js"];
 
 fn main() -> io::Result<()> {
     // The directory `page/client` is a link to the modules of the JavaScript client. Cargo follows
