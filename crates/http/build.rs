@@ -12,9 +12,9 @@ use flate2::write::GzEncoder;
 /// `tsconfig.json`, are for developers.
 const EXTENSIONS: [&str; 4] = ["css", "html", "js", "svg"];
 /// Modules of the JavaScript client that the page does not load: the entry point of the package,
-/// the types, and the modules that need a file system.
-const EXCLUDED_MODULES: [&str; 5] =
-    ["index.js", "key-file.js", "private-file.js", "token-file.js", "types.js"];
+/// the types, and the modules that need a file system or trystero.
+const EXCLUDED_MODULES: [&str; 6] =
+    ["index.js", "key-file.js", "private-file.js", "token-file.js", "trystero.js", "types.js"];
 
 fn main() -> io::Result<()> {
     // `page/client` is a symbolic link to the modules of the JavaScript client. Cargo follows the

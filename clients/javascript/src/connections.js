@@ -2,21 +2,12 @@
 // channel. WebRTC needs two session descriptions for it, an offer and an answer, which the peers send to
 // each other through the mailboxes of the service.
 
-import { base64url } from "./encoding.js";
 import { DiscoveryError } from "./errors.js";
-import { sign, verify } from "./jws.js";
+import { Mailbox } from "./mailbox.js";
+import { SignedMessage } from "./signed-message.js";
 import { SignedRecord } from "./signed-record.js";
-import { anySignal, fullJitter, seconds, sleep } from "./time.js";
+import { anySignal, fullJitter, sleep } from "./time.js";
 
-const MESSAGE_TYPE = "aurora-mail+jws";
-// How long a request for mail asks the service to wait for mail, in seconds.
-const WAIT_SECONDS = 25;
-// The interval between two requests of an idle peer, in seconds, if the service does not let requests
-// wait: half of the time for which the service keeps a message.
-const IDLE_POLL_SECONDS = 30;
-// The maximum age of a message, in seconds. Received offers are remembered for twice as long, so that a
-// repeated offer is not answered again.
-const MAX_AGE_SECONDS = 300;
 // A description is sent once it has all its candidates, but at most this many seconds after gathering
 // began, in case a STUN or TURN server does not respond.
 const GATHERING_SECONDS = 3;
@@ -48,13 +39,8 @@ const HIGHEST_CEILING = 30;
  */
 
 /**
- * The peer that connects: its lease keeper, as this module needs it.
- * @typedef {object} Local
- * @property {string} peer_id
- * @property {import("./secret-key.js").SecretKey} key
- * @property {() => string | undefined} token nothing until the peer is registered
- * @property {() => number} now the time of the service, in milliseconds since the Unix epoch
- * @property {() => RTCIceServer[]} iceServers those that the service names
+ * The peer that connects. `iceServers` returns those that the service names.
+ * @typedef {import("./mailbox.js").Local & {iceServers: () => RTCIceServer[]}} Local
  */
 
 /**
@@ -68,16 +54,12 @@ const HIGHEST_CEILING = 30;
 
 /** Connects one peer with others. `LeaseKeeper.connections` creates it. */
 export class Connections {
-  #client;
   #local;
   #options;
+  #mailbox;
   #closed = new AbortController();
-  /** Ends the wait between two requests for mail. */
-  #wake = new AbortController();
   /** @type {Map<string, Attempt>} The offers of this peer whose channel is not open yet, by session. */
   #offers = new Map();
-  /** @type {Map<string, number>} When offers were received, by sender and session. */
-  #seen = new Map();
   #answering = 0;
   /** @type {WeakMap<RTCDataChannel, RTCPeerConnection>} The connections of open channels. */
   #connections = new WeakMap();
@@ -88,10 +70,12 @@ export class Connections {
    * @param {ConnectionOptions} options
    */
   constructor(client, local, options) {
-    this.#client = client;
     this.#local = local;
     this.#options = options;
-    this.#receive();
+    this.#mailbox = new Mailbox(client, local, {
+      onMessage: (message) => this.#take(message),
+      isExpecting: () => this.#offers.size > 0,
+    });
   }
 
   /**
@@ -113,7 +97,7 @@ export class Connections {
     const remote = { peer_id, signed_by: record.signed_by };
     const connection = this.#newConnection();
     const channel = connection.createDataChannel("aurora");
-    const sid = base64url(crypto.getRandomValues(new Uint8Array(16)));
+    const sid = SignedMessage.newSession();
     const limit = anySignal(signal, this.#closed.signal, AbortSignal.timeout(PATIENCE_SECONDS * 1_000));
     /** @type {Promise<RTCDataChannel>} */
     const opened = new Promise((resolve, reject) => {
@@ -124,7 +108,6 @@ export class Connections {
       opened.catch(() => undefined); // also if sending fails first
       await connection.setLocalDescription();
       await this.#send("offer", sid, peer_id, connection, opened, limit);
-      this.#wake.abort();
       return await opened;
     } catch (error) {
       connection.close();
@@ -163,55 +146,15 @@ export class Connections {
   /** Stops receiving offers. Open channels stay open. */
   close() {
     this.#closed.abort();
-  }
-
-  /** Requests mail until `close` is called. Each request acknowledges the messages of the previous one. */
-  async #receive() {
-    const { signal } = this.#closed;
-    /** @type {string[]} */
-    let acknowledge = [];
-    let failures = 0;
-    while (!signal.aborted) {
-      let pause = 1;
-      const sentAt = seconds();
-      const lease_token = this.#local.token();
-      if (lease_token !== undefined) {
-        try {
-          const request = { peer_id: this.#local.peer_id, lease_token, acknowledge, wait_seconds: WAIT_SECONDS };
-          const { mail, next_poll_seconds } = await this.#client.mailbox(request, { signal });
-          acknowledge = mail.map(({ id }) => id);
-          // The messages are handled concurrently. One that can't be parsed or verified is dropped.
-          mail.forEach(({ from, message }) => this.#take(from, message).catch(() => undefined));
-          failures = 0;
-          const isIdle = mail.length === 0 && this.#offers.size === 0 && next_poll_seconds > 0;
-          pause = isIdle ? IDLE_POLL_SECONDS : next_poll_seconds;
-          if (mail.length === 0 && seconds() - sentAt < 1) {
-            pause = Math.max(pause, 1); // the service did not wait, for example because it stops
-          }
-        } catch {
-          failures += 1;
-          pause = 1 + fullJitter(failures, FIRST_CEILING, HIGHEST_CEILING);
-        }
-      }
-      this.#wake = new AbortController();
-      await sleep(pause, anySignal(signal, this.#wake.signal)).catch(() => undefined);
-    }
+    this.#mailbox.close();
   }
 
   /**
-   * Acts on a message, after its signature is verified.
-   * @param {string} from
-   * @param {string} message
+   * Acts on a message.
+   * @param {SignedMessage} message
    */
-  async #take(from, message) {
-    const { key, payload } = await verify(message, MESSAGE_TYPE);
-    const { sid, iat, type, sdp } = payload;
-    const age = Math.abs(this.#local.now() / 1_000 - iat);
-    const isForMe = payload.to === this.#local.peer_id && payload.from === from;
-    if (!isForMe || typeof sid !== "string" || typeof sdp !== "string" || !(age <= MAX_AGE_SECONDS)) {
-      return;
-    }
-    const remote = { peer_id: from, signed_by: key };
+  async #take({ from, signed_by, sid, type, sdp }) {
+    const remote = { peer_id: from, signed_by };
     if (type === "answer") {
       const offer = this.#offers.get(sid);
       // Only the holder of the key can answer, because the description, with the fingerprint of the
@@ -219,7 +162,7 @@ export class Connections {
       if (offer && isSame(offer.remote, remote)) {
         await offer.connection.setRemoteDescription({ type, sdp });
       }
-    } else if (type === "offer" && this.#isNew(`${from} ${sid}`) && this.#answering < MAX_ANSWERING) {
+    } else if (type === "offer" && this.#answering < MAX_ANSWERING) {
       this.#answering += 1;
       await this.#answer(remote, sid, sdp).finally(() => (this.#answering -= 1));
     }
@@ -276,19 +219,9 @@ export class Connections {
    */
   async #send(type, sid, to, connection, opened, signal) {
     await hasGathered(connection);
-    const { peer_id, key } = this.#local;
-    const sdp = connection.localDescription?.sdp;
-    const payload = { from: peer_id, to, sid, iat: Math.floor(this.#local.now() / 1_000), type, sdp };
-    const message = await sign(JSON.stringify(payload), MESSAGE_TYPE, key);
-    const send = () => this.#client.mail({ to, lease_token: this.#local.token() ?? "", message }, { signal });
-    try {
-      await send();
-    } catch (error) {
-      // `repeated_message` means that an earlier attempt succeeded and its response was lost.
-      if (!(error instanceof DiscoveryError) || error.code !== "repeated_message") {
-        throw error;
-      }
-    }
+    const sdp = connection.localDescription?.sdp ?? "";
+    const send = () => this.#mailbox.send(to, { sid, type, sdp }, { signal });
+    await send();
     const repeat = setInterval(() => send().catch(() => undefined), REPEAT_SECONDS * 1_000);
     const end = () => clearInterval(repeat);
     opened.then(end, end);
@@ -327,22 +260,6 @@ export class Connections {
       await Promise.race([event(channel, "close"), changed, aborted(signal)]);
     }
     connection?.close();
-  }
-
-  /**
-   * Whether an offer is received for the first time. Remembers it.
-   * @param {string} session
-   */
-  #isNew(session) {
-    const now = performance.now();
-    for (const [known, at] of this.#seen) {
-      if (now - at > 2 * MAX_AGE_SECONDS * 1_000) {
-        this.#seen.delete(known);
-      }
-    }
-    const isNew = !this.#seen.has(session);
-    this.#seen.set(session, now);
-    return isNew;
   }
 }
 

@@ -8,7 +8,9 @@ export { Client } from "./client.js";
 export { Connections } from "./connections.js";
 export { DiscoveryError } from "./errors.js";
 export { LeaseKeeper } from "./keeper.js";
+export { Mailbox } from "./mailbox.js";
 export { SecretKey } from "./secret-key.js";
+export { SignedMessage } from "./signed-message.js";
 export { SignedRecord } from "./signed-record.js";
 export { Signer } from "./signer.js";
 export { Watch } from "./watch.js";
@@ -18,6 +20,8 @@ export { Watch } from "./watch.js";
 /** @typedef {import("./connections.js").Remote} Remote */
 /** @typedef {import("./errors.js").ErrorKind} ErrorKind */
 /** @typedef {import("./keeper.js").KeeperOptions} KeeperOptions */
+/** @typedef {import("./mailbox.js").MailboxOptions} MailboxOptions */
+/** @typedef {import("./signed-message.js").Message} Message */
 /** @typedef {import("./signer.js").SignerOptions} SignerOptions */
 /** @typedef {import("./transport.js").ClientOptions} ClientOptions */
 /** @typedef {import("./types.js").DeregisterRequest} DeregisterRequest */

@@ -3,6 +3,7 @@
 import { Connections } from "./connections.js";
 import { DiscoveryError } from "./errors.js";
 import { Lease, ObservedAddress, Outage } from "./lease.js";
+import { Mailbox } from "./mailbox.js";
 import { Signer } from "./signer.js";
 import { seconds, sleep } from "./time.js";
 
@@ -137,14 +138,30 @@ export class LeaseKeeper {
    * @throws {TypeError} without a key or a mailbox
    */
   connections(options = {}) {
+    return new Connections(this.#client, { ...this.#local(), iceServers: () => this.#iceServers }, options);
+  }
+
+  /**
+   * Starts to receive messages of other peers, for programs that connect in another way than
+   * `connections`. Use one of the two: they would take messages from each other. The keeper must have a
+   * key, and `mail: true` in its registration.
+   * @param {import("./mailbox.js").MailboxOptions} options
+   * @throws {TypeError} without a key or a mailbox
+   */
+  mailbox(options) {
+    return new Mailbox(this.#client, this.#local(), options);
+  }
+
+  /** @returns {import("./mailbox.js").Local} */
+  #local() {
     const { peer_id, mail } = this.#registration;
     const { key } = this.#signing;
     if (!key || !mail) {
-      throw new TypeError("connections need a keeper with a key, and mail: true in its registration");
+      throw new TypeError("a mailbox needs a keeper with a key, and mail: true in its registration");
     }
     const token = () => (this.#state === "held" ? this.#registration.lease_token : undefined);
     const now = () => this.#signer?.now() ?? Date.now();
-    return new Connections(this.#client, { peer_id, key, token, now, iceServers: () => this.#iceServers }, options);
+    return { peer_id, key, token, now };
   }
 
   /** Runs steps until one throws, for example because of a permanent refusal, or until `stop` is called. */

@@ -4,7 +4,7 @@
 import { createInterface } from "node:readline";
 import process from "node:process";
 
-import { Client, DiscoveryError, SignedRecord, Signer } from "@aurora-alliance/discovery";
+import { Client, DiscoveryError, SignedMessage, SignedRecord, Signer } from "@aurora-alliance/discovery";
 import { KeyFile } from "@aurora-alliance/discovery/key-file";
 import { TokenFile } from "@aurora-alliance/discovery/token-file";
 
@@ -26,6 +26,15 @@ const commands = {
   },
   heartbeat: ({ request }) => client.heartbeat(request),
   deregister: ({ request }) => client.deregister(request),
+  async mail({ request, message, key_file }) {
+    const { lease_token } = request;
+    return client.mail({ to: message.to, lease_token, message: await SignedMessage.sign(message, await keyIn(key_file)) });
+  },
+  async mailbox({ request }) {
+    const { mail, next_poll_seconds } = await client.mailbox(request);
+    const messages = await Promise.all(mail.map(({ message }) => SignedMessage.verify(message)));
+    return { from: mail.map(({ from }) => from), ids: mail.map(({ id }) => id), messages, next_poll_seconds };
+  },
   async discover({ request }) {
     const page = await client.discover(request);
     for (const peer of page.peers) {

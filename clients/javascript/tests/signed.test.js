@@ -7,7 +7,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { after, before, test } from "node:test";
 
-import { SecretKey, SignedRecord } from "@aurora-alliance/discovery";
+import { SecretKey, SignedMessage, SignedRecord } from "@aurora-alliance/discovery";
 import { KeyFile } from "@aurora-alliance/discovery/key-file";
 
 // Records that other libraries have made.
@@ -59,6 +59,21 @@ test("a key is made once and then read", async () => {
   assert.deepEqual(await readdir(directory), ["alice.key"]);
   await chmod(path, 0o640);
   await assert.rejects(file.read(), /chmod 600/);
+});
+
+test("a message is verified by the key of its sender", async () => {
+  const [key, other] = await Promise.all([SecretKey.generate(), SecretKey.generate()]);
+  const message = { from: "alice", to: "bob", sid: "0123456789abcdef", type: "offer", sdp: "v=0\r\n" };
+  const text = await SignedMessage.sign(message, key, 1_800_000_000_999);
+  const expected = { ...message, signed_by: key.publicKey, issued_at: 1_800_000_000 };
+  assert.deepEqual({ ...(await SignedMessage.verify(text)) }, expected);
+  const parts = [text, await SignedMessage.sign({ ...message, sdp: "v=1" }, other)].map((jws) => jws.split("."));
+  const refused = { kind: "invalid_record" };
+  await assert.rejects(SignedMessage.verify([parts[0][0], parts[1][1], parts[0][2]].join(".")), refused);
+  for (const name of Object.keys(message)) {
+    await assert.rejects(SignedMessage.verify(await SignedMessage.sign({ ...message, [name]: 1 }, key)), refused, name);
+  }
+  await assert.rejects(SignedMessage.verify(vectors.ours[0]), refused);
 });
 
 test("a file without a key is refused", async () => {

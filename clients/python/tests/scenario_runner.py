@@ -22,9 +22,11 @@ from aurora_discovery import (
     KeeperEvent,
     KeyFile,
     LeaseKeeper,
+    Mailbox,
     Page,
     RegisterRequest,
     RegisterResponse,
+    SignedMessage,
     SignedRecord,
     Signer,
     Watch,
@@ -82,6 +84,28 @@ def signer(key_file: str | None) -> Signer | None:
     return Signer(KeyFile(key_file).read_or_create()) if key_file else None
 
 
+def mail_arguments(request: Json, message: Json, key_file: str) -> Json:
+    """The arguments of `Client.mail`, with the message signed by the key in a file."""
+    key = KeyFile(key_file).read_or_create()
+    names = ("to", "sid", "sdp")
+    content = {name: message[name] for name in names} | {"sender": message["from"], "kind": message["type"]}
+    return {"to": message["to"], **request, "message": SignedMessage.sign(key, **content)}
+
+
+def mailbox(response: Mailbox) -> Json:
+    def content(text: str) -> Json:
+        message = SignedMessage.verify(text)
+        names = ("signed_by", "to", "sid", "sdp")
+        return {name: getattr(message, name) for name in names} | {"from": message.sender, "type": message.kind}
+
+    return {
+        "from": [mail.sender for mail in response.mail],
+        "ids": [mail.id for mail in response.mail],
+        "messages": [content(mail.message) for mail in response.mail],
+        "next_poll_seconds": response.next_poll_seconds,
+    }
+
+
 def lease(response: RegisterResponse | HeartbeatResponse) -> Json:
     names = ("peer_id", "ttl_seconds", "heartbeat_interval_seconds", "observed_address", "lease_token", "signed_by")
     return {name: getattr(response, name, None) for name in names} | page(response.page)
@@ -133,6 +157,12 @@ class Blocking:
 
     def deregister(self, request: Json) -> None:
         self._client.deregister(**request)
+
+    def mail(self, request: Json, message: Json, key_file: str) -> Json:
+        return {"expires_in_seconds": self._client.mail(**mail_arguments(request, message, key_file))}
+
+    def mailbox(self, request: Json) -> Json:
+        return mailbox(self._client.mailbox(**request))
 
     def discover(self, request: Json | None = None) -> Json:
         return page(self._client.discover(discover_request(request)))
@@ -198,6 +228,12 @@ class Asynchronous:
 
     async def deregister(self, request: Json) -> None:
         await self._client.deregister(**request)
+
+    async def mail(self, request: Json, message: Json, key_file: str) -> Json:
+        return {"expires_in_seconds": await self._client.mail(**mail_arguments(request, message, key_file))}
+
+    async def mailbox(self, request: Json) -> Json:
+        return mailbox(await self._client.mailbox(**request))
 
     async def discover(self, request: Json | None = None) -> Json:
         return page(await self._client.discover(discover_request(request)))

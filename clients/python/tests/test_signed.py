@@ -7,8 +7,9 @@ import os
 import tempfile
 import unittest
 from pathlib import Path
+from typing import Any
 
-from aurora_discovery import InvalidRecordError, KeyFile, KeyFileError, SecretKey, SignedRecord
+from aurora_discovery import InvalidRecordError, KeyFile, KeyFileError, SecretKey, SignedMessage, SignedRecord
 
 VECTORS = Path(__file__).resolve().parents[3] / "crates/protocol/tests/vectors/signed.json"
 # The expected results of records that a reader accepts. The service also refuses those of them that are
@@ -40,6 +41,24 @@ class Vectors(unittest.TestCase):
         for bad in ("", "a.b", f"{good}.", f"{good}=", f"{good}A", f"{good[:-1]}B", good.replace(".", ".."), "é.é.é"):
             with self.subTest(bad):
                 self.assertRaises(InvalidRecordError, SignedRecord.verify, bad)
+
+
+class Messages(unittest.TestCase):
+    """Signs and verifies messages."""
+
+    def test_a_message_is_verified_by_the_key_of_its_sender(self) -> None:
+        key, other = SecretKey.generate(), SecretKey.generate()
+        message: Any = {"sender": "alice", "to": "bob", "sid": "0123456789abcdef", "kind": "offer", "sdp": "v=0\r\n"}
+        text = SignedMessage.sign(key, **message, issued_at=1_800_000_000)
+        expected = SignedMessage(key.public_key, "alice", "bob", message["sid"], "offer", "v=0\r\n", 1_800_000_000)
+        self.assertEqual(SignedMessage.verify(text), expected)
+        header, _, signature = text.split(".")
+        payload = SignedMessage.sign(other, **message).split(".")[1]
+        record = json.loads(VECTORS.read_text())["ours"][0]
+        wrong = {name: SignedMessage.sign(key, **message | {name: 1}) for name in message}
+        for name, bad in {"payload": f"{header}.{payload}.{signature}", "record": record, **wrong}.items():
+            with self.subTest(name):
+                self.assertRaises(InvalidRecordError, SignedMessage.verify, bad)
 
 
 class Keys(unittest.TestCase):

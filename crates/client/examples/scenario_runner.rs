@@ -5,12 +5,13 @@ use std::collections::HashMap;
 use std::error::Error as StdError;
 use std::io::{self, Write as _};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aurora_discovery_client::{
     Client, ClientOptions, DeregisterRequest, DiscoverRequest, DiscoveredPage, Error, Event, Fill,
-    HeartbeatRequest, KeeperOptions, KeyFile, LeaseKeeper, LeaseToken, PeerId, RegisterRequest, SecretKey,
-    SignedRecord, Signer, TryStreamExt as _, Ttl, View, Watch, WatchEvent, tokio,
+    HeartbeatRequest, KeeperOptions, KeyFile, LeaseKeeper, LeaseToken, MailId, MailRequest, MailboxRequest,
+    MessageTerms, PeerId, RegisterRequest, SecretKey, SignedMessage, SignedRecord, Signer, TryStreamExt as _,
+    Ttl, View, Watch, WatchEvent, tokio,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -38,6 +39,14 @@ enum Command {
     },
     Deregister {
         request: Heartbeat,
+    },
+    Mail {
+        request: Posting,
+        message: Message,
+        key_file: String,
+    },
+    Mailbox {
+        request: Fetching,
     },
     Discover {
         #[serde(default)]
@@ -78,7 +87,34 @@ struct Registration {
     metadata: Option<String>,
     ttl_seconds: Option<u32>,
     lease_token: Option<String>,
+    #[serde(default)]
+    mail: bool,
     discover: Option<Query>,
+}
+
+#[derive(Deserialize)]
+struct Posting {
+    lease_token: LeaseToken,
+}
+
+#[derive(Deserialize)]
+struct Message {
+    from: PeerId,
+    to: PeerId,
+    sid: String,
+    #[serde(rename = "type")]
+    kind: String,
+    sdp: String,
+}
+
+#[derive(Deserialize)]
+struct Fetching {
+    peer_id: PeerId,
+    lease_token: LeaseToken,
+    #[serde(default)]
+    acknowledge: Vec<MailId>,
+    #[serde(default)]
+    wait_seconds: u32,
 }
 
 #[derive(Deserialize)]
@@ -184,6 +220,24 @@ impl Runner {
                 };
                 Ok(json!(client.deregister(&request).await?))
             }
+            Command::Mail { request, message, key_file } => {
+                let message = message.sign(&key_in(key_file)?)?;
+                let (to, lease_token) = (message.to().clone(), request.lease_token);
+                Ok(json!(client.mail(&MailRequest { to, lease_token, message }).await?))
+            }
+            Command::Mailbox { request } => {
+                let Fetching { peer_id, lease_token, acknowledge, wait_seconds } = request;
+                let request = MailboxRequest { peer_id, lease_token, acknowledge, wait_seconds };
+                let response = client.mailbox(&request).await?;
+                let messages: Result<Vec<_>, _> =
+                    response.mail.iter().map(|mail| content(&mail.message)).collect();
+                Ok(json!({
+                    "from": response.mail.iter().map(|mail| &mail.from).collect::<Vec<_>>(),
+                    "ids": response.mail.iter().map(|mail| mail.id).collect::<Vec<_>>(),
+                    "messages": messages?,
+                    "next_poll_seconds": response.next_poll_seconds,
+                }))
+            }
             Command::Discover { request } => {
                 let response = client.discover(&request.build()?).await?;
                 let mut result = json!({});
@@ -232,7 +286,10 @@ impl Runner {
 
 impl Registration {
     fn build(self) -> Result<RegisterRequest, Box<dyn StdError>> {
-        let mut builder = RegisterRequest::builder(self.peer_id).port(self.port).archetypes(self.archetypes);
+        let mut builder = RegisterRequest::builder(self.peer_id)
+            .port(self.port)
+            .archetypes(self.archetypes)
+            .mail(self.mail);
         if let Some(metadata) = self.metadata {
             builder = builder.metadata(metadata);
         }
@@ -244,6 +301,14 @@ impl Registration {
         }
         let lease_token = token(self.lease_token.as_deref())?;
         Ok(RegisterRequest { lease_token, ..builder.build()? })
+    }
+}
+
+impl Message {
+    fn sign(&self, key: &SecretKey) -> Result<SignedMessage, Box<dyn StdError>> {
+        let issued_at = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+        let terms = MessageTerms { sid: &self.sid, issued_at, kind: &self.kind, sdp: &self.sdp };
+        Ok(SignedMessage::sign(&self.from, &self.to, &terms, key)?)
     }
 }
 
@@ -318,6 +383,19 @@ fn record(text: &str) -> Value {
         }),
         Err(refusal) => json!(refusal.to_string()),
     }
+}
+
+/// The content of a message, after its verification.
+fn content(text: &str) -> Outcome {
+    let message = SignedMessage::parse(text)?;
+    Ok(json!({
+        "signed_by": message.verify()?,
+        "from": message.from(),
+        "to": message.to(),
+        "sid": message.sid(),
+        "type": message.kind(),
+        "sdp": message.sdp(),
+    }))
 }
 
 async fn follow(name: String, mut watch: Watch) {

@@ -2,12 +2,14 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aurora_discovery_protocol::{
     BlockRequest, BlockResponse, BlocksResponse, ChangesRequest, DeltaResponse, DeregisterRequest,
     DeregisterResponse, DiscoverRequest, DiscoverResponse, EvictResponse, HealthResponse, HeartbeatRequest,
-    HeartbeatResponse, HeartbeatsRequest, HeartbeatsResponse, NetworkResponse, Order, RegisterRequest,
-    RegisterResponse, SignedRegisterRequest, SubjectRequest, UnblockResponse,
+    HeartbeatResponse, HeartbeatsRequest, HeartbeatsResponse, MailRequest, MailResponse, MailboxRequest,
+    MailboxResponse, NetworkResponse, Order, RegisterRequest, RegisterResponse, SignedRegisterRequest,
+    SubjectRequest, UnblockResponse,
 };
 use serde::Serialize;
 
@@ -119,6 +121,36 @@ impl Client {
     /// it again is safe.
     pub async fn deregister(&self, request: &DeregisterRequest) -> Result<DeregisterResponse, Error> {
         self.post("deregister", request, |body| serde_json::from_slice(body)).await
+    }
+
+    /// Leaves a message in the mailbox of another peer.
+    ///
+    /// # Errors
+    /// See [`Error`]. The code is `peer_not_registered` if the receiver is not live, `no_mailbox`
+    /// if it has no mailbox, `mailbox_full` if it has not fetched earlier messages, and
+    /// `repeated_message` also if an earlier attempt of the same call succeeded and its response
+    /// was lost.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the service may or may not have carried out the request.
+    pub async fn mail(&self, request: &MailRequest) -> Result<MailResponse, Error> {
+        self.post("mail", request, |body| serde_json::from_slice(body)).await
+    }
+
+    /// Fetches the messages in the mailbox of a peer, and acknowledges earlier ones. Each message
+    /// stays there until it is acknowledged, or for a minute. `wait_seconds` of the request is
+    /// added to the time limit of the client.
+    ///
+    /// # Errors
+    /// See [`Error`]. The code is `no_mailbox` if the peer has none, and `peer_not_registered` if
+    /// it is not live.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, no message is lost, because those that the request does not
+    /// acknowledge stay.
+    pub async fn mailbox(&self, request: &MailboxRequest) -> Result<MailboxResponse, Error> {
+        let wait = Duration::from_secs(request.wait_seconds.into());
+        self.post_and_wait("mailbox", request, wait, |body| serde_json::from_slice(body)).await
     }
 
     /// Requests one page of live peers.
@@ -239,9 +271,21 @@ impl Client {
         request: &impl Serialize,
         parse: impl FnOnce(&[u8]) -> Result<T, serde_json::Error>,
     ) -> Result<T, Error> {
+        self.post_and_wait(path, request, Duration::ZERO, parse).await
+    }
+
+    /// Sends a request to which the service may respond later by `wait`.
+    async fn post_and_wait<T>(
+        &self,
+        path: &str,
+        request: &impl Serialize,
+        wait: Duration,
+        parse: impl FnOnce(&[u8]) -> Result<T, serde_json::Error>,
+    ) -> Result<T, Error> {
         let body = serde_json::to_vec(request)
             .map_err(|error| Error::Options(format!("the request cannot be serialized: {error}")))?;
-        let response = self.transport.send(&OutgoingRequest::post(path, body)).await?;
+        let response =
+            self.transport.send(&OutgoingRequest { wait, ..OutgoingRequest::post(path, body) }).await?;
         parse(&response.body).map_err(|error| response.endpoint.malformed(response.status, &error))
     }
 

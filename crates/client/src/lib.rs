@@ -42,9 +42,10 @@ pub use aurora_discovery_protocol::{
     BlocksResponse, ChangeKind, ChangesRequest, Code, DeltaInfo, DeltaResponse, DeregisterRequest,
     DeregisterResponse, DiscoverRequest, DiscoverRequestBuilder, DiscoverResponse, DiscoveredPage, ErrorBody,
     EvictResponse, Fill, HealthResponse, HeartbeatEntries, HeartbeatEntry, HeartbeatRequest,
-    HeartbeatResponse, HeartbeatResult, HeartbeatsRequest, HeartbeatsResponse, Invalid, LeaseToken,
-    ListedBlock, Metadata, NetworkRates, NetworkResponse, Order, PageInfo, Peer, PeerId, PublicKey, Refusal,
-    RegisterRequest, RegisterRequestBuilder, RegisterResponse, SecretKey, SignedRecord,
+    HeartbeatResponse, HeartbeatResult, HeartbeatsRequest, HeartbeatsResponse, IceServer, Invalid,
+    LeaseToken, ListedBlock, Mail, MailId, MailRequest, MailResponse, MailboxRequest, MailboxResponse,
+    MessageTerms, Metadata, NetworkRates, NetworkResponse, Order, PageInfo, Peer, PeerId, PublicKey, Refusal,
+    RegisterRequest, RegisterRequestBuilder, RegisterResponse, SecretKey, SignedMessage, SignedRecord,
     SignedRegisterRequest, SourcePrefix, Subject, SubjectRequest, Timestamp, Ttl, UnblockResponse, View,
 };
 

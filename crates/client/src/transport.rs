@@ -40,6 +40,8 @@ pub(crate) struct OutgoingRequest<'a> {
     /// Headers of this request, in addition to those of the client.
     pub(crate) headers: HeaderMap,
     pub(crate) body: Option<Vec<u8>>,
+    /// How long the service may wait before it responds, in addition to the time limit.
+    pub(crate) wait: Duration,
 }
 
 /// Where a request went: an endpoint, and the connections to it.
@@ -63,14 +65,15 @@ pub(crate) struct RawResponse {
 impl<'a> OutgoingRequest<'a> {
     /// A GET request for `path` with these parameters.
     pub(crate) fn get(path: &'a str, parameters: &'a [(&'a str, Cow<'a, str>)]) -> Self {
-        Self { method: Method::GET, path, parameters, headers: HeaderMap::new(), body: None }
+        let headers = HeaderMap::new();
+        Self { method: Method::GET, path, parameters, headers, body: None, wait: Duration::ZERO }
     }
 
     /// A POST request with a JSON body for `path`.
     pub(crate) fn post(path: &'a str, body: Vec<u8>) -> Self {
         let json = (CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let headers = HeaderMap::from_iter([json]);
-        Self { method: Method::POST, path, parameters: &[], headers, body: Some(body) }
+        Self { method: Method::POST, headers, body: Some(body), ..Self::get(path, &[]) }
     }
 }
 
@@ -155,11 +158,11 @@ impl Transport {
         let mut request = self.request(&route.endpoint, request);
         *request.timeout_mut() = Some(NO_LIMIT);
         let opened = async {
-            let response = self.execute(&route, request).await?;
+            let response = self.execute(&route, request, self.timeout).await?;
             if response.status().is_success() {
                 return Ok(response);
             }
-            Err(route.endpoint.refusal(&self.read(&route.endpoint, response).await?))
+            Err(route.endpoint.refusal(&read(&route.endpoint, response, self.timeout).await?))
         };
         let opened = tokio::time::timeout(self.timeout, opened).await;
         let opened = opened.unwrap_or_else(|_| Err(route.endpoint.timed_out(self.timeout)));
@@ -185,8 +188,9 @@ impl Transport {
     }
 
     async fn exchange_by(&self, route: &Route, request: &OutgoingRequest<'_>) -> Result<RawResponse, Error> {
-        let response = self.execute(route, self.request(&route.endpoint, request)).await?;
-        self.read(&route.endpoint, response).await
+        let limit = self.timeout + request.wait;
+        let response = self.execute(route, self.request(&route.endpoint, request), limit).await?;
+        read(&route.endpoint, response, limit).await
     }
 
     fn request(&self, endpoint: &Endpoint, outgoing: &OutgoingRequest<'_>) -> Request {
@@ -194,32 +198,35 @@ impl Transport {
             Request::new(outgoing.method.clone(), endpoint.url(outgoing.path, outgoing.parameters));
         request.headers_mut().clone_from(&self.headers);
         request.headers_mut().extend(outgoing.headers.clone());
-        *request.timeout_mut() = Some(self.timeout);
+        *request.timeout_mut() = Some(self.timeout + outgoing.wait);
         *request.body_mut() = outgoing.body.clone().map(Into::into);
         request
     }
 
-    async fn execute(&self, route: &Route, request: Request) -> Result<Response, Error> {
+    async fn execute(&self, route: &Route, request: Request, limit: Duration) -> Result<Response, Error> {
         let response = route.pool.http.execute(request).await;
-        response.map_err(|error| route.endpoint.failure(&error, self.timeout))
+        response.map_err(|error| route.endpoint.failure(&error, limit))
     }
+}
 
-    async fn read(&self, endpoint: &Arc<Endpoint>, mut response: Response) -> Result<RawResponse, Error> {
-        let status = response.status().as_u16();
-        let headers = std::mem::take(response.headers_mut());
-        let tls = response.extensions_mut().remove::<TlsInfo>();
-        let certificate = tls.and_then(|tls| tls.peer_certificate().map(<[u8]>::to_vec));
-        let mut body = Vec::new();
-        while let Some(chunk) =
-            response.chunk().await.map_err(|error| endpoint.failure(&error, self.timeout))?
-        {
-            if body.len() + chunk.len() > MAX_RESPONSE_BYTES {
-                return Err(endpoint.protocol(status, "more than 8 MiB"));
-            }
-            body.extend_from_slice(&chunk);
+/// Reads a response to its end. `limit` is the time limit of the request.
+async fn read(
+    endpoint: &Arc<Endpoint>,
+    mut response: Response,
+    limit: Duration,
+) -> Result<RawResponse, Error> {
+    let status = response.status().as_u16();
+    let headers = std::mem::take(response.headers_mut());
+    let tls = response.extensions_mut().remove::<TlsInfo>();
+    let certificate = tls.and_then(|tls| tls.peer_certificate().map(<[u8]>::to_vec));
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| endpoint.failure(&error, limit))? {
+        if body.len() + chunk.len() > MAX_RESPONSE_BYTES {
+            return Err(endpoint.protocol(status, "more than 8 MiB"));
         }
-        Ok(RawResponse { endpoint: Arc::clone(endpoint), status, headers, body, certificate })
+        body.extend_from_slice(&chunk);
     }
+    Ok(RawResponse { endpoint: Arc::clone(endpoint), status, headers, body, certificate })
 }
 
 impl fmt::Debug for Transport {

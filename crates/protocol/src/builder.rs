@@ -107,6 +107,11 @@ impl RegisterRequestBuilder {
         self.set("token_only", Ok(token_only), |request, token_only| request.token_only = token_only)
     }
 
+    /// Whether the peer has a mailbox. It has an effect in a signed registration only.
+    pub fn mail(self, mail: bool) -> Self {
+        self.set("mail", Ok(mail), |request, mail| request.mail = mail)
+    }
+
     /// A request for peers to list in the same response.
     pub fn discover(self, discover: DiscoverRequest) -> Self {
         self.set("discover", Ok(discover), |request, discover| request.discover = Some(discover))

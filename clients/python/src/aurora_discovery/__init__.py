@@ -42,12 +42,15 @@ from .responses import (
     HeartbeatResponse,
     HeartbeatResult,
     HeartbeatsResponse,
+    Mail,
+    Mailbox,
     Network,
     Page,
     Peer,
     RegisterResponse,
 )
 from .secret_key import SecretKey
+from .signed_message import SignedMessage
 from .signed_record import SignedRecord
 from .signer import Signer
 from .token_file import TokenFile
@@ -75,6 +78,8 @@ __all__ = [
     "KeyFileError",
     "LeaseKeeper",
     "Left",
+    "Mail",
+    "Mailbox",
     "Moved",
     "Network",
     "Page",
@@ -91,6 +96,7 @@ __all__ = [
     "Resumed",
     "SecretKey",
     "Secured",
+    "SignedMessage",
     "SignedRecord",
     "Signer",
     "Started",

@@ -9,8 +9,16 @@ from typing import Any, TypeVar
 from ._json import parse_response
 from ._transport import Response, Transport
 from .errors import ProtocolError, RefusedError
-from .requests import DiscoverRequest, RegisterRequest, deregister_body, heartbeat_body, heartbeats_body
-from .responses import HeartbeatResponse, HeartbeatsResponse, Network, Page, RegisterResponse
+from .requests import (
+    DiscoverRequest,
+    RegisterRequest,
+    deregister_body,
+    heartbeat_body,
+    heartbeats_body,
+    mail_body,
+    mailbox_body,
+)
+from .responses import HeartbeatResponse, HeartbeatsResponse, Mailbox, Network, Page, RegisterResponse
 from .signer import MAX_SIGNED, Signer
 
 T = TypeVar("T")
@@ -53,6 +61,14 @@ class Calls:
     async def deregister(self, peer_id: str, lease_token: str | None = None) -> None:
         await self._post("deregister", deregister_body(peer_id, lease_token), lambda _: None)
 
+    async def mail(self, to: str, lease_token: str, message: str) -> int:
+        body = mail_body(to, lease_token, message)
+        return await self._post("mail", body, lambda response: int(response["expires_in_seconds"]))
+
+    async def mailbox(self, peer_id: str, lease_token: str, acknowledge: Iterable[str], wait_seconds: int) -> Mailbox:
+        body = mailbox_body(peer_id, lease_token, acknowledge, wait_seconds)
+        return await self._post("mailbox", body, Mailbox.from_json, wait_seconds)
+
     async def discover(self, request: DiscoverRequest) -> Page:
         return await self._get("discover", request.parameters(), Page.from_json)
 
@@ -78,8 +94,8 @@ class Calls:
     async def _get(self, path: str, parameters: Sequence[tuple[str, str]], convert: Callable[[dict[str, Any]], T]) -> T:
         return self._parse(await self.transport.get(path, parameters), convert)
 
-    async def _post(self, path: str, body: bytes, convert: Callable[[dict[str, Any]], T]) -> T:
-        return self._parse(await self.transport.post(path, body), convert)
+    async def _post(self, path: str, body: bytes, convert: Callable[[dict[str, Any]], T], wait: float = 0.0) -> T:
+        return self._parse(await self.transport.post(path, body, wait), convert)
 
     def _parse(self, response: Response, convert: Callable[[dict[str, Any]], T]) -> T:
         try:

@@ -144,8 +144,9 @@ class Transport:
     async def get(self, path: str, parameters: Sequence[tuple[str, str]] = ()) -> Response:
         return await self._send(f"{path}?{urlencode(parameters)}" if parameters else path, None)
 
-    async def post(self, path: str, body: bytes) -> Response:
-        return await self._send(path, body)
+    async def post(self, path: str, body: bytes, wait: float = 0.0) -> Response:
+        """Sends a POST request, to which the service may respond later by `wait` seconds."""
+        return await self._send(path, body, wait)
 
     async def exchange_once(self, path: str) -> Response:
         """Sends a GET request without retries. A response with any status is a success."""
@@ -175,7 +176,7 @@ class Transport:
             self.endpoints.leave(endpoint)
         return is_local
 
-    async def _send(self, path: str, body: bytes | None) -> Response:
+    async def _send(self, path: str, body: bytes | None, wait_for: float = 0.0) -> Response:
         """Sends a request until it succeeds, fails permanently, or uses up its retries or its time. A
         round has one attempt at each endpoint, without waits in between. The client waits, and counts a
         retry, only after a whole round has failed. An error that another endpoint would return as well
@@ -185,7 +186,7 @@ class Transport:
         while True:
             endpoint = self.endpoints.current
             try:
-                return await self._attempt(Request(endpoint, path, body))
+                return await self._attempt(Request(endpoint, path, body), self.timeout + wait_for)
             except DiscoveryError as failure:
                 error = failure
             failed += 1
@@ -199,8 +200,8 @@ class Transport:
                 raise error
             await self.io.sleep(wait)
 
-    async def _attempt(self, request: Request) -> Response:
-        response = await self.io.exchange(request, self.timeout)
+    async def _attempt(self, request: Request, timeout: float) -> Response:
+        response = await self.io.exchange(request, timeout)
         if 200 <= response.status < 300:
             return response
         raise refusal(request.endpoint, response)

@@ -20,7 +20,7 @@ from ._watch import Watcher
 from .errors import DiscoveryError
 from .events import WatchEvent
 from .requests import DiscoverRequest, RegisterRequest
-from .responses import HeartbeatResponse, HeartbeatsResponse, Network, Page, Peer, RegisterResponse
+from .responses import HeartbeatResponse, HeartbeatsResponse, Mailbox, Network, Page, Peer, RegisterResponse
 from .secret_key import SecretKey
 from .signer import Signer
 
@@ -73,6 +73,16 @@ class AsyncClient:
     async def deregister(self, peer_id: str, *, lease_token: str | None = None) -> None:
         """See `Client.deregister`."""
         await self._calls.deregister(peer_id, lease_token)
+
+    async def mail(self, to: str, *, lease_token: str, message: str) -> int:
+        """See `Client.mail`."""
+        return await self._calls.mail(to, lease_token, message)
+
+    async def mailbox(
+        self, peer_id: str, *, lease_token: str, acknowledge: Iterable[str] = (), wait_seconds: int = 0
+    ) -> Mailbox:
+        """See `Client.mailbox`."""
+        return await self._calls.mailbox(peer_id, lease_token, acknowledge, wait_seconds)
 
     async def discover(self, request: DiscoverRequest | None = None) -> Page:
         """See `Client.discover`."""

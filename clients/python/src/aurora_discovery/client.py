@@ -20,7 +20,7 @@ from ._watch import Watcher
 from .errors import DiscoveryError
 from .events import WatchEvent
 from .requests import DiscoverRequest, RegisterRequest
-from .responses import HeartbeatResponse, HeartbeatsResponse, Network, Page, Peer, RegisterResponse
+from .responses import HeartbeatResponse, HeartbeatsResponse, Mailbox, Network, Page, Peer, RegisterResponse
 from .secret_key import SecretKey
 from .signer import Signer
 
@@ -98,6 +98,20 @@ class Client:
         """Deregisters a peer. The code is `peer_not_registered` if the service does not know it, also
         if an earlier attempt of the same call removed it and the response was lost."""
         run(self._calls.deregister(peer_id, lease_token))
+
+    def mail(self, to: str, *, lease_token: str, message: str) -> int:
+        """Leaves a message, which `SignedMessage.sign` has made, in the mailbox of another peer. Returns how long
+        it waits there at most, in seconds. The code is `peer_not_registered` if the receiver is not live, and
+        `no_mailbox` if it does not take mail."""
+        return run(self._calls.mail(to, lease_token, message))
+
+    def mailbox(
+        self, peer_id: str, *, lease_token: str, acknowledge: Iterable[str] = (), wait_seconds: int = 0
+    ) -> Mailbox:
+        """Fetches the messages in the mailbox of a peer, and acknowledges earlier ones by their ids. Each stays
+        there until it is acknowledged, or for a minute. If there is none, the service waits for one for up to
+        `wait_seconds`, in addition to the time limit of the client."""
+        return run(self._calls.mailbox(peer_id, lease_token, acknowledge, wait_seconds))
 
     def discover(self, request: DiscoverRequest | None = None) -> Page:
         """Requests one page of live peers."""

@@ -67,6 +67,8 @@ class RegisterRequest:
     """From now on, only a client with the token can replace, renew or deregister the peer."""
     discover: DiscoverRequest | None = None
     """If given, the response includes this page of peers."""
+    mail: bool = False
+    """The peer has a mailbox. The registration has to be signed."""
 
     def __post_init__(self) -> None:
         _refuse_string("archetypes", self.archetypes)
@@ -81,6 +83,8 @@ class RegisterRequest:
         keys |= {name: value for name in optional if (value := getattr(self, name)) is not None}
         if self.token_only:
             keys["token_only"] = True
+        if self.mail:
+            keys["mail"] = True
         if self.discover:
             keys["discover"] = self.discover.to_json()
         if not isinstance(self.metadata, str):
@@ -107,6 +111,18 @@ def heartbeats_body(peers: Iterable[str | tuple[str, str]], discover: DiscoverRe
 def deregister_body(peer_id: str, lease_token: str | None) -> bytes:
     """The JSON body of a deregistration."""
     return encode({"peer_id": peer_id, **_optional(lease_token, None)})
+
+
+def mail_body(to: str, lease_token: str, message: str) -> bytes:
+    """The JSON body of a message."""
+    return encode({"to": to, "lease_token": lease_token, "message": message})
+
+
+def mailbox_body(peer_id: str, lease_token: str, acknowledge: Iterable[str], wait_seconds: int) -> bytes:
+    """The JSON body of a request for mail."""
+    _refuse_string("acknowledge", acknowledge)
+    ids = list(acknowledge)
+    return encode({"peer_id": peer_id, "lease_token": lease_token, "acknowledge": ids, "wait_seconds": wait_seconds})
 
 
 def encode(value: object) -> bytes:

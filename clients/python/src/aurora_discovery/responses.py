@@ -129,6 +129,36 @@ class HeartbeatResponse:
 
 
 @dataclass(frozen=True)
+class Mail:
+    """A message in a mailbox."""
+
+    id: str
+    """With it, the receiver acknowledges the message."""
+    sender: str
+    """The sender, whose lease token the service has checked."""
+    message: str
+    """The message, which `SignedMessage.verify` verifies."""
+    sent_seconds_ago: int
+
+    @classmethod
+    def from_json(cls, mail: Json) -> Self:
+        return cls(mail["id"], mail["from"], mail["message"], mail["sent_seconds_ago"])
+
+
+@dataclass(frozen=True)
+class Mailbox:
+    """The messages that wait in a mailbox."""
+
+    mail: tuple[Mail, ...]
+    next_poll_seconds: int
+    """The time until the service wants the next such request."""
+
+    @classmethod
+    def from_json(cls, response: Json) -> Self:
+        return cls(tuple(map(Mail.from_json, response["mail"])), response["next_poll_seconds"])
+
+
+@dataclass(frozen=True)
 class HeartbeatResult:
     """The result for one peer of a heartbeat for many: a lease, or an error with its code."""
 

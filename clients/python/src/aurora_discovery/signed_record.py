@@ -49,6 +49,8 @@ class SignedRecord:
     """The service that the record is for, if it names one."""
     replaces: str | None = None
     """The old key that `signed_by` replaces. It has signed the replacement."""
+    mail: bool = False
+    """Whether the peer has a mailbox."""
 
     @classmethod
     def verify(cls, text: str) -> Self:
@@ -74,6 +76,7 @@ class SignedRecord:
             archetypes=tuple(payload.get("archetypes") or ()),
             metadata=payload.get("metadata") or {},
             metadata_text=payload["metadata_text"],
+            mail=payload.get("mail") is True,
             issued_at=_time(payload.get("iat")),
             audience=payload.get("aud"),
             replaces=None if replaces is None else _old_key(replaces, payload, jws.key),

@@ -6,6 +6,7 @@
 mod endpoints;
 mod holder;
 mod keeper;
+mod mail;
 mod moved;
 mod peer;
 mod requests;

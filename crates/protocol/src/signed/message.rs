@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::jws::Jws;
@@ -33,6 +33,7 @@ pub struct SignedMessage {
     to: PeerId,
     sid: Box<str>,
     issued_at: u64,
+    kind: Box<str>,
 }
 
 /// What a message says.
@@ -60,6 +61,12 @@ struct Payload<'a> {
     sdp: &'a str,
 }
 
+/// The description in a payload.
+#[derive(Deserialize)]
+struct Described {
+    sdp: String,
+}
+
 impl SignedMessage {
     /// The maximum length of a message in bytes. An offer with a dozen candidates takes half of it.
     pub const MAX_LEN: usize = 4 * 1024;
@@ -75,13 +82,13 @@ impl SignedMessage {
         }
         let jws = Jws::parse(text, MESSAGE_TYPE, FIELD)?;
         let payload = Object::in_text(&jws.payload, PATH)?;
-        payload.required("type", kind)?;
+        let kind = payload.required("type", kind)?;
         payload.required("sdp", string)?;
         let from = payload.required("from", peer_id)?;
         let to = payload.required("to", peer_id)?;
         let sid = payload.required("sid", sid)?;
         let issued_at = payload.required("iat", safe_integer)?;
-        Ok(Self { from, to, sid, issued_at, jws })
+        Ok(Self { from, to, sid, issued_at, kind, jws })
     }
 
     /// Verifies the signature. Returns the key that signed.
@@ -138,6 +145,18 @@ impl SignedMessage {
     pub fn issued_at(&self) -> u64 {
         self.issued_at
     }
+
+    /// What it is: `offer` or `answer`, for example.
+    pub fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    /// The session description. It is read from the payload each time, because a service, which
+    /// keeps many messages, has no use for it.
+    pub fn sdp(&self) -> String {
+        // `parse` has checked that the payload has one.
+        serde_json::from_str(&self.jws.payload).map(|Described { sdp }| sdp).unwrap_or_default()
+    }
 }
 
 fn sid(value: &RawValue) -> Result<Box<str>, Invalid> {
@@ -146,11 +165,11 @@ fn sid(value: &RawValue) -> Result<Box<str>, Invalid> {
     if is_valid { Ok(text.into()) } else { Err(Invalid::rule("must be 16 to 64 visible ASCII characters")) }
 }
 
-fn kind(value: &RawValue) -> Result<(), Invalid> {
+fn kind(value: &RawValue) -> Result<Box<str>, Invalid> {
     let text = string(value)?;
     let is_valid =
         (1..=MAX_TYPE_LEN).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_lowercase());
-    if is_valid { Ok(()) } else { Err(Invalid::rule("must be 1 to 16 lowercase letters")) }
+    if is_valid { Ok(text.into()) } else { Err(Invalid::rule("must be 1 to 16 lowercase letters")) }
 }
 
 impl Serialize for SignedMessage {
@@ -163,12 +182,13 @@ impl Serialize for SignedMessage {
 /// belong into logs.
 impl fmt::Debug for SignedMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { from, to, sid, issued_at, .. } = self;
+        let Self { from, to, sid, issued_at, kind, .. } = self;
         f.debug_struct("SignedMessage")
             .field("from", from)
             .field("to", to)
             .field("sid", sid)
             .field("issued_at", issued_at)
+            .field("kind", kind)
             .finish_non_exhaustive()
     }
 }
@@ -197,6 +217,7 @@ mod tests {
         assert_eq!(read, message);
         assert_eq!((read.from().as_str(), read.to().as_str(), read.sid()), ("a", "b", SID));
         assert_eq!((read.issued_at(), read.verify()), (1_800_000_000, Ok(key().public())));
+        assert_eq!((read.kind(), read.sdp().as_str()), ("offer", "v=0\r\n"));
         let (signed, _) = message.as_str().rsplit_once('.').unwrap();
         let other = sign("v=1\r\n").unwrap();
         let (_, signature) = other.as_str().rsplit_once('.').unwrap();

@@ -1,0 +1,233 @@
+// A strategy for trystero: the peers of a room find each other on an Aurora Discovery service, and connect
+// through their mailboxes there.
+//
+// Each room that is joined is a registered peer with the archetype of the room. Its id consists of the id
+// of trystero and the room, so that an id of trystero belongs to the key that has registered it.
+
+import { createStrategy, selfId } from "@trystero-p2p/core";
+
+import { Client } from "./client.js";
+import { DiscoveryError } from "./errors.js";
+import { SecretKey } from "./secret-key.js";
+import { SignedMessage } from "./signed-message.js";
+import { SignedRecord } from "./signed-record.js";
+import { seconds } from "./time.js";
+
+export { selfId };
+
+const MESSAGE_TYPE = "trystero";
+// The maximum number of peers that one search for others returns.
+const PAGE = 100;
+// How often this peer looks for others, in seconds. Peers that join later find this one.
+const SEARCH_SECONDS = 60;
+// The minimum interval between two searches, in seconds. Trystero announces a peer several times at first.
+const SHORTEST_SEARCH_SECONDS = 5;
+// How long the answer to a message is expected, in seconds: as long as the service keeps it.
+const EXPECTING_SECONDS = 60;
+
+/**
+ * `urls` are those of one service. The peer signs with `key`, by default a new one. `clientOptions` has,
+ * for example, an API key.
+ * @typedef {object} AuroraRelayConfig
+ * @property {string[]} urls
+ * @property {SecretKey} [key]
+ * @property {import("./transport.js").ClientOptions} [clientOptions]
+ */
+
+/**
+ * @typedef {import("@trystero-p2p/core").BaseRoomConfig & {relayConfig: AuroraRelayConfig & import("@trystero-p2p/core").BaseRelayConfig}} AuroraRoomConfig
+ */
+
+/**
+ * The configuration as trystero gets it, with the STUN and TURN servers that the service has named.
+ * @typedef {AuroraRoomConfig & {iceServers: import("@trystero-p2p/core").TurnServerConfig[]}} Config
+ */
+
+/** @typedef {{client: Client, key: SecretKey, rooms: Map<string, Presence>}} Relay */
+
+/** @type {Map<string, string>} The keys of the peers, by their ids of trystero. */
+const keys = new Map();
+/** @type {Promise<SecretKey> | undefined} The key of this peer, if its configuration has none. */
+let ownKey;
+
+/** @type {import("@trystero-p2p/core").JoinRoom<Config>} */
+const join = createStrategy({
+  init: async ({ relayConfig: { urls, key, clientOptions } }) => ({
+    client: new Client(urls, clientOptions),
+    key: key ?? (await (ownKey ??= SecretKey.generate())),
+    rooms: new Map(),
+  }),
+  subscribe: (/** @type {Relay} */ relay, rootTopic, selfTopic, onMessage, _getOffers, context) => {
+    const { config } = /** @type {{config: Config}} */ (context);
+    const presence = new Presence(relay, rootTopic, config, (message, reply) => onMessage(selfTopic, message, reply));
+    relay.rooms.set(rootTopic, presence);
+    return () => {
+      relay.rooms.delete(rootTopic);
+      presence.leave();
+    };
+  },
+  announce: async ({ rooms }, rootTopic) => {
+    await rooms.get(rootTopic)?.search();
+    return { nextAnnounceMs: SEARCH_SECONDS * 1_000, reannounceOnDisconnect: true };
+  },
+});
+
+/**
+ * Joins a room, as the function of the same name of every trystero strategy does.
+ * @param {AuroraRoomConfig} config `relayConfig.urls` has the URL of the service
+ * @param {string} roomId
+ * @param {import("@trystero-p2p/core").JoinRoomCallbacks} [callbacks]
+ * @throws {Error} if the configuration is incomplete
+ */
+export function joinRoom(config, roomId, callbacks) {
+  const urls = config?.relayConfig?.urls ?? [];
+  if (urls.length === 0) {
+    throw new TypeError("relayConfig.urls has to name the Aurora Discovery service");
+  }
+  new Client(urls); // throws if one is not a URL
+  /** @type {Config["iceServers"]} */
+  const iceServers = [];
+  // A mailbox holds few messages, so that all candidates are sent in one. Trystero reads `turnConfig` for
+  // each connection, so that servers which the service names later are used too.
+  const own = {
+    ...config,
+    iceServers,
+    trickleIce: false,
+    get turnConfig() {
+      return [...(config.turnConfig ?? []), ...iceServers];
+    },
+  };
+  return join(own, roomId, callbacks);
+}
+
+/**
+ * The public key of a peer, a `did:key`: what the peer said, including the fingerprint of its certificate,
+ * was signed with this key. Nothing if the peer was never met.
+ * @param {string} peerId
+ */
+export function keyOf(peerId) {
+  return keys.get(peerId);
+}
+
+/** This peer in one room. */
+class Presence {
+  #client;
+  #topic;
+  #archetypes;
+  #peerId;
+  #onMessage;
+  /** @type {import("./keeper.js").LeaseKeeper} */
+  #keeper;
+  #mailbox;
+  /** @type {Promise<void>} Resolves when others can find this peer. */
+  #registered;
+  #searchedAt = -Infinity;
+  #sentAt = -Infinity;
+  #warns;
+
+  /**
+   * @param {Relay} relay
+   * @param {string} topic
+   * @param {Config} config
+   * @param {(message: Record<string, unknown>, reply: (topic: string, signal: string) => Promise<void>) => void} onMessage
+   */
+  constructor({ client, key }, topic, { relayConfig, iceServers }, onMessage) {
+    this.#client = client;
+    this.#topic = topic;
+    this.#archetypes = [`trystero:${topic}`];
+    this.#peerId = `${selfId}@${topic}`;
+    this.#onMessage = onMessage;
+    this.#warns = relayConfig.warnOnRelayFailure !== false;
+    const registration = { peer_id: this.#peerId, archetypes: this.#archetypes, mail: true };
+    /** @type {() => void} */
+    let resolve;
+    this.#registered = new Promise((registered) => (resolve = registered));
+    this.#keeper = client.keep(registration, {
+      key,
+      onEvent: (event) => {
+        if (event.type === "registered") {
+          iceServers.splice(0, Infinity, ...(event.response.ice_servers ?? []));
+          resolve();
+        } else if (event.type === "failed") {
+          this.#warn(event.error);
+        }
+      },
+    });
+    this.#keeper.ended().catch((error) => this.#warn(error));
+    this.#mailbox = this.#keeper.mailbox({
+      onMessage: (message) => this.#take(message),
+      isExpecting: () => seconds() - this.#sentAt < EXPECTING_SECONDS,
+    });
+  }
+
+  /**
+   * Finds the other peers of the room, and tells trystero. Of two peers, at least the one that registers
+   * later finds the other one.
+   */
+  async search() {
+    await this.#registered;
+    if (seconds() - this.#searchedAt < SHORTEST_SEARCH_SECONDS) {
+      return;
+    }
+    this.#searchedAt = seconds();
+    const request = { archetypes: this.#archetypes, exclude: this.#peerId, limit: PAGE };
+    const { peers } = await this.#client.discover({ ...request, view: "full" });
+    for (const { peer_id, signed = "" } of peers) {
+      const record = await SignedRecord.verify(signed).catch(() => undefined);
+      if (record?.mail && record.peer_id === peer_id) {
+        this.#pass(peer_id, record.signed_by, {});
+      }
+    }
+  }
+
+  leave() {
+    this.#mailbox.close();
+    this.#keeper.stop().catch(() => undefined);
+  }
+
+  /** @param {SignedMessage} message */
+  #take({ from, signed_by, type, sdp }) {
+    if (type === MESSAGE_TYPE) {
+      this.#pass(from, signed_by, JSON.parse(sdp));
+    }
+  }
+
+  /**
+   * Passes a message of a peer of this room on, unless the peer had another key before.
+   * @param {string} from
+   * @param {string} key
+   * @param {Record<string, unknown>} message
+   */
+  #pass(from, key, message) {
+    const [peerId, topic] = from.split("@");
+    if (topic !== this.#topic || (keys.get(peerId) ?? key) !== key) {
+      return;
+    }
+    keys.set(peerId, key);
+    // `peer` would be an object of trystero.
+    this.#onMessage({ ...message, peerId, peer: undefined }, (_topic, signal) => this.#reply(from, signal));
+  }
+
+  /**
+   * @param {string} to
+   * @param {string} signal
+   */
+  async #reply(to, signal) {
+    this.#sentAt = seconds();
+    try {
+      await this.#mailbox.send(to, { sid: SignedMessage.newSession(), type: MESSAGE_TYPE, sdp: signal });
+    } catch (error) {
+      // A peer that has left is listed until its lease ends.
+      if (!(error instanceof DiscoveryError) || error.code !== "peer_not_registered") {
+        this.#warn(error);
+      }
+    }
+  }
+
+  /** @param {unknown} error */
+  #warn(error) {
+    if (this.#warns) {
+      console.warn(`Aurora Discovery: ${error instanceof Error ? error.message : error}`);
+    }
+  }
+}
