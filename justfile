@@ -138,6 +138,11 @@ bench-units *args:
 bench-serverless *args:
     bench/serverless "$@"
 
+# The service side by side with other systems: just bench-compare --setup, once
+[group('bench')]
+bench-compare *args:
+    bench/compare "$@"
+
 # Simulate which peers become isolated; --only steady runs one scenario
 [group('bench')]
 bench-isolation *args:

@@ -44,9 +44,14 @@ class Process:
         return f"127.0.0.1:{self.port}"
 
     def cpu_seconds(self) -> float:
-        # Computes the Linux clock id for the processor time of another process. The times in /proc have
-        # a resolution of hundredths of a second, which is too coarse for a few hundred requests.
-        return time.clock_gettime((~self.process.pid << 3) | CPUCLOCK_SCHED)
+        return cpu_seconds(self.process.pid)
+
+
+def cpu_seconds(pid: int) -> float:
+    """The processor time of all threads of a process."""
+    # Computes the Linux clock id for the processor time of another process. The times in /proc have a
+    # resolution of hundredths of a second, which is too coarse for a few hundred requests.
+    return time.clock_gettime((~pid << 3) | CPUCLOCK_SCHED)
 
 
 @contextmanager

@@ -32,6 +32,9 @@ pub(crate) struct Baseline {
     /// The size of the body of a response to a heartbeat.
     #[arg(long, default_value_t = 200)]
     heartbeat_bytes: usize,
+    /// The size of the body of a response to a registration.
+    #[arg(long, default_value_t = 400)]
+    register_bytes: usize,
     /// The size of the body of a response to a discover.
     #[arg(long, default_value_t = 12_000)]
     discover_bytes: usize,
@@ -65,6 +68,8 @@ impl Baseline {
         Router::new()
             .route("/heartbeat", post(respond_after_body))
             .with_state(constant(self.heartbeat_bytes))
+            .route("/register", post(respond_after_body))
+            .with_state(constant(self.register_bytes))
             .route("/discover", get(respond))
             .with_state(constant(self.discover_bytes))
     }

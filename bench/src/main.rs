@@ -5,12 +5,15 @@
 #![allow(clippy::print_stdout, reason = "the tools print their results on standard output")]
 
 mod baseline;
+mod crash;
+mod drive;
 mod fill;
 mod isolation;
 mod keepers;
 mod latency;
 mod openloop;
 mod pool;
+mod protocol;
 mod signed;
 mod storm;
 mod synthetic;
@@ -33,6 +36,8 @@ enum Tool {
     /// Serves constant responses with the headers of the service: the limit of the HTTP library.
     #[command(name = "bare")]
     Baseline(baseline::Baseline),
+    /// Does one duty of a peer as fast as a system responds.
+    Drive(drive::Drive),
     /// Registers many peers like those of legacy clients, as fast as the service accepts
     /// them.
     Fill(fill::Fill),
@@ -40,11 +45,15 @@ enum Tool {
     Ids(synthetic::Ids),
     /// Simulates a network, and counts its components and its unknown peers.
     Isolation(isolation::Isolation),
+    /// Counts the peers that a system still knows.
+    Known(crash::Known),
     /// Keeps peers registered with clients that know several services.
     Keepers(keepers::Keepers),
     /// Sends requests at a fixed rate, however the service responds, and measures latency from the
     /// due times.
     Openloop(openloop::OpenLoop),
+    /// Waits until a system responds.
+    Ready(crash::Ready),
     /// Measures the processor time of signed registrations.
     Signed(signed::Signed),
     /// Sends heartbeats for many peers, as legacy clients do, during an outage of the service.
@@ -57,11 +66,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     match Tool::parse() {
         Tool::Attack(tool) => tool.run(),
         Tool::Baseline(tool) => Ok(tool.run()?),
+        Tool::Drive(tool) => Ok(tool.run()?),
         Tool::Fill(tool) => Ok(tool.run()?),
         Tool::Ids(tool) => Ok(tool.run()?),
         Tool::Isolation(tool) => tool.run(),
+        Tool::Known(tool) => Ok(tool.run()?),
         Tool::Keepers(tool) => tool.run(),
         Tool::Openloop(tool) => Ok(tool.run()?),
+        Tool::Ready(tool) => Ok(tool.run()?),
         Tool::Signed(tool) => tool.run(),
         Tool::Storm(tool) => Ok(tool.run()?),
         Tool::Watch(tool) => tool.run(),

@@ -4,13 +4,13 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
 use std::num::NonZeroU64;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::latency::Latencies;
 use crate::pool::Pool;
-use crate::{synthetic, wire};
+use crate::protocol::{Duty, Protocol, System, unsupported};
 
 /// Requests without a response this long after the last one was due count as failed.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -18,8 +18,8 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// Sends at fixed mean rates and prints percentiles of latency as JSON.
 #[derive(clap::Args)]
 pub(crate) struct OpenLoop {
-    #[arg(long)]
-    target: SocketAddr,
+    #[command(flatten)]
+    system: System,
     #[arg(long, default_value_t = 10)]
     seconds: u64,
     #[arg(long, default_value_t = 256)]
@@ -36,43 +36,24 @@ pub(crate) struct OpenLoop {
     /// Discovers per second, each of one archetype.
     #[arg(long, default_value_t = 0.0)]
     discovers: f64,
-    #[arg(long, default_value_t = 50)]
-    limit: u32,
     /// The number of the first new peer.
     #[arg(long, default_value_t = 10_000_000)]
     first_new: u64,
-    /// The lease that new peers request: short, so that leases expire during the run.
-    #[arg(long, default_value_t = 30)]
-    new_ttl_seconds: u32,
 }
 
-const KINDS: [Kind; 3] = [Kind::Heartbeat, Kind::Register, Kind::Discover];
-
-#[derive(Clone, Copy)]
-enum Kind {
-    Heartbeat,
-    Register,
-    Discover,
-}
-
-impl Kind {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Heartbeat => "heartbeat",
-            Self::Register => "register",
-            Self::Discover => "discover",
-        }
-    }
-}
+/// The kinds of requests, with their names in the output.
+const KINDS: [(Duty, &str); 3] =
+    [(Duty::Renew, "heartbeat"), (Duty::Join, "register"), (Duty::Get, "discover")];
 
 struct Due {
-    kind: Kind,
+    /// An index into `KINDS`.
+    kind: usize,
     at: Instant,
 }
 
 /// The due times of requests of one kind: a Poisson process.
 struct Arrivals {
-    kind: Kind,
+    kind: usize,
     per_second: f64,
     next: Instant,
 }
@@ -89,34 +70,19 @@ impl OpenLoop {
         Ok(())
     }
 
-    fn request(&self, kind: Kind, new_peer: &mut u64) -> Vec<u8> {
-        let member = synthetic::peer_id(fastrand::u64(..self.peers.max(1)));
-        match kind {
-            Kind::Heartbeat => wire::post(self.target, "/heartbeat", &format!(r#"{{"peer_id":"{member}"}}"#)),
-            Kind::Register => {
-                let body = synthetic::registration(*new_peer, Some(self.new_ttl_seconds));
-                *new_peer += 1;
-                wire::post(self.target, "/register", &body)
-            }
-            Kind::Discover => {
-                let (archetype, limit) = (synthetic::archetype(fastrand::u64(..)), self.limit);
-                let path = format!("/discover?archetype={archetype}&limit={limit}&exclude={member}");
-                wire::get(self.target, &path)
-            }
-        }
-    }
-
-    fn rate(&self, kind: Kind) -> f64 {
-        match kind {
-            Kind::Heartbeat => self.heartbeats,
-            Kind::Register => self.registers,
-            Kind::Discover => self.discovers,
+    fn rate(&self, duty: Duty) -> f64 {
+        match duty {
+            Duty::Renew => self.heartbeats,
+            Duty::Join => self.registers,
+            Duty::Get => self.discovers,
+            Duty::Both => 0.0,
         }
     }
 }
 
 struct Load {
-    pool: Pool<Due>,
+    protocol: Rc<dyn Protocol>,
+    pool: Pool<Due, Rc<dyn Protocol>>,
     arrivals: Vec<Arrivals>,
     waiting: VecDeque<Due>,
     latencies: [Latencies; KINDS.len()],
@@ -126,14 +92,15 @@ struct Load {
 
 impl Load {
     fn start(options: &OpenLoop) -> io::Result<Self> {
-        let pool = Pool::open(options.target, options.connections)?;
+        let protocol = options.system.protocol();
+        let pool = options.system.pool(Duty::Renew, options.connections)?;
         let now = Instant::now();
-        let arrivals = KINDS.into_iter().filter(|kind| options.rate(*kind) > 0.0);
+        let rates = KINDS.map(|(duty, _)| options.rate(duty)).into_iter().enumerate();
+        let arrivals = rates.filter(|(_, per_second)| *per_second > 0.0);
         Ok(Self {
+            protocol,
             pool,
-            arrivals: arrivals
-                .map(|kind| Arrivals { kind, per_second: options.rate(kind), next: now })
-                .collect(),
+            arrivals: arrivals.map(|(kind, per_second)| Arrivals { kind, per_second, next: now }).collect(),
             waiting: VecDeque::new(),
             latencies: Default::default(),
             new_peer: options.first_new,
@@ -173,8 +140,16 @@ impl Load {
         while self.pool.has_idle()
             && let Some(due) = self.waiting.pop_front()
         {
-            let request = options.request(due.kind, &mut self.new_peer);
-            self.pool.send(&request, due)?;
+            let (duty, _) = KINDS[due.kind];
+            let peer = match duty {
+                Duty::Join => {
+                    self.new_peer += 1;
+                    self.new_peer - 1
+                }
+                _ => fastrand::u64(..options.peers.max(1)),
+            };
+            let request = self.protocol.request(duty, peer).ok_or_else(|| unsupported(duty))?;
+            self.pool.send_for(&request.bytes, request.responses, due)?;
         }
         Ok(())
     }
@@ -187,7 +162,7 @@ impl Load {
         let latencies = &mut self.latencies;
         self.pool.wait(timeout, |completion| {
             let latency = completion.tag.at.elapsed();
-            latencies[completion.tag.kind as usize].record(latency, completion.status);
+            latencies[completion.tag.kind].record(latency, completion.status);
         })
     }
 
@@ -195,7 +170,7 @@ impl Load {
         let unanswered = self.waiting.len() + self.pool.busy();
         let kinds = KINDS.into_iter().zip(self.latencies);
         let mut summary: serde_json::Map<_, _> =
-            kinds.map(|(kind, latencies)| (kind.name().to_owned(), latencies.summary())).collect();
+            kinds.map(|((_, name), latencies)| (name.to_owned(), latencies.summary())).collect();
         summary.insert("unanswered".to_owned(), unanswered.into());
         summary.insert("seconds".to_owned(), elapsed.as_secs_f64().into());
         summary.into()

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::{synthetic, wire};
+use crate::synthetic;
+use crate::wire::{self, Framing as _, Http};
 
 /// How long one attempt waits for its response, as in legacy clients.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -179,8 +180,8 @@ impl HeartbeatSender {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             response.extend_from_slice(&buffer[..read]);
-            if let Some(status) = wire::complete_response(&response)? {
-                return Ok(status);
+            if let Some(complete) = Http.response(&response)? {
+                return Ok(complete.status);
             }
         }
     }

@@ -46,19 +46,30 @@ pub(crate) fn peer_id(number: u64) -> String {
 /// are spread over 10.0.0.0/8, so that no limit per published address applies.
 pub(crate) fn registration(number: u64, ttl_seconds: Option<u32>) -> String {
     let draw = scramble(!number);
-    let kinds = ARCHETYPES.len() as u64;
-    let first = draw % kinds;
-    let second = (first + 1 + (draw >> 32) % (kinds - 1)) % kinds;
+    let (first, second) = archetypes(number);
     let ttl = ttl_seconds.map_or_else(String::new, |ttl| format!(r#","ttl_seconds":{ttl}"#));
     format!(
         r#"{{"peer_id":"{id}","address":"{address}","port":9000,"archetypes":["{first}","{second}"],"metadata":{{"version":"1.0.0","capabilities":["tensor-exchange","gossip"],"region":"eu-south-{region}","build":"{build:016x}"}}{ttl}}}"#,
         id = peer_id(number),
         address = address(number),
-        first = archetype(first),
-        second = archetype(second),
         region = draw % 8,
         build = draw,
     )
+}
+
+/// What other peers need in order to connect to peer `number`, as JSON.
+pub(crate) fn contact(number: u64) -> String {
+    let (id, address) = (peer_id(number), address(number));
+    format!(r#"{{"peer_id":"{id}","address":"{address}","port":9000}}"#)
+}
+
+/// The two archetypes of peer `number`.
+pub(crate) fn archetypes(number: u64) -> (&'static str, &'static str) {
+    let draw = scramble(!number);
+    let kinds = ARCHETYPES.len() as u64;
+    let first = draw % kinds;
+    let second = (first + 1 + (draw >> 32) % (kinds - 1)) % kinds;
+    (archetype(first), archetype(second))
 }
 
 /// The archetype with `index` modulo the number of archetypes.
