@@ -33,7 +33,7 @@ def tables(results: list[Result], ours: str, reasons: dict[str, str], million: d
         rest(results, million),
     ]
     if reasons:
-        parts.append("Not started: " + "; ".join(f"{name} ({reason})" for name, reason in reasons.items()) + ".")
+        parts.append("Not compared: " + "; ".join(f"{name} ({reason})" for name, reason in reasons.items()) + ".")
     return "\n\n".join(parts)
 
 

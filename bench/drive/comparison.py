@@ -13,6 +13,7 @@ from typing import Any
 
 from drive.process import NotAvailable, System
 from drive.servers import TOOL
+from drive.systems import NOT_DRIVEN
 
 CONNECTIONS = 32
 # The open loop, in requests per second: what the slowest system can serve.
@@ -58,7 +59,7 @@ class Comparison:
     def __init__(self, kinds: list[type[System]], folder: Path, peers: int) -> None:
         self.running: list[System] = []
         self.results: list[Result] = []
-        self.reasons: dict[str, str] = {}
+        self.reasons: dict[str, str] = dict(NOT_DRIVEN)
         for kind in kinds:
             self.start(kind, folder / kind.__name__, peers)
 

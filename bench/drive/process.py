@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
+from lib.service import wait_until
 from lib.valkey import free_port
 
 from drive.servers import cpu_seconds, tool
@@ -18,6 +19,7 @@ from drive.servers import cpu_seconds, tool
 # The lease of the peers: longer than a run.
 LEASE_SECONDS = 3600
 PAGE = 50
+RESUME_SECONDS = 30.0
 
 
 class NotAvailable(Exception):
@@ -72,10 +74,14 @@ class System(ABC):
 
     def launch(self) -> None:
         """Starts the processes."""
+        for command in self.commands():
+            self.spawn(command)
+
+    def spawn(self, command: list[str]) -> None:
+        """Starts a process, whose output goes to a file."""
         with (self.folder / "log").open("ab") as log:
-            for command in self.commands():
-                process = subprocess.Popen(command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-                self.processes.append(process)
+            process = subprocess.Popen(command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self.processes.append(process)
 
     def ready(self) -> dict[str, int]:
         found: dict[str, int] = self.tool("ready")
@@ -105,8 +111,15 @@ class System(ABC):
     def resume(self) -> None:
         for process in self.processes:
             process.send_signal(signal.SIGCONT)
-        # The time for timers that have become due.
+        # Time for timers that have become due. The service on Valkey refuses requests until it has noticed that
+        # the server, which was paused as well, responds again.
         time.sleep(0.2)
+        wait_until(f"{self.name} accepts peers", self.accepts_peers, RESUME_SECONDS)
+
+    def accepts_peers(self) -> bool:
+        seen = self.tool("drive", "--duty=join", f"--first={self.next_peer}", "--count=1", "--connections=1")
+        self.next_peer += 1
+        return not seen["failed"]
 
     def cpu_seconds(self) -> float:
         return sum(cpu_seconds(process.pid) for process in self.processes)

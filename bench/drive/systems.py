@@ -98,8 +98,16 @@ class OnValkey(ValkeyServer):
     def commands(self) -> list[list[str]]:
         store = ["--store", "valkey", "--valkey-url", f"redis://127.0.0.1:{self.valkey_port}"]
         service = [self.program, "serve", "--listen", self.address, "--max-peers", "10000000", *store]
-        # The service retries until the server responds.
         return [*super().commands(), service]
+
+    def version(self) -> str:
+        return f"{printed(self.program, '--version')}, Valkey {super().version()}"
+
+    def launch(self) -> None:
+        valkey, service = self.commands()
+        self.spawn(valkey)
+        self.wait_for_valkey()
+        self.spawn(service)
 
 
 class Scripts(ValkeyServer):
@@ -294,7 +302,8 @@ class Peerjs(System):
         load = [str(TOOL), "drive", *self.target(), "--duty=join", f"--count={count}", "--hold"]
         self.holder = subprocess.Popen(load, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self.holder.stdout
-        if json.loads(self.holder.stdout.readline())["failed"]:
+        line = self.holder.stdout.readline()
+        if not line or json.loads(line)["failed"]:
             raise RuntimeError("connections to the PeerJS server failed")
         self.next_peer = count
         return count
@@ -351,6 +360,7 @@ def version_of_crate(name: str) -> str:
 
 
 OURS = Embedded
+NOT_DRIVEN = {"rust-libp2p's rendezvous server": "its clients speak Noise and yamux, which the load generator does not"}
 SYSTEMS: dict[str, type[System]] = {
     "embedded": Embedded,
     "memory": InMemory,

@@ -3,10 +3,13 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::latency::Latencies;
-use crate::protocol::{Duty, STALL, System, unsupported};
+use crate::pool::Pool;
+use crate::protocol::{Duty, Protocol, STALL, System, unsupported};
+use crate::wire::Connection;
 
 /// Does one duty as fast as the system responds, and prints counts, bytes and latencies as JSON.
 #[derive(clap::Args)]
@@ -57,34 +60,11 @@ impl Drive {
     pub(crate) fn run(&self) -> io::Result<()> {
         let protocol = self.system.protocol();
         let mut pool = self.system.pool(self.duty, self.connections)?;
-        let is_held = self.duty == Duty::Join && protocol.is_joined_by_connection();
-        let (mut held, mut sent, mut done) = (Vec::new(), 0, Done::default());
+        let (mut held, mut done) = (Vec::new(), Done::default());
         let started = Instant::now();
-        let end = started + Duration::from_secs_f64(self.seconds);
-        loop {
-            while pool.has_idle() && sent < self.count && Instant::now() < end {
-                let peer = self.peer(sent);
-                let request = protocol.request(self.duty, peer).ok_or_else(|| unsupported(self.duty))?;
-                if is_held && sent >= self.connections as u64 {
-                    held.extend(pool.renew_idle()?);
-                }
-                pool.send_for(&request.bytes, request.responses, Sent { peer, at: Instant::now() })?;
-                sent += 1;
-            }
-            if pool.busy() == 0 {
-                break;
-            }
-            let before = done.ended;
-            let waited = pool.wait(STALL, |completion| {
-                done.record(completion.tag, completion.status);
-            });
-            match waited {
-                Err(_) if self.joined.is_some() => break,
-                waited => waited?,
-            }
-            if done.ended == before && !pool.has_idle() {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "no response"));
-            }
+        match self.exchange_all(&*protocol, &mut pool, &mut held, &mut done) {
+            Err(_) if self.joined.is_some() => {}
+            result => result?,
         }
         self.write_joined(&done.peers)?;
         println!("{}", done.summary(started.elapsed(), pool.traffic()));
@@ -92,6 +72,39 @@ impl Drive {
             io::stdin().read_to_end(&mut Vec::new())?;
         }
         Ok(())
+    }
+
+    fn exchange_all(
+        &self,
+        protocol: &dyn Protocol,
+        pool: &mut Pool<Sent, Rc<dyn Protocol>>,
+        held: &mut Vec<Connection>,
+        done: &mut Done,
+    ) -> io::Result<()> {
+        let is_held = self.duty == Duty::Join && protocol.is_joined_by_connection();
+        let end = Instant::now() + Duration::from_secs_f64(self.seconds);
+        let mut sent = 0;
+        loop {
+            while pool.has_idle() && sent < self.count && Instant::now() < end {
+                let peer = self.peer(sent);
+                let request = protocol.request(self.duty, peer).ok_or_else(|| unsupported(self.duty))?;
+                // The pool's connections have no peer yet.
+                if is_held && sent >= self.connections as u64 {
+                    held.extend(pool.renew_idle()?);
+                }
+                pool.send_for(&request.bytes, request.responses, Sent { peer, at: Instant::now() })?;
+                sent += 1;
+            }
+            if pool.busy() == 0 {
+                return Ok(());
+            }
+            let (before, waiting_since) = (done.ended, Instant::now());
+            pool.wait(STALL, |completion| done.record(&completion.tag, completion.status))?;
+            // A wait also ends when a part of a response arrives.
+            if done.ended == before && waiting_since.elapsed() >= STALL {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "no response"));
+            }
+        }
     }
 
     fn peer(&self, sent: u64) -> u64 {
@@ -114,7 +127,7 @@ impl Drive {
 }
 
 impl Done {
-    fn record(&mut self, sent: Sent, status: Option<u16>) {
+    fn record(&mut self, sent: &Sent, status: Option<u16>) {
         self.ended += 1;
         self.latencies.record(sent.at.elapsed(), status);
         if status == Some(200) {
