@@ -8,6 +8,7 @@ from pathlib import Path
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 INK, GRID, OURS, OTHERS = "#1f2328", "#d5d9de", "#0b6bcb", "#8c959f"
 LINES = ["#0b6bcb", "#c2410c", "#6d28d9", "#15803d"]
@@ -30,21 +31,22 @@ matplotlib.rcParams |= {
 }
 
 
-def bars(path: Path, title: str, unit: str, values: dict[str, float], shown: dict[str, str], ours: str) -> None:
-    """Draws one bar for each value, on a logarithmic scale, with its label beside it. The bars whose names start
+def dots(path: Path, title: str, unit: str, values: dict[str, float], shown: dict[str, str], ours: str) -> None:
+    """Draws one dot for each value, on a logarithmic scale, with its label beside it. The dots whose names start
     with `ours` have another colour."""
-    figure = Figure(figsize=(8.6, 1.3 + 0.34 * len(values)), layout="constrained")
+    figure = Figure(figsize=(8.6, 1.4 + 0.32 * len(values)), layout="constrained")
     axes = figure.subplots()
     names = list(values)[::-1]
     colours = [OURS if name.startswith(ours) else OTHERS for name in names]
-    drawn = axes.barh(names, [values[name] for name in names], color=colours)
-    axes.bar_label(drawn, labels=[shown[name] for name in names], padding=4)
+    axes.scatter([values[name] for name in names], names, color=colours, s=55)
+    for name in names:
+        axes.annotate(shown[name], (values[name], name), xytext=(9, 0), textcoords="offset points", va="center")
     axes.set_xscale("log")
-    # Room for the labels at the right of the longest bar.
-    axes.set_xlim(right=max(values.values()) * 4)
+    # Room for the labels at the right of the last dot.
+    axes.set_xlim(right=max(values.values()) * 5)
     axes.set_xlabel(f"{unit} (logarithmic)")
-    axes.grid(axis="x")
-    axes.set_title(title, loc="left", fontsize=12, fontweight="bold")
+    axes.grid()
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
     save(figure, path)
 
 
@@ -66,6 +68,8 @@ def lines(
         if is_logarithmic:
             axes.set_xscale("log", base=4)
             axes.xaxis.set_major_formatter("{x:g}")
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel(across)
         axes.set_ylabel(unit)
         axes.grid()

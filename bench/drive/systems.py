@@ -18,7 +18,7 @@ from drive.servers import TOOL, length_and_headers
 
 SOURCES = ROOT / "bench" / "systems"
 # Where `bench/compare --setup` installs what is not a Debian package.
-TOOLS = Path(os.environ.get("AURORA_COMPARE_TOOLS", ROOT / ".tools" / "compare"))
+TOOLS = Path(os.environ.get("COMPARE_TOOLS", ROOT / ".tools" / "compare"))
 # BitTorrent names a torrent by 20 bytes. The load generator has one for each archetype.
 TORRENTS = [f"archetype-{number:010}" for number in range(16)]
 SETUP = "not installed; `bench/compare --setup` installs it"
