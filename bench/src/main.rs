@@ -10,6 +10,7 @@ mod fill;
 mod isolation;
 mod keepers;
 mod latency;
+mod mailbox;
 mod openloop;
 mod pool;
 mod seed;
@@ -43,6 +44,8 @@ enum Tool {
     Isolation(isolation::Isolation),
     /// Keeps peers registered with clients that know several services.
     Keepers(keepers::Keepers),
+    /// Lets pairs of peers exchange an offer and an answer through their mailboxes, and measures delays.
+    Mailbox(mailbox::MailboxLoad),
     /// Sends requests at a fixed rate, however the service responds, and measures latency from the
     /// due times.
     Openloop(openloop::OpenLoop),
@@ -62,6 +65,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         Tool::Ids(tool) => Ok(tool.run()?),
         Tool::Isolation(tool) => tool.run(),
         Tool::Keepers(tool) => tool.run(),
+        Tool::Mailbox(tool) => tool.run(),
         Tool::Openloop(tool) => Ok(tool.run()?),
         Tool::Signed(tool) => tool.run(),
         Tool::Storm(tool) => Ok(tool.run()?),

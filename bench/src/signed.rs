@@ -16,6 +16,12 @@ const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 /// Heartbeats of each peer. They take a hundredth of the time of a registration.
 const HEARTBEATS: u64 = 20;
 
+/// The SHA-256 of "token".
+pub(crate) const TOKEN_HASH: [u8; 32] = [
+    0x3c, 0x46, 0x9e, 0x9d, 0x6c, 0x58, 0x75, 0xd3, 0x7a, 0x43, 0xf3, 0x53, 0xd4, 0xf8, 0x8e, 0x61, 0xfc,
+    0xf8, 0x12, 0xc6, 0x6e, 0xee, 0x34, 0x57, 0x46, 0x5a, 0x40, 0xb0, 0xda, 0x41, 0x53, 0xe0,
+];
+
 /// Measures the processor time of signed and unsigned registrations, of verifying a signature, and of
 /// heartbeats.
 #[derive(clap::Args)]
@@ -136,15 +142,10 @@ fn token() -> Result<LeaseToken, Box<dyn Error>> {
 }
 
 fn sign(request: &RegisterRequest) -> Result<SignedRecord, Box<dyn Error>> {
-    // The SHA-256 of "token".
-    const HASH: [u8; 32] = [
-        0x3c, 0x46, 0x9e, 0x9d, 0x6c, 0x58, 0x75, 0xd3, 0x7a, 0x43, 0xf3, 0x53, 0xd4, 0xf8, 0x8e, 0x61, 0xfc,
-        0xf8, 0x12, 0xc6, 0x6e, 0xee, 0x34, 0x57, 0x46, 0x5a, 0x40, 0xb0, 0xda, 0x41, 0x53, 0xe0,
-    ];
     let terms = RecordTerms {
         seq: NOW.as_millis(),
         freshness: Freshness::IssuedAt(NOW.as_secs()),
-        token_hash: SignedTokenHash(HASH),
+        token_hash: SignedTokenHash(TOKEN_HASH),
         audience: None,
         replaces: None,
     };
