@@ -128,6 +128,11 @@ bench-storm *args:
 bench-watch *args:
     bench/watch "$@"
 
+# The delay until messages reach mailboxes
+[group('bench')]
+bench-mailbox *args:
+    bench/mailbox "$@"
+
 # DynamoDB's units per operation: just bench-units [PEERS…]
 [group('bench')]
 bench-units *args:

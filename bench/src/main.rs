@@ -11,6 +11,7 @@ mod fill;
 mod isolation;
 mod keepers;
 mod latency;
+mod mailbox;
 mod openloop;
 mod pool;
 mod protocol;
@@ -49,6 +50,8 @@ enum Tool {
     Known(crash::Known),
     /// Keeps peers registered with clients that know several services.
     Keepers(keepers::Keepers),
+    /// Lets pairs of peers exchange an offer and an answer through their mailboxes, and measures delays.
+    Mailbox(mailbox::MailboxLoad),
     /// Sends requests at a fixed rate, however the service responds, and measures latency from the
     /// due times.
     Openloop(openloop::OpenLoop),
@@ -72,6 +75,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         Tool::Isolation(tool) => tool.run(),
         Tool::Known(tool) => Ok(tool.run()?),
         Tool::Keepers(tool) => tool.run(),
+        Tool::Mailbox(tool) => tool.run(),
         Tool::Openloop(tool) => Ok(tool.run()?),
         Tool::Ready(tool) => Ok(tool.run()?),
         Tool::Signed(tool) => tool.run(),

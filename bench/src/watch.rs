@@ -172,7 +172,8 @@ impl Comparison {
     }
 }
 
-fn resident_bytes(pid: u32) -> Result<u64, Box<dyn Error>> {
+/// The memory of a process, in bytes.
+pub(crate) fn resident_bytes(pid: u32) -> Result<u64, Box<dyn Error>> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
     Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1_024)
