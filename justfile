@@ -32,6 +32,7 @@ black-box $AURORA_DISCOVERY=(target / 'release/aurora-discovery'):
     scripts/check-docs
     scripts/check-packaging
     scripts/check-client-example
+    scripts/check-matchbox
     scripts/check-clients
     scripts/check-examples
     scripts/legacy-clients

@@ -1,0 +1,107 @@
+#![doc = include_str!("../README.md")]
+
+mod post;
+mod room;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aurora_discovery_client::{Client, PublicKey, SecretKey};
+use matchbox_socket::async_trait::async_trait;
+use matchbox_socket::{PeerEvent, PeerId, PeerRequest, SignalingError, Signaller, SignallerBuilder};
+use tokio::runtime::Handle;
+use tokio::sync::RwLock;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+
+/// Joins rooms on an Aurora Discovery service, for
+/// [`WebRtcSocketBuilder::signaller_builder`](matchbox_socket::WebRtcSocketBuilder::signaller_builder).
+/// The room URL of the socket is the name of the room, of at most 55 characters.
+///
+/// Clones share the keys of the peers.
+#[derive(Clone, Debug)]
+pub struct AuroraSignallerBuilder {
+    client: Client,
+    runtime: Handle,
+    /// `None`: each socket gets a new key.
+    key: Option<SecretKey>,
+    keys: Keys,
+    /// Read by each room until it is left.
+    rooms: Arc<RwLock<()>>,
+}
+
+/// The keys of the peers that were met.
+#[derive(Clone, Debug, Default)]
+struct Keys(Arc<Mutex<HashMap<PeerId, PublicKey>>>);
+
+impl AuroraSignallerBuilder {
+    /// Joins rooms on the service of `client`. Its requests are made on `runtime`, a tokio runtime
+    /// with time and I/O enabled, so that the socket can be polled anywhere.
+    pub fn new(client: Client, runtime: Handle) -> Self {
+        Self { client, runtime, key: None, keys: Keys::default(), rooms: Arc::default() }
+    }
+
+    /// Signs with this key, by which others recognize the peer again. Without one, each socket has a
+    /// new key.
+    #[must_use]
+    pub fn key(self, key: SecretKey) -> Self {
+        Self { key: Some(key), ..self }
+    }
+
+    /// The key of a peer: what it said, including the fingerprint of its certificate, was signed
+    /// with this key. `None` if the peer was never met.
+    pub fn key_of(&self, peer: PeerId) -> Option<PublicKey> {
+        self.keys.0.lock().unwrap_or_else(PoisonError::into_inner).get(&peer).copied()
+    }
+
+    /// Waits until the rooms whose sockets were dropped are left, that is, until others no longer
+    /// find this peer there. Without this, as after a crash, that happens when the lease ends.
+    pub async fn left(&self) {
+        let _all = self.rooms.write().await;
+    }
+}
+
+impl Keys {
+    /// Whether a peer has this key. The first key that a peer shows is its key.
+    fn matches(&self, peer: PeerId, key: PublicKey) -> bool {
+        let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *keys.entry(peer).or_insert(key) == key
+    }
+}
+
+#[async_trait]
+impl SignallerBuilder for AuroraSignallerBuilder {
+    async fn new_signaller(
+        &self,
+        attempts: Option<u16>,
+        room_url: String,
+    ) -> Result<Box<dyn Signaller>, SignalingError> {
+        let builder = self.clone();
+        let joined = self.runtime.spawn(async move { room::join(builder, attempts, &room_url).await });
+        let signaller = joined.await.map_err(failure)??;
+        Ok(Box::new(signaller))
+    }
+}
+
+/// One socket's end of the channels to the task of its room.
+struct AuroraSignaller {
+    requests: UnboundedSender<PeerRequest>,
+    events: UnboundedReceiver<PeerEvent>,
+}
+
+#[async_trait]
+impl Signaller for AuroraSignaller {
+    async fn send(&mut self, request: PeerRequest) -> Result<(), SignalingError> {
+        self.requests.send(request).map_err(|_| SignalingError::StreamExhausted)
+    }
+
+    async fn next_message(&mut self) -> Result<PeerEvent, SignalingError> {
+        self.events.recv().await.ok_or(SignalingError::StreamExhausted)
+    }
+}
+
+/// An error of this crate as matchbox reports it.
+fn failure(error: impl std::fmt::Display) -> SignalingError {
+    SignalingError::UserImplementationError(error.to_string())
+}

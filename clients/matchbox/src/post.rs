@@ -1,0 +1,190 @@
+//! Signals as mail: signed, sent, received and verified.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use aurora_discovery_client::{
+    Client, Code, Error, LeaseToken, Mail, MailRequest, MailboxRequest, MessageTerms, PeerId, PublicKey,
+    RegisterResponse, SecretKey, SignedMessage,
+};
+use matchbox_socket::PeerSignal;
+use tokio::sync::Notify;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::time::{sleep, timeout};
+use uuid::Uuid;
+
+/// The type of the messages.
+const KIND: &str = "matchbox";
+/// The maximum length of the signals in one message, in bytes of JSON within JSON. The rest of the
+/// 4,096 bytes is for base64, the names, and the signature.
+const MAX_SIGNALS: usize = 2_500;
+/// The maximum difference between the time of a message and now, in seconds.
+const MAX_AGE: u64 = 300;
+/// How long ids of messages are remembered: from one maximum age before now to one after.
+const MEMORY: Duration = Duration::from_secs(2 * MAX_AGE);
+/// How long an answer to a message is expected, as long as the service keeps it.
+const EXPECTING: Duration = Duration::from_secs(60);
+/// The interval between two requests for mail while none is expected, if the service lets no request
+/// wait: half of the time for which it keeps a message.
+const IDLE: Duration = Duration::from_secs(30);
+/// The wait after a failure, on top of the client's own retries.
+const AFTER_FAILURE: Duration = Duration::from_secs(2);
+
+/// The mail of one peer.
+pub(crate) struct Post {
+    client: Client,
+    me: PeerId,
+    token: LeaseToken,
+    key: SecretKey,
+    /// How far the clock of the service is ahead of the local one, in seconds.
+    clock_offset: i64,
+    /// When each message was received, by its sender and its id.
+    seen: Mutex<HashMap<(PeerId, String), Instant>>,
+    last_sent: Mutex<Option<Instant>>,
+    has_sent: Notify,
+}
+
+/// A message whose signature is verified.
+pub(crate) struct Letter {
+    pub(crate) from: matchbox_socket::PeerId,
+    pub(crate) key: PublicKey,
+    /// None if the sender only says that it has joined the room.
+    pub(crate) signals: Vec<PeerSignal>,
+}
+
+impl Post {
+    /// `None` if the response to the registration has no lease token.
+    pub(crate) fn new(
+        client: Client,
+        me: PeerId,
+        key: SecretKey,
+        response: &RegisterResponse,
+    ) -> Option<Self> {
+        let token = response.lease_token.clone()?;
+        let service_time =
+            response.ttl_expires.as_secs().saturating_sub(response.ttl_seconds.as_secs().into());
+        let clock_offset = service_time.cast_signed().saturating_sub(local_time().cast_signed());
+        let (seen, last_sent, has_sent) = Default::default();
+        Some(Self { client, me, token, key, clock_offset, seen, last_sent, has_sent })
+    }
+
+    /// Sends signals to a peer. Waits and tries again if its mailbox is full.
+    pub(crate) async fn send(
+        &self,
+        to: matchbox_socket::PeerId,
+        signals: &[PeerSignal],
+    ) -> Result<(), Error> {
+        let to = PeerId::parse(&to.to_string()).map_err(|invalid| invalid.in_field("to"))?;
+        let message = self.seal(&to, signals)?;
+        let sent = self.client.mail(&MailRequest { to, lease_token: self.token.clone(), message }).await;
+        *self.last_sent.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        self.has_sent.notify_one();
+        match sent {
+            Err(error) if error.code() != Some(Code::RepeatedMessage) => Err(error),
+            // An earlier attempt has succeeded, and its response was lost.
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn seal(&self, to: &PeerId, signals: &[PeerSignal]) -> Result<SignedMessage, Error> {
+        // Serializing texts can't fail.
+        let sdp = serde_json::to_string(signals).unwrap_or_default();
+        let sid = Uuid::new_v4().simple().to_string();
+        let terms = MessageTerms { sid: &sid, issued_at: self.now(), kind: KIND, sdp: &sdp };
+        Ok(SignedMessage::sign(&self.me, to, &terms, &self.key)?)
+    }
+
+    /// Verifies a message. `None` if it is invalid, old, repeated, or not of this crate.
+    pub(crate) fn open(&self, mail: &Mail) -> Option<Letter> {
+        let message = SignedMessage::parse(&mail.message).ok()?;
+        let is_ours = message.kind() == KIND && *message.to() == self.me && *message.from() == mail.from;
+        if !is_ours || message.issued_at().abs_diff(self.now()) > MAX_AGE {
+            return None;
+        }
+        let key = message.verify().ok()?;
+        let signals = serde_json::from_str(&message.sdp()).ok()?;
+        let from = matchbox_socket::PeerId(Uuid::parse_str(mail.from.as_str()).ok()?);
+        self.is_new(message.from(), message.sid()).then_some(Letter { from, key, signals })
+    }
+
+    fn is_new(&self, from: &PeerId, sid: &str) -> bool {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.retain(|_, at| at.elapsed() < MEMORY);
+        seen.insert((from.clone(), sid.to_owned()), Instant::now()).is_none()
+    }
+
+    /// Requests mail until `mail` is closed. Each request acknowledges the messages of the one before.
+    pub(crate) async fn receive(
+        self: Arc<Self>,
+        mail: UnboundedSender<Mail>,
+    ) -> Option<matchbox_socket::PeerId> {
+        let mut acknowledge = Vec::new();
+        while !mail.is_closed() {
+            let request = MailboxRequest {
+                peer_id: self.me.clone(),
+                lease_token: self.token.clone(),
+                acknowledge: acknowledge.clone(),
+                wait_seconds: MailboxRequest::MAX_WAIT_SECONDS,
+            };
+            let requested_at = Instant::now();
+            match self.client.mailbox(&request).await {
+                Ok(response) => {
+                    let next = Duration::from_secs(response.next_poll_seconds.into());
+                    let is_empty = response.mail.is_empty();
+                    acknowledge = response.mail.iter().map(|mail| mail.id).collect();
+                    for message in response.mail {
+                        let _ = mail.send(message);
+                    }
+                    if is_empty && !next.is_zero() && !self.is_expecting() {
+                        let _ = timeout(IDLE, self.has_sent.notified()).await;
+                    } else if is_empty && requested_at.elapsed() < AFTER_FAILURE {
+                        // The service did not wait, for example because it stops.
+                        sleep(next.max(AFTER_FAILURE)).await;
+                    } else {
+                        sleep(next).await;
+                    }
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "no mail could be received");
+                    sleep(AFTER_FAILURE).await;
+                }
+            }
+        }
+        None
+    }
+
+    fn is_expecting(&self) -> bool {
+        let last_sent = self.last_sent.lock().unwrap_or_else(PoisonError::into_inner);
+        last_sent.is_some_and(|at| at.elapsed() < EXPECTING)
+    }
+
+    /// The time of the service, in seconds since 1970.
+    pub(crate) fn now(&self) -> u64 {
+        local_time().saturating_add_signed(self.clock_offset)
+    }
+}
+
+fn local_time() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// Splits signals into groups that fit into a message each. No signals are one empty group.
+pub(crate) fn batches(signals: Vec<PeerSignal>) -> Vec<Vec<PeerSignal>> {
+    let mut groups = vec![Vec::new()];
+    let mut length = 0;
+    for signal in signals {
+        let json = serde_json::to_string(&signal).unwrap_or_default();
+        // Within the payload of the message it is a text, whose quotes are escaped.
+        let own = serde_json::to_string(&json).unwrap_or_default().len();
+        if length + own > MAX_SIGNALS && length > 0 {
+            groups.push(Vec::new());
+            length = 0;
+        }
+        length += own;
+        if let Some(group) = groups.last_mut() {
+            group.push(signal);
+        }
+    }
+    groups
+}

@@ -1,0 +1,184 @@
+//! Tests of a stay in a room, without a connection to a service.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use aurora_discovery_client::{
+    Client, DiscoverResponse, DiscoveredPage, Mail, MailId, MessageTerms, PeerId as Name, RegisterRequest,
+    RegisterResponse, SecretKey, SignedMessage, SignedRecord,
+};
+use aurora_discovery_protocol::{Freshness, RecordTerms, SignedTokenHash};
+use matchbox_socket::{PeerEvent, PeerId, PeerSignal};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use crate::Keys;
+use crate::post::{Post, batches};
+use crate::room::Room;
+
+const SID: &str = "0123456789abcdef";
+
+fn peer(number: u8) -> PeerId {
+    PeerId(Uuid::from_bytes([number; 16]))
+}
+
+fn name(number: u8) -> Name {
+    Name::parse(&peer(number).to_string()).unwrap()
+}
+
+fn key(number: u8) -> SecretKey {
+    SecretKey::from_random(&[number; 32])
+}
+
+/// The mail of a peer, whose requests reach no service.
+fn post(number: u8) -> Post {
+    let now = "2025-10-02T12:05:00";
+    let response = format!(
+        r#"{{"message":"","peer_id":"{}","ttl_expires":"{now}","ttl_seconds":300,"heartbeat_interval_seconds":100,"observed_address":"127.0.0.1","lease_token":"t"}}"#,
+        name(number)
+    );
+    let response = RegisterResponse::from_body(response.as_bytes()).unwrap();
+    Post::new(Client::new("http://127.0.0.1:9").unwrap(), name(number), key(number), &response).unwrap()
+}
+
+fn room(number: u8) -> (Room, UnboundedReceiver<PeerEvent>) {
+    let (events, received) = unbounded_channel();
+    let room = Room {
+        me: peer(number),
+        post: Arc::new(post(number)),
+        keys: Keys::default(),
+        met: HashSet::new(),
+        outboxes: HashMap::new(),
+        tasks: JoinSet::new(),
+        events,
+    };
+    (room, received)
+}
+
+fn mail(from: u8, message: &SignedMessage) -> Mail {
+    Mail { id: MailId::new(1), from: name(from), message: message.as_str().to_owned(), sent_seconds_ago: 0 }
+}
+
+fn page(numbers: &[u8]) -> Option<DiscoveredPage> {
+    let peers: Vec<_> = numbers.iter().map(|number| listed(*number)).collect();
+    let body = format!(
+        r#"{{"peers":[{}],"count":{},"timestamp":"2025-10-02T12:00:00","total":9}}"#,
+        peers.join(","),
+        numbers.len()
+    );
+    Some(DiscoverResponse::from_body(body.as_bytes()).unwrap().page)
+}
+
+fn listed(number: u8) -> String {
+    let registration = RegisterRequest::builder(name(number)).mail(true).build().unwrap();
+    let terms = RecordTerms {
+        seq: 1,
+        freshness: Freshness::IssuedAt(1),
+        token_hash: SignedTokenHash([0; 32]),
+        audience: None,
+        replaces: None,
+    };
+    let signed = SignedRecord::sign(&registration, &terms, &key(number)).unwrap();
+    format!(
+        r#"{{"peer_id":"{}","address":"10.0.0.1","port":0,"archetypes":[],"last_seen":"2025-10-02T12:00:00","metadata":{{}},"signed":"{}"}}"#,
+        name(number),
+        signed.as_str()
+    )
+}
+
+/// What the socket was told so far.
+fn told(events: &mut UnboundedReceiver<PeerEvent>) -> Vec<PeerEvent> {
+    std::iter::from_fn(|| events.try_recv().ok()).collect()
+}
+
+fn offer() -> PeerSignal {
+    PeerSignal::Offer("v=0\r\n".to_owned())
+}
+
+#[tokio::test]
+async fn of_two_peers_the_one_with_the_smaller_id_makes_the_offer_once() {
+    let (mut room, mut events) = room(5);
+    room.meet(page(&[3, 7]));
+    assert_eq!(told(&mut events), [PeerEvent::NewPeer(peer(7))]);
+    assert_eq!(room.outboxes.keys().collect::<Vec<_>>(), [&peer(3)], "who learns that this one has joined");
+    room.meet(page(&[3, 7]));
+    room.take(&mail(7, &post(7).seal(&name(5), &[]).unwrap()));
+    assert_eq!(told(&mut events), [], "both are known already");
+    for newcomer in [4, 6] {
+        room.take(&mail(newcomer, &post(newcomer).seal(&name(5), &[]).unwrap()));
+    }
+    assert_eq!(told(&mut events), [PeerEvent::NewPeer(peer(6))]);
+    room.lose(peer(7));
+    room.lose(peer(3));
+    assert_eq!(told(&mut events), [PeerEvent::PeerLeft(peer(7))]);
+    room.meet(page(&[7]));
+    assert_eq!(told(&mut events), [PeerEvent::NewPeer(peer(7))], "it is still there");
+}
+
+#[tokio::test]
+async fn signals_arrive_from_the_peer_that_signed_them() {
+    let (mut room, mut events) = room(5);
+    let signals = [offer(), PeerSignal::IceCandidate("{}".to_owned())];
+    room.take(&mail(3, &post(3).seal(&name(5), &signals).unwrap()));
+    let received = signals.map(|data| PeerEvent::Signal { sender: peer(3), data });
+    assert_eq!(told(&mut events), received);
+    assert!(room.keys.matches(peer(3), key(3).public()));
+}
+
+#[tokio::test]
+async fn a_peer_keeps_its_first_key() {
+    let (mut room, mut events) = room(5);
+    room.meet(page(&[3]));
+    let now = post(3).now();
+    let signed = |sid, by| {
+        let terms = MessageTerms { sid, issued_at: now, kind: "matchbox", sdp: "[{\"Offer\":\"\"}]" };
+        mail(3, &SignedMessage::sign(&name(3), &name(5), &terms, &key(by)).unwrap())
+    };
+    room.take(&signed(SID, 4));
+    assert_eq!(told(&mut events), []);
+    room.take(&signed("another-0123456789", 3));
+    assert_eq!(told(&mut events).len(), 1);
+}
+
+#[test]
+fn a_message_is_opened_once_by_its_receiver_while_it_is_new() {
+    let receiver = post(5);
+    let now = receiver.now();
+    let message = |to, sid, issued_at, kind, sdp| {
+        let terms = MessageTerms { sid, issued_at, kind, sdp };
+        SignedMessage::sign(&name(3), &name(to), &terms, &key(3)).unwrap()
+    };
+    let good = mail(3, &message(5, SID, now - 299, "matchbox", "[]"));
+    assert_eq!(receiver.open(&good).unwrap().key, key(3).public());
+    assert!(receiver.open(&good).is_none(), "repeated");
+    let sid = "fedcba9876543210";
+    for (bad, why) in [
+        (mail(3, &message(6, sid, now, "matchbox", "[]")), "for another peer"),
+        (mail(4, &message(5, sid, now, "matchbox", "[]")), "under another name"),
+        (mail(3, &message(5, sid, now - 400, "matchbox", "[]")), "old"),
+        (mail(3, &message(5, sid, now + 400, "matchbox", "[]")), "of the future"),
+        (mail(3, &message(5, sid, now, "offer", "[]")), "not of matchbox"),
+        (mail(3, &message(5, sid, now, "matchbox", "v=0")), "not signals"),
+    ] {
+        assert!(receiver.open(&bad).is_none(), "{why}");
+    }
+    let forged = message(5, sid, now, "matchbox", "[]").as_str().rsplit_once('.').unwrap().0.to_owned();
+    let signature = message(5, SID, now, "matchbox", "[]").as_str().rsplit_once('.').unwrap().1.to_owned();
+    let forged = Mail { message: format!("{forged}.{signature}"), ..good };
+    assert!(receiver.open(&forged).is_none(), "signed for another message");
+}
+
+#[test]
+fn signals_are_split_so_that_each_message_has_at_most_4_kib() {
+    let candidate = r#"{"candidate":"candidate:1 1 udp 2130706431 fd00::1234:5678:9abc:def0 51234 typ host","sdpMid":"","sdpMLineIndex":0,"usernameFragment":"abcdefghijklmnop"}"#;
+    let signals = [vec![offer()], vec![PeerSignal::IceCandidate(candidate.to_owned()); 50]].concat();
+    let groups = batches(signals.clone());
+    assert!(groups.len() > 1 && groups[0].len() > 5, "{}", groups.len());
+    assert_eq!(groups.concat(), signals);
+    let sender = post(3);
+    for group in &groups {
+        sender.seal(&name(5), group).unwrap();
+    }
+    assert_eq!(batches(Vec::new()), [Vec::new()], "that a peer has joined");
+}
