@@ -1,4 +1,4 @@
-"""Measures systems with the same duties, one at a time."""
+"""Measures systems with the same operations, one at a time."""
 
 from __future__ import annotations
 

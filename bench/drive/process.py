@@ -27,8 +27,8 @@ class NotAvailable(Exception):
 
 
 class System(ABC):
-    """A system with the duties of a registry of peers, in the best configuration that its documentation
-    names."""
+    """A system with the operations of a registry of peers, in the best configuration that its
+    documentation names."""
 
     name: str
     # Where its peers are, and when a join is acknowledged.

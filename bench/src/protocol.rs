@@ -1,5 +1,5 @@
-//! How each compared system does the same duties: a peer joins with a lease, renews it, and gets up
-//! to 50 others.
+//! How each compared system does the same operations: a peer joins with a lease, renews it, and
+//! gets up to 50 others.
 
 mod announce;
 mod aurora;

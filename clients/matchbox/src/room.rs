@@ -61,7 +61,7 @@ pub(crate) async fn join(
     let (sender, mut life) = unbounded_channel();
     let options = KeeperOptions::new().key(key.clone());
     let keeper = LeaseKeeper::start_with(client.clone(), registration, options, move |event| {
-        // After the room has been left, nobody listens.
+        // After the room has been left, the channel has no receiver.
         let _ = sender.send(event);
     });
     let keeper = keeper.map_err(failure)?;

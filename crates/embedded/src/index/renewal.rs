@@ -16,7 +16,7 @@ use crate::record::Record;
 impl Index {
     /// Renews the lease of a peer that is live at `now`, concurrently with reads and other
     /// renewals. Returns `None` if that is not enough: the peer is dormant, its lease has ended, or
-    /// it gets another keeper.
+    /// the heartbeat changes its keeper.
     pub(crate) fn renew(
         &self,
         peer: &PeerId,
