@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::post::{Letter, Post, batches};
 use crate::{AuroraSignaller, AuroraSignallerBuilder, Keys, failure};
 
-/// The maximum number of peers in one response: what a heartbeat may ask for.
+/// The maximum number of peers in one response: the most that a heartbeat may request.
 const PAGE: u32 = 100;
 /// How long signals to one peer are collected before they are sent. Most candidates are found
 /// within this time, and a mailbox holds two messages of one sender.
