@@ -1,4 +1,4 @@
-"""Measures systems with the same duties, one at a time."""
+"""Measures systems with the same operations, one at a time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CONNECTIONS = 32
 # The open loop, in requests per second: what the slowest system can serve.
 RENEWALS, GETS, JOINS = 800, 150, 50
 OPEN_LOOP_SECONDS = 2
-# Connections that join when a system is killed.
+# The number of connections on which peers join while a system is killed.
 JOINING = 8
 KILL_AFTER_SECONDS = (0.7, 1.3)
 
@@ -94,7 +94,7 @@ class Comparison:
         return report(f"{kind.name}: {result.peers} peers after {seconds:.1f} s, a page has {result.page}")
 
     def rounds(self, count: int, seconds: float) -> None:
-        """Measures all systems in turn, each time starting with another one."""
+        """Measures all systems in turn. Each round starts with a different system."""
         pairs = list(zip(self.running, self.results, strict=True))
         for number in range(count):
             report(f"round {number + 1} of {count}")
@@ -137,7 +137,8 @@ def closed_loop(system: System, peers: int, duty: str, seconds: float) -> Load:
 
 
 def open_loop(system: System, result: Result) -> None:
-    """Renewals at a fixed rate, while peers get others and join. A connection of PeerJS can only renew."""
+    """Renewals at a fixed rate, while other peers join and get peers. PeerJS only renews, because its
+    connections can't do anything else."""
     mixed = [f"--discovers={GETS}", f"--registers={JOINS}", f"--first-new={system.next_peer}"]
     load = [f"--heartbeats={RENEWALS}", *(mixed if system.protocol != "peerjs" else [])]
     size = [f"--peers={max(result.peers, 1)}", f"--connections={CONNECTIONS}", f"--seconds={OPEN_LOOP_SECONDS}"]
@@ -152,8 +153,8 @@ def open_loop(system: System, result: Result) -> None:
 
 
 def crash(system: System, result: Result) -> None:
-    """Kills a system while peers join, starts it again, and counts the peers that have joined and are
-    unknown."""
+    """Kills a system while peers join, starts it again, and counts the peers whose join was acknowledged
+    but that are unknown."""
     joined = system.folder / "joined"
     load = [f"--first={system.next_peer}", f"--count={system.most_joins}", f"--connections={JOINING}", "--seconds=10"]
     command = [str(TOOL), "drive", *system.target(), "--duty=join", *load, f"--joined={joined}"]

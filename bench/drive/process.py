@@ -27,8 +27,8 @@ class NotAvailable(Exception):
 
 
 class System(ABC):
-    """A system with the duties of a registry of peers, in the best configuration that its documentation
-    names."""
+    """A system with the operations of a registry of peers, in the best configuration that its
+    documentation names."""
 
     name: str
     # Where its peers are, and when a join is acknowledged.
@@ -104,15 +104,15 @@ class System(ABC):
         self.processes = []
 
     def pause(self) -> None:
-        """Stops the processes, so that they take no processor time from the system that is measured."""
+        """Pauses the processes, so that they take no processor time from the system that is measured."""
         for process in self.processes:
             process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         for process in self.processes:
             process.send_signal(signal.SIGCONT)
-        # Time for timers that have become due. The service on Valkey refuses requests until it has noticed that
-        # the server, which was paused as well, responds again.
+        # The timers that became due during the pause run first. The service on Valkey refuses requests until
+        # it has noticed that the server, which was paused as well, responds again.
         time.sleep(0.2)
         wait_until(f"{self.name} accepts peers", self.accepts_peers, RESUME_SECONDS)
 

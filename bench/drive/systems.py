@@ -139,7 +139,7 @@ class Constant(System):
     has_state = False
 
     def __init__(self, folder: Path) -> None:
-        """Takes the sizes of the responses from a service."""
+        """Runs a service for a moment, to learn the sizes of its responses."""
         super().__init__(folder)
         sample = folder / "sample"
         sample.mkdir()

@@ -27,8 +27,10 @@ use connection::Connection;
 const TOKEN: &str = "token";
 /// How long a request for mail waits, in seconds.
 const WAIT_SECONDS: u32 = 25;
-/// How long all peers wait for mail before the first round, and how long before it the tool is ready.
+/// The time between the opening of all connections and the first round, in which all peers begin to
+/// wait for mail.
 const WAITING: Duration = Duration::from_secs(2);
+/// How long before the first round the tool prints "ready".
 const READY_BEFORE: Duration = Duration::from_millis(200);
 /// How long the last answers may take to arrive.
 const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(20);
@@ -122,7 +124,7 @@ impl MailboxLoad {
         let mut figures: [Latencies; 3] = Default::default();
         let limit = Duration::from_millis(self.interval_millis) + ARRIVAL_TIMEOUT;
         for _ in 0..self.pairs * usize::try_from(self.rounds)? {
-            // Without a sender, all pairs have ended, of which one has failed.
+            // The channel has closed early: all pairs have ended, and at least one has failed.
             let Some(exchange) = timeout(limit, arrivals.recv()).await? else { break };
             let Exchange { offer, answer, whole } = exchange;
             for (latencies, latency) in figures.iter_mut().zip([offer, answer, whole]) {
@@ -133,10 +135,10 @@ impl MailboxLoad {
     }
 }
 
-/// What a peer sends messages on.
+/// The connection on which a peer sends messages.
 struct Outbox(Connection);
 
-/// What a peer waits for messages on.
+/// The connection on which a peer waits for messages.
 struct Inbox {
     peer: String,
     connection: Connection,
@@ -189,7 +191,7 @@ impl Pair {
         Ok(Self { number, caller, called: open(options.target, called).await?, messages })
     }
 
-    /// Exchanges the messages, those of each round at its time.
+    /// Exchanges the messages, one offer and one answer a round.
     async fn run(
         self,
         options: Rc<MailboxLoad>,
@@ -216,14 +218,14 @@ impl Pair {
                 io::Result::Ok(Instant::now())
             };
             let ((), offered_at, replied_at) = tokio::try_join!(call, answer, reply)?;
-            // The receiving end is gone only after a failure.
+            // The channel has no receiver only after a failure.
             let _ = arrived.send(Exchange {
                 offer: offered_at - due,
                 answer: replied_at - offered_at,
                 whole: replied_at - due,
             });
         }
-        // Otherwise the last messages would be those that the next run receives first.
+        // Otherwise the next run would receive the last messages first.
         offered.acknowledge().await?;
         replies.acknowledge().await
     }
@@ -281,7 +283,7 @@ impl Inbox {
     }
 }
 
-/// The body of a response with the expected status.
+/// The body of a response. Fails if the response does not have the expected status.
 fn expect(expected: u16, (status, body): (u16, String)) -> io::Result<String> {
     if status == expected { Ok(body) } else { Err(io::Error::other(format!("{status}: {body}"))) }
 }

@@ -1,5 +1,5 @@
-//! How each compared system does the same duties: a peer joins with a lease, renews it, and gets up
-//! to 50 others.
+//! How each compared system does the same operations: a peer joins with a lease, renews it, and
+//! gets up to 50 others.
 
 mod announce;
 mod aurora;
@@ -16,9 +16,10 @@ use std::time::Duration;
 use crate::pool::Pool;
 use crate::wire::{Connection, Framing, Response};
 
-/// A server that sends nothing at all in this time hangs.
+/// A server that sends nothing for this long is considered hung.
 pub(crate) const STALL: Duration = Duration::from_secs(30);
-/// The first of the peers that join so that a connection can renew a lease: other peers have lower numbers.
+/// The lowest number of the peers that join only so that a connection can renew their lease. All
+/// other peers have lower numbers.
 const FIRST_OF_CONNECTIONS: u64 = 900_000_000;
 
 /// A system to drive, and what to request from it.
@@ -85,7 +86,7 @@ impl From<Vec<u8>> for Request {
 /// A system's requests and responses. Peers are numbered; [`synthetic`](crate::synthetic) has their
 /// properties.
 pub(crate) trait Protocol: Framing {
-    /// The request by which `peer` does `duty`, or `None` if this takes several.
+    /// The request by which `peer` does `duty`, or `None` if that takes more than one request.
     fn request(&self, duty: Duty, peer: u64) -> Option<Request>;
 
     /// The number of peers in the response to [`Duty::Get`].

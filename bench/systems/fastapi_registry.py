@@ -1,5 +1,5 @@
-"""A registry of peers on FastAPI, with the duties of the service: leases, archetypes, random samples. It keeps
-everything in the memory of one process."""
+"""A registry of peers on FastAPI, with the operations of the service: leases, archetypes, random samples.
+It keeps everything in the memory of one process."""
 
 from __future__ import annotations
 

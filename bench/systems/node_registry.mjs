@@ -1,5 +1,5 @@
-// A registry of peers on Node's HTTP server, with the duties of the service: leases, archetypes, random
-// samples. It keeps everything in the memory of one process. Its argument is the port.
+// A registry of peers on Node's HTTP server, with the operations of the service: leases, archetypes,
+// random samples. It keeps everything in the memory of one process. Its argument is the port.
 
 import { createServer } from "node:http";
 

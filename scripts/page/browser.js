@@ -31,7 +31,7 @@ export function startBrowser(...more) {
 export class Window {
   /** The exceptions, errors and warnings of the page. */
   problems = [];
-  /** The addresses of all requests. */
+  /** The URLs of all requests. */
   requested = [];
   /** The bytes of the files of the page, with their headers, as they were sent. */
   fileBytes = 0;
@@ -77,7 +77,7 @@ export class Window {
     await this.untilText("#join-status", `Registered as ${id}`);
   }
 
-  /** Says a line on the only channel. */
+  /** Sends a line on the only channel. */
   async say(line) {
     await this.page.fill("#channels input", line);
     await this.page.press("#channels input", "Enter");

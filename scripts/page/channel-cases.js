@@ -11,7 +11,7 @@ import { Service } from "./service.js";
 
 /**
  * Runs in a page. Each attempt has two peers of its own, and all are made at the same time, because those
- * that fail take 30 s. Returns the result of each attempt: what it ended in, and how many channels the
+ * that fail take 30 s. Returns the result of each attempt: how it ended, and how many channels the
  * called peer got.
  */
 const MAKE_HOSTILE_ATTEMPTS = async () => {
@@ -85,7 +85,7 @@ const FORGED_RESULTS = {
   "no record": "invalid_record",
 };
 
-/** Runs in a page. Calls peers that come late, never, or have no room for more. */
+/** Runs in a page. Calls peers that fetch their mail late or never, or whose mailbox is full. */
 const CALL_ABSENT_PEERS = async () => {
   const results = {};
   const late = async () => {

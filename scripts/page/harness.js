@@ -6,7 +6,7 @@ import { parseArgs } from "node:util";
 
 import { Window } from "./browser.js";
 
-/** The identifier of a peer, or what it says, that must not become part of the page. */
+/** Text of a peer (an id, or a line that it sends) that the page must show as text only. */
 export const HOSTILE = '<img src=x onerror="document.title=\'broken\'">\u202e<b>x</b>';
 
 export const { values: options } = parseArgs({

@@ -16,7 +16,7 @@ export const LAB = async (url) => {
     sent = [];
     /** How many requests fetched mail. */
     fetched = 0;
-    /** What to take in place of a message that the service lists. */
+    /** Returns the messages to use in place of one that the service lists. */
     handOn = async (mail) => [mail];
     mayWait;
     #sending = new EventTarget();
@@ -30,7 +30,7 @@ export const LAB = async (url) => {
 
     async mailbox(request, options) {
       this.fetched += 1;
-      // A page may have six connections to a service.
+      // A browser opens at most six connections to a service, so most peers must not wait.
       const changed = this.mayWait ? request : { ...request, wait_seconds: 0 };
       const response = await super.mailbox(changed, options);
       return { ...response, mail: (await Promise.all(response.mail.map(this.handOn))).flat() };
@@ -53,7 +53,7 @@ export const LAB = async (url) => {
       this.client = client;
     }
 
-    /** What `connect` takes. */
+    /** This peer as the service lists it, which is what `connect` takes. */
     async listed() {
       const { peers } = await this.client.discover({ view: "full", archetypes: [this.id] });
       return peers.find(({ peer_id }) => peer_id === this.id);
@@ -66,7 +66,7 @@ export const LAB = async (url) => {
       return this;
     }
 
-    /** The name of what a connection to another peer ends in: "open", or a refusal. */
+    /** Tries to connect to another peer. Returns "open", or the name of the error. */
     async call(other) {
       const peer = other instanceof Peer ? await other.listed() : other;
       // The code of a DOMException is a number.
@@ -74,7 +74,7 @@ export const LAB = async (url) => {
       return this.connections.connect(peer).then(({ readyState }) => readyState, name);
     }
 
-    /** The peers that have opened a channel to this one, once there are as many, or after 30 s. */
+    /** Waits up to 30 s until `count` peers have opened a channel to this one, and returns them. */
     async calledBy(count) {
       for (const end = performance.now() + 30_000; this.callers.length < count && performance.now() < end; ) {
         await new Promise((resolve) => setTimeout(resolve, 50));

@@ -1,5 +1,5 @@
-// Opens channels between two browsers through a service, one after the other, and prints as JSON what
-// each took. `scripts/check-channels` runs it.
+// Opens channels between two browsers through a service, one after the other, and prints as JSON
+// the time and the messages that they took. `scripts/check-channels` runs it.
 //
 //   measure-channels.js URL COUNT addresses|names all|relay
 

@@ -45,7 +45,7 @@ impl Framing for Announce {
 
 impl Protocol for Announce {
     fn request(&self, duty: Duty, peer: u64) -> Option<Request> {
-        // Some trackers take 0 for the default, which is their maximum.
+        // Some trackers treat 0 as the default, which is their maximum.
         let (event, wanted) = match duty {
             Duty::Join => ("&event=started", 1),
             Duty::Renew => ("", 1),

@@ -53,7 +53,7 @@ impl Protocol for Peerjs {
         Some(bytes.into())
     }
 
-    /// The list has nothing but ids, each between quotes.
+    /// The list contains only ids, each between quotes.
     fn peers_in(&self, response: &[u8]) -> io::Result<usize> {
         let body = response.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         Ok(occurrences(&response[body..], b"\"") / 2)

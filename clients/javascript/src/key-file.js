@@ -16,8 +16,8 @@ export class KeyFile {
   }
 
   /**
-   * Reads the key. A file that does not exist has none. Rejects if the file cannot be read, does not
-   * contain a private key of Ed25519, or other users may read it.
+   * Reads the key. Resolves to `undefined` if the file does not exist. Rejects if the file
+   * cannot be read, does not contain a private key of Ed25519, or other users may read it.
    * @returns {Promise<SecretKey | undefined>}
    */
   async read() {

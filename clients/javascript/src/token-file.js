@@ -15,7 +15,8 @@ export class TokenFile {
   }
 
   /**
-   * Reads the token, and checks that the file can be written. A file that does not exist has none.
+   * Reads the token, and checks that the file can be written. Resolves to `undefined` if the
+   * file does not exist.
    * @returns {Promise<string | undefined>}
    */
   async load() {

@@ -54,7 +54,7 @@
 /**
  * @typedef {object} MailRequest
  * @property {string} to The peer that receives the message.
- * @property {string} lease_token That of the sender, whom the message names.
+ * @property {string} lease_token The token of the sender, which the message names.
  * @property {string} message A compact JWS, at most 4,096 bytes.
  */
 

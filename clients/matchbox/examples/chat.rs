@@ -1,5 +1,5 @@
-//! A chat of whoever runs this program: it greets each peer that it connects to, and shows what the
-//! others say. Run it in two terminals, each with a name:
+//! A chat between all users of this program. It greets each peer that it connects to, and shows
+//! what the others say. Run it in two terminals, each with a name:
 //!
 //! ```sh
 //! cargo run --example chat -- ada http://127.0.0.1:8080

@@ -27,11 +27,11 @@ pub struct AuroraSignallerBuilder {
     /// `None`: each socket gets a new key.
     key: Option<SecretKey>,
     keys: Keys,
-    /// Read by each room until it is left.
+    /// Each room holds a read lock until it is left.
     rooms: Arc<RwLock<()>>,
 }
 
-/// The keys of the peers that were met.
+/// The keys of the peers with which there was contact.
 #[derive(Clone, Debug, Default)]
 struct Keys(Arc<Mutex<HashMap<PeerId, PublicKey>>>);
 
@@ -49,21 +49,22 @@ impl AuroraSignallerBuilder {
         Self { key: Some(key), ..self }
     }
 
-    /// The key of a peer: what it said, including the fingerprint of its certificate, was signed
-    /// with this key. `None` if the peer was never met.
+    /// The key of a peer, which has signed its messages, including the fingerprint of its
+    /// certificate. `None` if there was no contact with this peer.
     pub fn key_of(&self, peer: PeerId) -> Option<PublicKey> {
         self.keys.0.lock().unwrap_or_else(PoisonError::into_inner).get(&peer).copied()
     }
 
-    /// Waits until the rooms whose sockets were dropped are left, that is, until others no longer
-    /// find this peer there. Without this, as after a crash, that happens when the lease ends.
+    /// Waits until the rooms are left, which happens once their sockets are dropped. Others then no
+    /// longer find this peer there. If the program ends earlier, others find it until its lease
+    /// ends, as after a crash.
     pub async fn left(&self) {
         let _all = self.rooms.write().await;
     }
 }
 
 impl Keys {
-    /// Whether a peer has this key. The first key that a peer shows is its key.
+    /// Whether a peer has this key. The first key that a peer uses is its key.
     fn matches(&self, peer: PeerId, key: PublicKey) -> bool {
         let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *keys.entry(peer).or_insert(key) == key

@@ -16,14 +16,15 @@ use uuid::Uuid;
 
 /// The type of the messages.
 const KIND: &str = "matchbox";
-/// The maximum length of the signals in one message, in bytes of JSON within JSON. The rest of the
-/// 4,096 bytes is for base64, the names, and the signature.
+/// The maximum length of the signals in one message, in bytes of JSON within a JSON string. The
+/// rest of the 4,096 bytes is for base64, the names, and the signature.
 const MAX_SIGNALS: usize = 2_500;
 /// The maximum difference between the time of a message and now, in seconds.
 const MAX_AGE: u64 = 300;
-/// How long ids of messages are remembered: from one maximum age before now to one after.
+/// How long ids of messages are remembered. A message whose time is [`MAX_AGE`] ahead is accepted
+/// for twice that time.
 const MEMORY: Duration = Duration::from_secs(2 * MAX_AGE);
-/// How long an answer to a message is expected, as long as the service keeps it.
+/// How long an answer to a message is expected: as long as the service keeps a message.
 const EXPECTING: Duration = Duration::from_secs(60);
 /// The interval between two requests for mail while none is expected, if the service lets no request
 /// wait: half of the time for which it keeps a message.
@@ -169,7 +170,8 @@ fn local_time() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// Splits signals into groups that fit into a message each. No signals are one empty group.
+/// Splits signals into groups that each fit into one message. Without signals, it returns one empty
+/// group.
 pub(crate) fn batches(signals: Vec<PeerSignal>) -> Vec<Vec<PeerSignal>> {
     let mut groups = vec![Vec::new()];
     let mut length = 0;

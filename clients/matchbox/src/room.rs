@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::post::{Letter, Post, batches};
 use crate::{AuroraSignaller, AuroraSignallerBuilder, Keys, failure};
 
-/// The maximum number of peers in one response: what a heartbeat may ask for.
+/// The maximum number of peers in one response: the most that a heartbeat may request.
 const PAGE: u32 = 100;
 /// How long signals to one peer are collected before they are sent. Most candidates are found
 /// within this time, and a mailbox holds two messages of one sender.
@@ -61,7 +61,7 @@ pub(crate) async fn join(
     let (sender, mut life) = unbounded_channel();
     let options = KeeperOptions::new().key(key.clone());
     let keeper = LeaseKeeper::start_with(client.clone(), registration, options, move |event| {
-        // After the room has been left, nobody listens.
+        // After the room has been left, the channel has no receiver.
         let _ = sender.send(event);
     });
     let keeper = keeper.map_err(failure)?;

@@ -87,7 +87,7 @@ fn listed(number: u8) -> String {
     )
 }
 
-/// What the socket was told so far.
+/// The events that the socket has got since the last call.
 fn told(events: &mut UnboundedReceiver<PeerEvent>) -> Vec<PeerEvent> {
     std::iter::from_fn(|| events.try_recv().ok()).collect()
 }

@@ -15,8 +15,8 @@ type Lookup = dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> 
 
 /// Resolves host names, and sorts the addresses of a name into the order in which this client tries
 /// them. Each client draws its own random order, so that clients spread over the addresses. It
-/// keeps that order, so that it stays with an address that works. Whether IPv4 or IPv6 comes first
-/// is as in the system's result.
+/// keeps that order, so that it stays with an address that works. The system's result decides
+/// whether IPv4 or IPv6 comes first.
 #[derive(Clone)]
 pub(crate) struct Addresses(Arc<Inner>);
 

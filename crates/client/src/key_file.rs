@@ -27,7 +27,7 @@ impl KeyFile {
         &self.path
     }
 
-    /// Reads the key. A file that does not exist has none.
+    /// Reads the key. Returns `None` if the file does not exist.
     ///
     /// # Errors
     /// [`Error::KeyFile`] if the file cannot be read, does not contain a private key of Ed25519, or

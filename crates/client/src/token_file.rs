@@ -26,7 +26,7 @@ impl TokenFile {
         &self.path
     }
 
-    /// Reads the token. A file that does not exist has none.
+    /// Reads the token. Returns `None` if the file does not exist.
     ///
     /// # Errors
     /// [`Error::TokenFile`] if the file cannot be read or does not contain a token.

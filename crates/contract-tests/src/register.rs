@@ -7,7 +7,7 @@ use crate::{Needs, Target};
 
 pub const NEEDS: Needs = Needs::NONE;
 
-/// Registers a peer with these keys and a unique archetype, and returns the peer as it is listed.
+/// Registers a peer with these fields and a unique archetype, and returns the peer as it is listed.
 async fn listed(client: &Client<'_>, keys: &Value) -> Value {
     let (mut body, archetype) = (keys.clone(), unique("a"));
     body["peer_id"] = json!(unique("peer"));

@@ -14,8 +14,7 @@ pub(crate) const RETRY_SOON_SECONDS: u32 = 1;
 /// After how many seconds a client may retry if an operator has to fix the problem first.
 const RETRY_LATER_SECONDS: u32 = 30;
 
-/// Errors that an operator has to fix. Clients are told that the service is unavailable, because
-/// they may retry later.
+/// Errors that an operator has to fix. Clients get 503, because they may retry later.
 const NEEDS_OPERATOR: [&str; 6] = [
     "ResourceNotFoundException",
     "AccessDeniedException",

@@ -5,11 +5,12 @@
 //! In DynamoDB, each item has at most one entry in an index. The entry of a peer's own item is in
 //! the list of all peers. The peer also belongs to the list of each of its archetypes, and to that
 //! of its source. It needs a further item for each of these lists, which is called a marker. A
-//! marker has the peer's position in a lane of its list, and nothing of the registration.
+//! marker has the peer's position in a [lane](crate::lane) of its list, and nothing of the
+//! registration.
 //!
 //! # Why a peer is never without its markers
 //!
-//! A peer without a marker could not be found by that archetype. Two rules prevent this:
+//! A peer without the marker of an archetype could not be found by it. Two rules prevent this:
 //!
 //! - Markers are written before their peer, and deleted after it. A crash in between leaves markers
 //!   without a peer.

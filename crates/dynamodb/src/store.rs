@@ -150,9 +150,9 @@ impl DynamoStore {
         self.within_deadline(operation).await
     }
 
-    /// The same as [`Self::within_deadline`], for an operation that lists or counts peers. It fails
-    /// if the time should come from DynamoDB and no response has told it yet. An old time is good
-    /// enough.
+    /// The same as [`Self::within_deadline`], for an operation that lists or counts peers. If the
+    /// time should come from DynamoDB, it fails until the first response with a time. Unlike for a
+    /// change, that time may be old.
     async fn read<T>(&self, operation: BoxFuture<'_, Result<T, StoreError>>) -> Result<T, StoreError> {
         if self.core.options.store_time && !self.core.clock.is_set() {
             return Err(unavailable("DynamoDB has not told the time yet"));

@@ -1,7 +1,7 @@
 //! The sweep, which runs at regular intervals: removes long-dormant peers from the index, and asks
 //! DynamoDB for the time if no other call has.
 //!
-//! DynamoDB deletes dormant peers for free, but days later. Until then, samples read them in vain.
+//! DynamoDB deletes dormant peers for free, but days later. Until then, samples still read them.
 //! If most of the peers that the samples of a query read are dormant, it is cheaper to pay now for
 //! the write that removes them from the index. If fewer are dormant, it is cheaper to read past
 //! them. A heartbeat that revives a peer adds it to the index again.

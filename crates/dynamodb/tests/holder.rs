@@ -110,9 +110,9 @@ async fn a_token_only_peer_and_the_page_of_a_peer_are_known_to_other_processes()
     renew(&other, &with_token, at(1)).await;
 }
 
-/// A stranger replaces the peer at a time at which it may, because there was no proof for twelve
-/// leases. Between the stranger's read and its write, a heartbeat with the claim `meanwhile`
-/// arrives. Returns the result for the stranger.
+/// A stranger tries to replace a peer at `now`. Its holder has not proved itself for twelve leases,
+/// so any client may replace it. Between the stranger's read and its write, a heartbeat with the
+/// claim `meanwhile` arrives. Returns the stranger's result.
 async fn replaced_while(now: Timestamp, meanwhile: &Claim) -> PutResult {
     let direct = fresh_table().await;
     let store = open(&direct).await;

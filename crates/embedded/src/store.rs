@@ -89,8 +89,9 @@ impl Store for EmbeddedStore {
         if let Some(renewal) = self.shared.index.read().renew(peer, hash, claim, now) {
             return Ok(renewal);
         }
-        // The peer is dormant, its lease has just ended, or another source keeps it alive from now
-        // on, so the index is needed exclusively.
+        // The peer is dormant, its lease has just ended, or the heartbeat changes its keeper: an
+        // unproven one may replace the keeper, and a proven one releases the peer from it. All of
+        // these need the index exclusively.
         let mut index = self.write(now);
         if index.is_dormant(peer, hash) {
             self.check_directory()?;

@@ -7,7 +7,7 @@ import { visible } from "./text.js";
 const KEPT = 100;
 // New lines appear at most once in this many milliseconds, and then at most LINES_AT_ONCE of them. The
 // log shows only the number of further changes.
-const PACE = 250;
+const REDRAW_INTERVAL_MS = 250;
 const LINES_AT_ONCE = 12;
 
 const TEXTS = { joined: "joined", changed: "registered again", left: "left", expired: "expired" };
@@ -17,7 +17,7 @@ export class EventLog {
   #list;
   /** @type {{change: keyof typeof TEXTS, entry: import("./directory.js").Entry, at: Date}[]} */
   #waiting = [];
-  #plan = throttled(() => this.#show(), PACE);
+  #plan = throttled(() => this.#show(), REDRAW_INTERVAL_MS);
   #open;
 
   /**

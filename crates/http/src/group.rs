@@ -18,7 +18,8 @@ impl Group {
         std::iter::once(Self::Source(source)).chain(networks.map(Self::Network))
     }
 
-    /// The inverse of the part that the group may have of a resource: 8 stands for one eighth.
+    /// The denominator of the largest share of a resource that the group may have: 8 means one
+    /// eighth.
     pub(crate) fn fraction(self) -> usize {
         match self {
             Self::Source(_) => 8,

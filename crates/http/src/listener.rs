@@ -34,8 +34,8 @@ pub(crate) fn bind(address: SocketAddr, write_timeout: Duration) -> io::Result<(
 
 /// Makes the system ignore new attempts to connect, so that no connection is in the queue when the
 /// listener closes. Closing the listener resets the connections in its queue, and their clients may
-/// have sent a request already. The system of a client whose attempt is ignored repeats it after a
-/// second. It then reaches the next process, or is refused.
+/// have sent a request already. The client's system retransmits the SYN after a second. It then
+/// reaches the next process, or is refused.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn ignore_new_connections(listener: &TcpListener) {
     use socket2::{SockFilter, SockRef};

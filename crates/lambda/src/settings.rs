@@ -35,10 +35,10 @@ struct Environment {
     /// that they need no other protection than the function's settings.
     #[arg(long, env = "AURORA_KEYS_TEXT")]
     keys_text: Option<String>,
-    /// The URLs of STUN servers that peers with a mailbox are told of, with commas between.
+    /// The URLs of STUN servers that are sent to peers with a mailbox, with commas between.
     #[arg(long, env = "AURORA_STUN_URLS", value_parser = stun_urls)]
     stun_urls: Option<UrlList>,
-    /// The URLs of TURN servers that peers with a mailbox are told of, with a password each.
+    /// The URLs of TURN servers that are sent to peers with a mailbox, with a password each.
     #[arg(long, env = "AURORA_TURN_URLS", value_parser = turn_urls)]
     turn_urls: Option<UrlList>,
     /// The secret that the TURN servers derive passwords from: coturn's static-auth-secret.

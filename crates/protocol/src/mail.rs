@@ -61,7 +61,7 @@ impl From<MailId> for String {
 pub struct MailRequest {
     /// The receiver.
     pub to: PeerId,
-    /// The lease token of the sender, whom the message names.
+    /// The lease token of the sender. The message names the sender.
     pub lease_token: LeaseToken,
     /// The message.
     pub message: SignedMessage,

@@ -18,8 +18,8 @@ pub struct LeaseToken(Box<str>);
 impl LeaseToken {
     /// The maximum length of a token, in characters.
     pub const MAX_LEN: usize = 128;
-    /// The number of random bytes in a token that the service creates. They are enough that nobody
-    /// can guess a token.
+    /// The number of random bytes in a token that the service creates, enough to make a token
+    /// impossible to guess.
     pub const RANDOM_BYTES: usize = 16;
 
     /// Creates a token from random bytes.

@@ -149,7 +149,7 @@ impl Store for MemoryStore {
             return Ok(Removal::Held(held));
         }
         let was_live = standing.is_live(now);
-        // A signed peer leaves the lock of its name behind. Because of the lock, nobody can
+        // A signed peer leaves the lock of its name behind. Because of the lock, no client can
         // register the peer again with one of its old records.
         match entry.signed.take() {
             Some(signed) => {

@@ -13,9 +13,9 @@ use crate::{Cursor, Error, Position, Query, Registry, StoreError};
 /// with different content while it matches. Renewing a lease and registering again with the same
 /// content are not changes. Changes are recorded in the order in which they took effect, each with
 /// the peer as it was listed at that moment. A store may merge the changes of one peer within a
-/// second into one, at the place of the last. A follower that reads between them may then be told
-/// that a peer joined that it already knows, or that a peer left that it does not know. A change
-/// can be read no later than its effect is visible to [`crate::Store::sample`].
+/// second into one, at the place of the last. A follower that has read some of them before the
+/// merge may then get `joined` for a peer that it knows, or `left` for one that it does not. A
+/// change can be read no later than its effect is visible to [`crate::Store::sample`].
 ///
 /// # Positions
 /// A position is a point between two changes of one run of the store. A client that takes

@@ -8,7 +8,7 @@ use aurora_discovery_protocol::{PublicKey, Timestamp};
 /// that a name whose key is lost becomes free again.
 const MAX_LOCKED_MILLIS: u64 = 30 * 86_400_000;
 /// How long the lock of a deregistered peer remains, in milliseconds. The lock has the highest
-/// `seq`, so that nobody can register the peer again with one of its earlier records. After this
+/// `seq`, so that no client can register the peer again with one of its earlier records. After this
 /// time, no earlier record is accepted anyway: a record is accepted until 300 s after its `iat`,
 /// and its `iat` may be at most 300 s ahead of the service's clock.
 const TOMBSTONE_MILLIS: u64 = 600_000;

@@ -35,8 +35,8 @@ pub fn parse<T: Args>(
     let mut command = ignore_empty_variables(declared.clone());
     let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
     let matches = matches(&mut command, &arguments)?;
-    // An empty variable is ignored, but errors still name the setting by it. So the sources come
-    // from the command that declares all variables.
+    // `command` has lost the declarations of variables that are empty. The sources are taken from
+    // `declared`, which has them all, so that an error about a default value names the variable.
     let sources = Sources::of(&declared, &matches, Source::Environment);
     Ok((T::from_arg_matches(&matches)?, sources))
 }

@@ -39,11 +39,11 @@ pub struct ServerArgs {
     /// action of an operator, or - for standard output; opened again on SIGHUP.
     #[arg(long, env = "AURORA_AUDIT_LOG", value_name = "FILE")]
     pub audit_log: Option<PathBuf>,
-    /// The URLs of STUN servers that peers with a mailbox are told of, with commas between, such as
+    /// The URLs of STUN servers that are sent to peers with a mailbox, with commas between, such as
     /// stun:stun.example.org:3478.
     #[arg(long, env = "AURORA_STUN_URLS", value_name = "URLS", value_parser = stun_urls)]
     pub stun_urls: Option<UrlList>,
-    /// The URLs of TURN servers that peers with a mailbox are told of, with a password each, such
+    /// The URLs of TURN servers that are sent to peers with a mailbox, with a password each, such
     /// as turn:turn.example.org:3478; requires --turn-secret.
     #[arg(long, env = "AURORA_TURN_URLS", value_name = "URLS", value_parser = turn_urls)]
     pub turn_urls: Option<UrlList>,

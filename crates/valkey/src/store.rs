@@ -114,9 +114,10 @@ impl ValkeyStore {
         }
     }
 
-    /// Searches one part of the replica, which begins at `from`, and deletes the peers of
-    /// `subjects` in it. Returns how many it deleted, and where the next part begins. If another
-    /// process has changed some of these peers in the meantime, the same part is searched again.
+    /// Searches one part of the replica, which begins at `from`, and deletes the peers there that
+    /// belong to `subjects`. Returns how many it deleted, and where the next part begins. If
+    /// another process has changed some of these peers in the meantime, the same part is searched
+    /// again.
     async fn evict_some(
         &self,
         subjects: &[Subject],

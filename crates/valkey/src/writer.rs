@@ -42,8 +42,8 @@ struct Reply {
     last: StreamId,
     /// For each change of the batch, whether the script has written it.
     written: Vec<bool>,
-    /// Whether the written changes were confirmed, or why not. `None` if no change of the batch
-    /// must be durable.
+    /// Whether the written changes are durable, or why not. `None` if no change of the batch must
+    /// be durable.
     durable: Option<Result<(), String>>,
 }
 

@@ -18,7 +18,7 @@ class KeyFile:
         self.path = Path(path)
 
     def read(self) -> SecretKey | None:
-        """Reads the key. A file that does not exist has none.
+        """Reads the key. Returns None if the file does not exist.
 
         Raises KeyFileError if the file cannot be read, does not contain a private key of Ed25519, or
         other users may read it.

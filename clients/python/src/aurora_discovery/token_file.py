@@ -20,7 +20,7 @@ class TokenFile:
         self.path = Path(path)
 
     def read(self) -> str | None:
-        """Reads the token. A file that does not exist has none.
+        """Reads the token. Returns None if the file does not exist.
 
         Raises TokenFileError if the file cannot be read or does not contain a token.
         """

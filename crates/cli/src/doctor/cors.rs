@@ -59,7 +59,7 @@ fn judge(preflight: &ProbeResponse, request: &ProbeResponse, refused: &ProbeResp
                 "a preflight gets {} without permission to send JSON: browsers can't register",
                 outcome(preflight)
             ),
-            "forward OPTIONS requests to the service, which answers every preflight",
+            "forward OPTIONS requests to the service, which responds to every preflight",
         );
     }
     if !allows_origin(request) {

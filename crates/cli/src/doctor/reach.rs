@@ -58,7 +58,7 @@ pub(crate) fn explain(error: &Error) -> (String, String) {
     (message, fix.to_owned())
 }
 
-/// How to fix a failed connection, by the words in its `cause`. The message may come from the
+/// How to fix a failed connection, by the words in its `cause`. The cause may come from the
 /// system, the resolver, TLS or HTTP, which all phrase it differently.
 fn unreachable(cause: &str) -> &'static str {
     let cause = cause.to_ascii_lowercase();

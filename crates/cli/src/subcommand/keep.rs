@@ -26,8 +26,8 @@ pub(crate) struct KeepArgs {
     pub(crate) peer: PeerArgs,
     /// Take over the id if it is live and was registered from this address. Without this flag,
     /// `keep` waits until the other lease ends. A peer whose token is in --token-file needs no flag
-    /// to register again. (`keep` looks for a live registration with a heartbeat whose token is
-    /// wrong, which changes nothing.)
+    /// to register again. (To find out whether the id is live, `keep` sends a heartbeat with a
+    /// wrong token, which changes nothing.)
     #[arg(long)]
     pub(crate) replace: bool,
     /// Print the lease token. It is a secret: any client that has it can change the registration.

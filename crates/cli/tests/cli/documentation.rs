@@ -1,4 +1,5 @@
-//! The parts of the documentation that the command generates, and the tests that SECURITY.md names.
+//! Checks that the generated parts of the documentation are up to date, and that the tests that
+//! SECURITY.md names exist.
 
 use std::path::Path;
 use std::{env, fs};

@@ -184,8 +184,8 @@ impl<F: FnMut(Event) + Send> Task<F> {
         Ok((lease, Some(Event::Registered(Box::new(response)))))
     }
 
-    /// Sends a registration, signed if there is a key. The returned response to a signed
-    /// registration has the signer's token.
+    /// Sends a registration, signed if there is a key. If the service returns no token for a signed
+    /// registration, the response gets the token that the signer has chosen.
     async fn send(&mut self, request: RegisterRequest) -> Result<RegisterResponse, Error> {
         let Some(signer) = &mut self.signer else { return self.client.register(&request).await };
         let mut response = signer.register(&self.client, &request).await?;

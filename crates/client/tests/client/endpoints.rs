@@ -13,8 +13,8 @@ use crate::server::{Action, ScriptedServer, ok, refuse};
 const HEARTBEAT: &str = r#"{"message":"Heartbeat updated","peer_id":"p","timestamp":"2025-10-02T12:00:00","ttl_expires":"2025-10-02T12:05:00","ttl_seconds":300,"heartbeat_interval_seconds":0}"#;
 const REGISTERED: &str = r#"{"message":"Peer registered successfully","peer_id":"p","ttl_expires":"2025-10-02T12:05:00","ttl_seconds":300,"heartbeat_interval_seconds":0,"observed_address":"127.0.0.1","lease_token":"AAAAAAAAAAAAAAAAAAAAAA"}"#;
 
-/// How many clients are created where each starts at a random one of two endpoints. The probability
-/// that all of them start at the same is below 1 in 10^9.
+/// The number of clients to create. Each starts at one of two endpoints, at random. The probability
+/// that all start at the same endpoint is below 1 in 10^9.
 const CLIENTS: usize = 32;
 
 fn heartbeat() -> HeartbeatRequest {

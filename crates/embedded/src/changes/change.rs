@@ -1,10 +1,10 @@
 //! A single change: how a peer was listed before and after it.
 //!
-//! Successive changes of one peer may be merged into one. Some followers have read a part of them
-//! already, so a merged change keeps the states in between. A follower that reads all available
-//! changes each time learns exactly whether a peer joined or changed. For a follower that reads
-//! page by page, the end of a page may lie between merged changes. It may then be told that a peer
-//! joined that it already knows, or that a peer left that it does not know. Both do no harm: no
+//! Successive changes of one peer may be merged into one. A follower may have read some of them
+//! before the merge, so a merged change keeps the states in between. A follower that reads all
+//! available changes each time learns exactly whether a peer joined or changed. If it reads page by
+//! page, a page may end between two changes that are merged later. The follower may then get
+//! `joined` for a peer that it knows, or `left` for one that it does not. Neither does harm: no
 //! follower keeps a peer that is no longer listed.
 
 use std::sync::Arc;

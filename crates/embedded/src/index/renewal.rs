@@ -16,7 +16,7 @@ use crate::record::Record;
 impl Index {
     /// Renews the lease of a peer that is live at `now`, concurrently with reads and other
     /// renewals. Returns `None` if that is not enough: the peer is dormant, its lease has ended, or
-    /// it gets another keeper.
+    /// the heartbeat changes its keeper.
     pub(crate) fn renew(
         &self,
         peer: &PeerId,
@@ -24,7 +24,8 @@ impl Index {
         claim: &Claim,
         now: Timestamp,
     ) -> Option<Renewal> {
-        // Work that is due only removes peers, so an unknown peer stays unknown without it.
+        // Leases and evictions that are due may not have been processed yet. Processing them only
+        // removes peers, so a peer that is unknown now would be unknown afterwards too.
         let Some(number) = self.find(peer, hash) else { return Some(Renewal::Unknown) };
         let (slot, tail) = self.slots.slot_and_tail(number);
         if !slot.is_live_at(now) {

@@ -8,7 +8,7 @@ use fastrand::Rng;
 use super::{Opened, dropping_damage, open, open_with, options};
 
 const CHECKPOINT: &str = "checkpoint-0000000002";
-/// The journal file that follows the checkpoint. The last journal file follows it.
+/// The journal file that is replayed directly after the checkpoint. [`LAST`] is replayed after it.
 const EARLIER: &str = "journal-0000000002";
 const LAST: &str = "journal-0000000003";
 

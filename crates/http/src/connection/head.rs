@@ -7,7 +7,8 @@ use http::{Request, StatusCode, Version};
 use crate::error::Failure;
 
 /// The maximum size of a request's target and headers, counted as HTTP/2 counts it. It is below the
-/// limit of the HTTP library, whose own response has no body and no CORS headers.
+/// limit of the HTTP library, so that the service refuses the request itself: the library's
+/// response has no body and no CORS headers.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// What HTTP/2 adds to the size of each header (RFC 9113, 6.5.2).
 const HEADER_OVERHEAD_BYTES: usize = 32;

@@ -95,7 +95,7 @@ pub(crate) struct ConnectionState {
     /// The number of bytes received since the last request, part of a body or progress of a stream.
     idle_bytes: AtomicUsize,
     /// The number of requests on HTTP/2 whose head has begun to arrive but that have not reached
-    /// the service. The library has refused most of them.
+    /// the service. If there are many, the library has refused most of them by itself.
     unanswered_heads: AtomicUsize,
     /// The number of bodies on HTTP/2 that have not arrived yet.
     awaited_bodies: AtomicUsize,

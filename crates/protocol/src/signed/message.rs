@@ -1,8 +1,8 @@
 //! A message from one peer to another, as a JWS by the sender.
 //!
-//! A service checks its form, its size, and whom it names. The receiver verifies the signature
-//! against the sender's signed registration, so that a service can't change a message without being
-//! noticed.
+//! A service checks its form, its size, and the peers that it names. The receiver verifies the
+//! signature against the sender's signed registration, so that a service can't change a message
+//! without being noticed.
 
 use std::fmt;
 

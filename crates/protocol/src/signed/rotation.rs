@@ -2,7 +2,7 @@
 //!
 //! The statement is a JWS of the type `aurora-rotation+jws` by the old key. Its payload names the
 //! peer, the new key, and the `seq` of the one record that may contain the statement. Because of
-//! the `seq`, nobody can use the statement again after the name has been rotated to another key.
+//! the `seq`, the statement cannot be used again after the name has been rotated to another key.
 
 use super::jws::{Jws, invalid_signature};
 use super::{SignedRecord, safe_integer};

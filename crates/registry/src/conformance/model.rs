@@ -1,5 +1,6 @@
-//! Random histories, checked against a reference model. For each peer, the model has the range in
-//! which its lease ends and the range in which its holder last proved itself. As in a store,
+//! Random histories, checked against a reference model. A store may extend a lease, and need not
+//! store every proof, so the model can't know exact times. For each peer, it has a range of times
+//! for the end of the lease, and another for the last proof of the holder. As in a store,
 //! [`crate::Standing`] decides in the model which client may change a peer.
 
 use aurora_discovery_protocol::Timestamp;
@@ -159,8 +160,9 @@ impl History<'_> {
         self.model.renewed(&id(name), claim, renewal, self.now);
     }
 
-    /// A stranger keeps a peer alive until its holder has been silent for twelve leases. Then a
-    /// client tries to replace it.
+    /// A stranger keeps a peer alive while its holder is silent for 11 to 13 leases, so that the
+    /// bound of twelve leases has passed in some cases only. Then a client tries to replace the
+    /// peer.
     async fn outlive_the_proof(&mut self) {
         let name = self.any_id();
         let Some(ttl) = self.model.ttl_of(&id(name)) else { return };

@@ -314,8 +314,8 @@ fn followers_agree_with_the_store_under_concurrent_changes() {
                 let mut rng = Rng::with_seed(seed as u64);
                 for n in 0..CHANGES {
                     // The second half of the changes starts only when all followers are running,
-                    // even if the system starts a thread late. A follower that failed never gets
-                    // there.
+                    // even if the system starts a thread late. If a follower has failed, the wait
+                    // ends too, because it may never have run.
                     while n == CHANGES / 2
                         && running.load(SeqCst) < FOLLOWED.len()
                         && !followers.iter().any(JoinHandle::is_finished)
