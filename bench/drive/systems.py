@@ -262,6 +262,8 @@ class Etcd(System):
     name = "etcd with leases"
     keeps = "on disk, synced before the response"
     protocol = "etcd"
+    # A hundred thousand take minutes.
+    most_peers = 20_000
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
