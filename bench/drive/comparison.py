@@ -56,12 +56,10 @@ class Result:
 class Comparison:
     """Systems that are all running. All but the one that is measured are paused."""
 
-    def __init__(self, kinds: list[type[System]], folder: Path, peers: int) -> None:
+    def __init__(self) -> None:
         self.running: list[System] = []
         self.results: list[Result] = []
         self.reasons: dict[str, str] = dict(NOT_DRIVEN)
-        for kind in kinds:
-            self.start(kind, folder / kind.__name__, peers)
 
     def start(self, kind: type[System], folder: Path, peers: int) -> None:
         """Starts a system, and lets its peers join."""
@@ -74,6 +72,7 @@ class Comparison:
         except NotAvailable as reason:
             self.reasons[kind.name] = str(reason)
             return report(f"{kind.name}: {reason}")
+        self.running.append(system)
         try:
             system.start()
             empty = system.resident_bytes()
@@ -83,12 +82,12 @@ class Comparison:
                 result.bytes_per_peer = (system.resident_bytes() - empty) / result.peers
             result.page = system.ready()
         except (OSError, RuntimeError, subprocess.CalledProcessError) as error:
+            self.running.remove(system)
             system.kill()
             text = str(error).strip().splitlines()
             self.reasons[kind.name] = text[0] if text else type(error).__name__
             return report(f"{kind.name}: {error}")
         system.pause()
-        self.running.append(system)
         self.results.append(result)
         seconds = time.monotonic() - started
         return report(f"{kind.name}: {result.peers} peers after {seconds:.1f} s, a page has {result.page}")

@@ -80,7 +80,10 @@ class System(ABC):
     def spawn(self, command: list[str]) -> None:
         """Starts a process, whose output goes to a file."""
         with (self.folder / "log").open("ab") as log:
-            process = subprocess.Popen(command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            # In a session of its own: the kernel resumes the paused processes of a session whose leader ends.
+            process = subprocess.Popen(
+                command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
         self.processes.append(process)
 
     def ready(self) -> dict[str, int]:

@@ -21,7 +21,7 @@ SOURCES = ROOT / "bench" / "systems"
 TOOLS = Path(os.environ.get("COMPARE_TOOLS", ROOT / ".tools" / "compare"))
 # BitTorrent names a torrent by 20 bytes. The load generator has one for each archetype.
 TORRENTS = [f"archetype-{number:010}" for number in range(16)]
-SETUP = "not installed; `bench/compare --setup` installs it"
+SETUP = "`bench/compare --setup` installs it"
 
 
 def installed(name: str) -> str:
@@ -31,7 +31,7 @@ def installed(name: str) -> str:
             return str(path)
     if found := shutil.which(name):
         return found
-    raise NotAvailable(SETUP)
+    raise NotAvailable(f"not installed; {SETUP}")
 
 
 class Embedded(System):
@@ -89,11 +89,12 @@ class OnValkey(ValkeyServer):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, DURABLE)
-        # A build with the feature `valkey`, which the default command lacks.
-        self.program = os.environ.get("AURORA_DISCOVERY_VALKEY", str(binary()))
+        # The default command may lack this store.
+        built = TOOLS / "valkey" / "release" / "aurora-discovery"
+        self.program = str(built if built.exists() else binary())
         stores = printed(self.program, "serve", "--help", pattern="--valkey-url")
         if stores != "--valkey-url":
-            raise NotAvailable("AURORA_DISCOVERY_VALKEY must name a build with `--features valkey`")
+            raise NotAvailable(f"the command was built without `--features valkey`; {SETUP}")
 
     def commands(self) -> list[list[str]]:
         store = ["--store", "valkey", "--valkey-url", f"redis://127.0.0.1:{self.valkey_port}"]
@@ -262,6 +263,8 @@ class Etcd(System):
     name = "etcd with leases"
     keeps = "on disk, synced before the response"
     protocol = "etcd"
+    # A hundred thousand take minutes.
+    most_peers = 20_000
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
