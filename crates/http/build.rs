@@ -1,5 +1,6 @@
 //! Compresses the files of the page for people, and writes a list of them that `src/page.rs`
-//! includes. The binary contains the files in compressed form only.
+//! includes. Compresses the description of the API. The binary contains these files in compressed
+//! form only.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -25,7 +26,9 @@ fn main() -> io::Result<()> {
     let mut files = compress_directory(Path::new("page"), &out, "")?;
     files.extend(compress_directory(Path::new("page/client"), &out, "client/")?);
     files.sort();
-    fs::write(out.join("files.rs"), format!("&[{}]", files.concat()))
+    fs::write(out.join("files.rs"), format!("&[{}]", files.concat()))?;
+    println!("cargo::rerun-if-changed=openapi.json");
+    fs::write(out.join("openapi.json.gz"), gzip(&fs::read("openapi.json")?)?)
 }
 
 /// Compresses each file of `source` into the directory `page` of `out`, under `prefix`. Returns,

@@ -1,9 +1,10 @@
 //! Compression on separate threads, of a few bodies at a time.
 
-use std::io::{self, Write};
+use std::io::{self, Read as _, Write};
 
 use bytes::Bytes;
 use flate2::Compression;
+use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use http::header::ACCEPT_ENCODING;
 use http::{HeaderMap, HeaderValue};
@@ -35,6 +36,13 @@ fn gzip(body: &[u8]) -> io::Result<Bytes> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::fast());
     encoder.write_all(body)?;
     encoder.finish().map(Bytes::from)
+}
+
+/// The content of a gzip file.
+pub(crate) fn decompress(compressed: &[u8]) -> io::Result<Bytes> {
+    let mut content = Vec::new();
+    GzDecoder::new(compressed).read_to_end(&mut content)?;
+    Ok(content.into())
 }
 
 /// Whether a client accepts gzip (RFC 9110, section 12.5.3).

@@ -26,7 +26,12 @@ pub(crate) use prometheus::prometheus;
 pub(crate) use register::register;
 pub(crate) use watch::watch;
 
-/// `GET /openapi.json`: the checked-in description of the API.
-pub(crate) async fn openapi() -> Body {
-    Body::from(include_str!("../openapi.json"))
+use crate::error::Failure;
+use crate::gzip::decompress;
+
+/// `GET /openapi.json`: the checked-in description of the API, which the binary contains compressed.
+pub(crate) async fn openapi() -> Result<Body, Failure> {
+    let compressed = include_bytes!(concat!(env!("OUT_DIR"), "/openapi.json.gz"));
+    let document = decompress(compressed).map_err(|error| Failure::internal(error.to_string()))?;
+    Ok(Body::from(document))
 }

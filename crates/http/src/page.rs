@@ -3,7 +3,7 @@
 //! The files are in the binary as gzip only. The page loads nothing from elsewhere, and its
 //! `Content-Security-Policy` keeps it so.
 
-use std::io::{self, Read as _};
+use std::io;
 use std::sync::Arc;
 
 use axum::Router;
@@ -12,7 +12,6 @@ use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
-use flate2::read::GzDecoder;
 use http::header::{
     ACCEPT, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
     REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
@@ -20,7 +19,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 
 use crate::error::Failure;
-use crate::gzip::accepts_gzip;
+use crate::gzip::{accepts_gzip, decompress};
 use crate::router::{method_not_allowed, not_found, preflight};
 use crate::service::Service;
 
@@ -114,9 +113,7 @@ impl File {
     }
 
     fn content(&self) -> io::Result<Bytes> {
-        let mut content = Vec::new();
-        GzDecoder::new(self.gzip).read_to_end(&mut content)?;
-        Ok(content.into())
+        decompress(self.gzip)
     }
 
     fn content_type(&self) -> &'static str {
