@@ -2,7 +2,7 @@
 
 import { Connections } from "./connections.js";
 import { DiscoveryError } from "./errors.js";
-import { Lease, ObservedAddress, Outage } from "./lease.js";
+import { Lease, ObservedAddress, FailureBackoff } from "./lease.js";
 import { Mailbox } from "./mailbox.js";
 import { Signer } from "./signer.js";
 import { seconds, sleep } from "./time.js";
@@ -70,7 +70,7 @@ export class LeaseKeeper {
   #lease;
   /** @type {RTCIceServer[]} The servers that the service named last. */
   #iceServers = [];
-  /** @type {Outage | undefined} */
+  /** @type {FailureBackoff | undefined} */
   #outage;
   #observedAddress = new ObservedAddress();
   /** Whether another client has taken over the id since the last registration. */
@@ -446,7 +446,7 @@ export class LeaseKeeper {
     }
     if ((error.code === "not_holder" || error.code === "name_locked") && !isHeld) {
       this.#state = "held_by_another";
-      this.#outage ??= new Outage();
+      this.#outage ??= new FailureBackoff();
       const retryInSeconds = this.#outage.afterNotHolder(error);
       this.#notify({ type: "refused", reason: error.message, retryInSeconds });
       return retryInSeconds;
@@ -463,7 +463,7 @@ export class LeaseKeeper {
    * @param {Lease} [lease]
    */
   #retry(error, lease) {
-    this.#outage ??= new Outage();
+    this.#outage ??= new FailureBackoff();
     const retryInSeconds = this.#outage.afterFailure(error, lease);
     const hasJustExpired = this.#outage.reportsEndOf(lease);
     this.#notify({ type: "failed", error, retryInSeconds });
