@@ -132,7 +132,8 @@ export class LeaseKeeper {
   }
 
   /**
-   * Starts to connect the peer with others that can't be dialled, as browsers can't. The keeper must have
+   * Starts to connect the peer with others that can't be dialled, as browsers can't, until the keeper
+   * stops. The keeper must have
    * a key, and `mail: true` in its registration. Needs a platform with WebRTC, such as a browser.
    * @param {import("./connections.js").ConnectionOptions} [options]
    * @throws {TypeError} without a key or a mailbox
@@ -142,7 +143,7 @@ export class LeaseKeeper {
   }
 
   /**
-   * Starts to receive messages of other peers, for programs that connect in another way than
+   * Starts to receive messages of other peers, until the keeper stops, for programs that connect in another way than
    * `connections`. Use one of the two: they would take messages from each other. The keeper must have a
    * key, and `mail: true` in its registration.
    * @param {import("./mailbox.js").MailboxOptions} options
@@ -161,7 +162,7 @@ export class LeaseKeeper {
     }
     const token = () => (this.#state === "held" ? this.#registration.lease_token : undefined);
     const now = () => this.#signer?.now() ?? Date.now();
-    return { peer_id, key, token, now };
+    return { peer_id, key, token, now, ended: this.#kept };
   }
 
   /** Runs steps until one throws, for example because of a permanent refusal, or until `stop` is called. */
