@@ -31,8 +31,9 @@ const HIGHEST_CEILING = 30;
  */
 
 /**
- * `onMessage` gets each message once. Of messages of one sender with the same `sid`, it gets only one. While `isExpecting` returns true, mail is requested as often as the
- * service permits, also if its requests do not wait.
+ * `onMessage` gets each message once, and of messages of one sender with the same `sid` only the first.
+ * While `isExpecting` returns true, mail is requested as often as the service permits, also if its
+ * requests do not wait.
  * @typedef {object} MailboxOptions
  * @property {(message: SignedMessage) => void | Promise<void>} onMessage
  * @property {() => boolean} [isExpecting]
