@@ -18,6 +18,8 @@ const REPEAT_SECONDS = 10;
 // The maximum number of offers that are answered at the same time. Further offers are dropped, because
 // each one takes a connection.
 const MAX_ANSWERING = 16;
+// How many of them can be of one sender: as many as a mailbox keeps of one sender.
+const MAX_ANSWERING_SENDER = 2;
 // The upper bounds of the wait after a failure, in seconds.
 const FIRST_CEILING = 1;
 const HIGHEST_CEILING = 30;
@@ -60,7 +62,8 @@ export class Connections {
   #closed = new AbortController();
   /** @type {Map<string, Attempt>} The offers of this peer whose channel is not open yet, by session. */
   #offers = new Map();
-  #answering = 0;
+  /** @type {Set<Remote>} The senders of the offers that are being answered, once for each offer. */
+  #answering = new Set();
   /** @type {WeakMap<RTCDataChannel, RTCPeerConnection>} The connections of open channels. */
   #connections = new WeakMap();
 
@@ -76,6 +79,7 @@ export class Connections {
       onMessage: (message) => this.#take(message),
       isExpecting: () => this.#offers.size > 0,
     });
+    local.ended.then(() => this.close());
   }
 
   /**
@@ -105,9 +109,8 @@ export class Connections {
       this.#open(channel, connection, limit).then(resolve, reject);
     });
     try {
-      opened.catch(() => undefined); // also if sending fails first
-      await connection.setLocalDescription();
-      await this.#send("offer", sid, peer_id, connection, opened, limit);
+      // An offer of the other peer may open the channel first. This one is then not needed.
+      await Promise.race([this.#send("offer", sid, peer_id, connection, opened, limit), opened]);
       return await opened;
     } catch (error) {
       connection.close();
@@ -162,10 +165,19 @@ export class Connections {
       if (offer && isSame(offer.remote, remote)) {
         await offer.connection.setRemoteDescription({ type, sdp });
       }
-    } else if (type === "offer" && this.#answering < MAX_ANSWERING) {
-      this.#answering += 1;
-      await this.#answer(remote, sid, sdp).finally(() => (this.#answering -= 1));
+    } else if (type === "offer" && this.#mayAnswer(from)) {
+      this.#answering.add(remote);
+      await this.#answer(remote, sid, sdp).finally(() => this.#answering.delete(remote));
     }
+  }
+
+  /**
+   * Whether another offer of this sender can be answered now. One sender can't take the place of all.
+   * @param {string} sender
+   */
+  #mayAnswer(sender) {
+    const ofSender = [...this.#answering].filter(({ peer_id }) => peer_id === sender);
+    return this.#answering.size < MAX_ANSWERING && ofSender.length < MAX_ANSWERING_SENDER;
   }
 
   /**
@@ -192,7 +204,6 @@ export class Connections {
       });
       channel.catch(() => undefined); // also if sending fails first
       await connection.setRemoteDescription({ type: "offer", sdp });
-      await connection.setLocalDescription();
       await this.#send("answer", sid, remote.peer_id, connection, channel, limit);
       const opened = await channel;
       if (own) {
@@ -208,8 +219,8 @@ export class Connections {
   }
 
   /**
-   * Sends the local description of a connection once it has its candidates, and again at intervals until
-   * `opened` is settled.
+   * Makes the local description of a connection. Sends it once it has its candidates, and again at
+   * intervals, unless `opened` is settled.
    * @param {"offer" | "answer"} type
    * @param {string} sid
    * @param {string} to
@@ -218,13 +229,25 @@ export class Connections {
    * @param {AbortSignal} signal
    */
   async #send(type, sid, to, connection, opened, signal) {
+    let isSettled = false;
+    /** @type {ReturnType<typeof setInterval> | undefined} */
+    let repeat;
+    const end = () => {
+      isSettled = true;
+      clearInterval(repeat);
+    };
+    opened.then(end, end);
+    await connection.setLocalDescription();
     await hasGathered(connection);
+    if (isSettled) {
+      return;
+    }
     const sdp = connection.localDescription?.sdp ?? "";
     const send = () => this.#mailbox.send(to, { sid, type, sdp }, { signal });
     await send();
-    const repeat = setInterval(() => send().catch(() => undefined), REPEAT_SECONDS * 1_000);
-    const end = () => clearInterval(repeat);
-    opened.then(end, end);
+    if (!isSettled) {
+      repeat = setInterval(() => send().catch(() => undefined), REPEAT_SECONDS * 1_000);
+    }
   }
 
   #newConnection() {

@@ -6,8 +6,8 @@ const TRANSIENT_STATUSES = [429, 500, 502, 503, 504];
 /**
  * What failed: the service refused the request (`refused`), the connection could not be established or
  * broke (`unreachable`), there was no complete response in time (`timed_out`), or the response does not
- * conform to the API (`protocol`). Or the signed registration of a peer could not be verified
- * (`invalid_record`).
+ * conform to the API (`protocol`). Or the signed registration of a peer, or a message, could not be
+ * verified (`invalid_record`).
  * @typedef {"refused" | "unreachable" | "timed_out" | "protocol" | "invalid_record"} ErrorKind
  */
 
@@ -88,11 +88,12 @@ export function protocol(endpoint, status, what, retryAfterSeconds) {
 }
 
 /**
- * The error for a signed registration that could not be verified.
+ * The error for a signed registration or message that could not be verified.
  * @param {string} problem
+ * @param {string} [what] what could not be verified
  */
-export function invalidRecord(problem) {
-  return new DiscoveryError("invalid_record", `the signed registration ${problem}`);
+export function invalidRecord(problem, what = "the signed registration") {
+  return new DiscoveryError("invalid_record", `${what} ${problem}`);
 }
 
 /**

@@ -25,19 +25,23 @@ export async function sign(payload, typ, key) {
  * Rejects with a DiscoveryError if it is malformed, has another type, or its signature is wrong.
  * @param {string} text
  * @param {string} typ
+ * @param {string} [what] what the error says it is
  */
-export async function verify(text, typ) {
-  const { header, payload, signature } = split(text);
-  const key = publicKeyOf(header, typ);
+export async function verify(text, typ, what) {
+  const { header, payload, signature } = split(text, what);
+  const key = publicKeyOf(header, typ, what);
   const signed = utf8(text.slice(0, text.lastIndexOf(".")));
   if (!(await verifies(key, signed, signature))) {
-    throw invalidRecord("has a signature that is not by the key that its kid names");
+    throw invalidRecord("has a signature that is not by the key that its kid names", what);
   }
   return { key: /** @type {string} */ (header.kid), payload };
 }
 
-/** @param {string} text */
-function split(text) {
+/**
+ * @param {string} text
+ * @param {string} [what]
+ */
+function split(text, what) {
   const parts = text.split(".");
   try {
     const [header, payload, signature] = parts.map(fromBase64url);
@@ -45,29 +49,30 @@ function split(text) {
       return { header: parseSigned(fromUtf8(header)), payload: parseSigned(fromUtf8(payload)), signature };
     }
   } catch (error) {
-    throw invalidRecord(`is not a compact JWS of an object (${error})`);
+    throw invalidRecord(`is not a compact JWS of an object (${error})`, what);
   }
-  throw invalidRecord("is not a compact JWS");
+  throw invalidRecord("is not a compact JWS", what);
 }
 
 /**
  * @param {any} header
  * @param {string} typ
+ * @param {string} [what]
  */
-function publicKeyOf(header, typ) {
+function publicKeyOf(header, typ, what) {
   if ("crit" in header) {
-    throw invalidRecord("has crit in its header, and no extension is supported");
+    throw invalidRecord("has crit in its header, and no extension is supported", what);
   }
   // RFC 9864 has replaced the name EdDSA by Ed25519, but older libraries still write EdDSA.
   if (header.alg !== "Ed25519" && header.alg !== "EdDSA") {
-    throw invalidRecord("has another alg than Ed25519 in its header");
+    throw invalidRecord("has another alg than Ed25519 in its header", what);
   }
   if (header.typ !== typ) {
-    throw invalidRecord(`has another typ than ${typ} in its header`);
+    throw invalidRecord(`has another typ than ${typ} in its header`, what);
   }
   const bytes = publicBytes(header.kid);
   if (!bytes) {
-    throw invalidRecord("has no kid in its header that is the did:key of an Ed25519 key");
+    throw invalidRecord("has no kid in its header that is the did:key of an Ed25519 key", what);
   }
   return bytes;
 }

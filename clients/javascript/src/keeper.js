@@ -2,7 +2,7 @@
 
 import { Connections } from "./connections.js";
 import { DiscoveryError } from "./errors.js";
-import { Lease, ObservedAddress, Outage } from "./lease.js";
+import { Lease, ObservedAddress, FailureBackoff } from "./lease.js";
 import { Mailbox } from "./mailbox.js";
 import { Signer } from "./signer.js";
 import { seconds, sleep } from "./time.js";
@@ -70,7 +70,7 @@ export class LeaseKeeper {
   #lease;
   /** @type {RTCIceServer[]} The servers that the service named last. */
   #iceServers = [];
-  /** @type {Outage | undefined} */
+  /** @type {FailureBackoff | undefined} */
   #outage;
   #observedAddress = new ObservedAddress();
   /** Whether another client has taken over the id since the last registration. */
@@ -132,7 +132,8 @@ export class LeaseKeeper {
   }
 
   /**
-   * Starts to connect the peer with others that can't be dialled, as browsers can't. The keeper must have
+   * Starts to connect the peer with others that can't be dialled, as browsers can't, until the keeper
+   * stops. The keeper must have
    * a key, and `mail: true` in its registration. Needs a platform with WebRTC, such as a browser.
    * @param {import("./connections.js").ConnectionOptions} [options]
    * @throws {TypeError} without a key or a mailbox
@@ -142,7 +143,7 @@ export class LeaseKeeper {
   }
 
   /**
-   * Starts to receive messages of other peers, for programs that connect in another way than
+   * Starts to receive messages of other peers, until the keeper stops, for programs that connect in another way than
    * `connections`. Use one of the two: they would take messages from each other. The keeper must have a
    * key, and `mail: true` in its registration.
    * @param {import("./mailbox.js").MailboxOptions} options
@@ -161,7 +162,7 @@ export class LeaseKeeper {
     }
     const token = () => (this.#state === "held" ? this.#registration.lease_token : undefined);
     const now = () => this.#signer?.now() ?? Date.now();
-    return { peer_id, key, token, now };
+    return { peer_id, key, token, now, ended: this.#kept };
   }
 
   /** Runs steps until one throws, for example because of a permanent refusal, or until `stop` is called. */
@@ -446,7 +447,7 @@ export class LeaseKeeper {
     }
     if ((error.code === "not_holder" || error.code === "name_locked") && !isHeld) {
       this.#state = "held_by_another";
-      this.#outage ??= new Outage();
+      this.#outage ??= new FailureBackoff();
       const retryInSeconds = this.#outage.afterNotHolder(error);
       this.#notify({ type: "refused", reason: error.message, retryInSeconds });
       return retryInSeconds;
@@ -463,7 +464,7 @@ export class LeaseKeeper {
    * @param {Lease} [lease]
    */
   #retry(error, lease) {
-    this.#outage ??= new Outage();
+    this.#outage ??= new FailureBackoff();
     const retryInSeconds = this.#outage.afterFailure(error, lease);
     const hasJustExpired = this.#outage.reportsEndOf(lease);
     this.#notify({ type: "failed", error, retryInSeconds });

@@ -47,7 +47,7 @@ export class Lease {
 }
 
 /** The failures since the last success. */
-export class Outage {
+export class FailureBackoff {
   #since = seconds();
   #failures = 0;
   #isExpired = false;

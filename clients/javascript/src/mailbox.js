@@ -2,13 +2,17 @@
 
 import { DiscoveryError } from "./errors.js";
 import { SignedMessage } from "./signed-message.js";
-import { anySignal, fullJitter, seconds, sleep } from "./time.js";
+import { fullJitter, seconds, sleep } from "./time.js";
 
 // How long a request for mail asks the service to wait for mail, in seconds.
 const WAIT_SECONDS = 25;
 // The interval between two requests of an idle peer, in seconds, if the service does not let requests
 // wait: half of the time for which the service keeps a message.
 const IDLE_POLL_SECONDS = 30;
+// The maximum interval that the service can request, in seconds. Timers can't wait for more than 24 days.
+const LONGEST_POLL_SECONDS = 3_600;
+// The interval, in seconds, at which a peer that is not registered checks whether it is.
+const TOKEN_POLL_SECONDS = 1;
 // The maximum age of a message, in seconds. Messages are remembered for twice as long, so that a
 // repeated one is dropped.
 const MAX_AGE_SECONDS = 300;
@@ -23,11 +27,13 @@ const HIGHEST_CEILING = 30;
  * @property {import("./secret-key.js").SecretKey} key
  * @property {() => string | undefined} token nothing until the peer is registered
  * @property {() => number} now the time of the service, in milliseconds since the Unix epoch
+ * @property {Promise<void>} ended resolves when the peer is no longer kept registered; never rejects
  */
 
 /**
- * `onMessage` gets each message once. While `isExpecting` returns true, mail is requested as often as the
- * service permits, also if its requests do not wait.
+ * `onMessage` gets each message once, and of messages of one sender with the same `sid` only the first.
+ * While `isExpecting` returns true, mail is requested as often as the service permits, also if its
+ * requests do not wait.
  * @typedef {object} MailboxOptions
  * @property {(message: SignedMessage) => void | Promise<void>} onMessage
  * @property {() => boolean} [isExpecting]
@@ -42,7 +48,7 @@ export class Mailbox {
   #closed = new AbortController();
   /** Ends the wait between two requests. */
   #wake = new AbortController();
-  /** @type {Map<string, number>} When messages were received, by sender and session. */
+  /** @type {Map<string, number>} When messages were received, by sender, key and session. */
   #seen = new Map();
 
   /**
@@ -55,20 +61,26 @@ export class Mailbox {
     this.#local = local;
     this.#onMessage = onMessage;
     this.#isExpecting = isExpecting;
+    local.ended.then(() => this.close());
     this.#receive();
   }
 
   /**
-   * Signs a message, and leaves it in the mailbox of another peer. Rejects as `Client.mail` does.
+   * Signs a message, and leaves it in the mailbox of another peer. If this peer is not registered, waits
+   * until it is. Rejects as `Client.mail` does, or if the mailbox is closed during that wait.
+   *
+   * The receiver gets one message of each sender per `sid` within two minutes; further ones are dropped
+   * without an error. Use `SignedMessage.newSession()` for each message that is not an answer.
    * @param {string} to
    * @param {import("./signed-message.js").Message} message
    * @param {{signal?: AbortSignal}} [options]
    */
   async send(to, { sid, type, sdp }, { signal } = {}) {
     const { peer_id, key } = this.#local;
+    const lease_token = await this.#token(signal);
     const message = await SignedMessage.sign({ from: peer_id, to, sid, type, sdp }, key, this.#local.now());
     try {
-      await this.#client.mail({ to, lease_token: this.#local.token() ?? "", message }, { signal });
+      await this.#client.mail({ to, lease_token, message }, { signal });
     } catch (error) {
       // `repeated_message` means that an earlier attempt succeeded and its response was lost.
       if (!(error instanceof DiscoveryError) || error.code !== "repeated_message") {
@@ -81,6 +93,22 @@ export class Mailbox {
   /** Stops receiving. */
   close() {
     this.#closed.abort();
+    this.#wake.abort();
+  }
+
+  /**
+   * The token of the peer, once it is registered.
+   * @param {AbortSignal} [signal]
+   */
+  async #token(signal) {
+    for (;;) {
+      const token = this.#local.token();
+      if (token !== undefined) {
+        return token;
+      }
+      this.#closed.signal.throwIfAborted();
+      await sleep(TOKEN_POLL_SECONDS, signal);
+    }
   }
 
   /** Requests mail until `close` is called. Each request acknowledges the messages of the previous one. */
@@ -90,7 +118,7 @@ export class Mailbox {
     let acknowledge = [];
     let failures = 0;
     while (!signal.aborted) {
-      let pause = 1;
+      let pause = TOKEN_POLL_SECONDS;
       const sentAt = seconds();
       const lease_token = this.#local.token();
       if (lease_token !== undefined) {
@@ -101,8 +129,12 @@ export class Mailbox {
           // The messages are handled concurrently. One that can't be parsed or verified is dropped.
           mail.forEach(({ from, message }) => this.#take(from, message).catch(() => undefined));
           failures = 0;
-          const isIdle = mail.length === 0 && !this.#isExpecting() && next_poll_seconds > 0;
-          pause = isIdle ? IDLE_POLL_SECONDS : next_poll_seconds;
+          pause = Number.isFinite(next_poll_seconds)
+            ? Math.min(Math.max(next_poll_seconds, 0), LONGEST_POLL_SECONDS)
+            : IDLE_POLL_SECONDS;
+          if (mail.length === 0 && !this.#isExpecting() && pause > 0) {
+            pause = IDLE_POLL_SECONDS;
+          }
           if (mail.length === 0 && seconds() - sentAt < 1) {
             pause = Math.max(pause, 1); // the service did not wait, for example because it stops
           }
@@ -111,8 +143,10 @@ export class Mailbox {
           pause = 1 + fullJitter(failures, FIRST_CEILING, HIGHEST_CEILING);
         }
       }
-      this.#wake = new AbortController();
-      await sleep(pause, anySignal(signal, this.#wake.signal)).catch(() => undefined);
+      if (!signal.aborted) {
+        this.#wake = new AbortController();
+        await sleep(pause, this.#wake.signal).catch(() => undefined);
+      }
     }
   }
 
@@ -124,8 +158,9 @@ export class Mailbox {
   async #take(from, text) {
     const message = await SignedMessage.verify(text);
     const age = Math.abs(this.#local.now() / 1_000 - message.issued_at);
+    // The key is part of the name of a session: a message by a wrong key must not suppress the right one.
     const isForMe = message.to === this.#local.peer_id && message.from === from;
-    if (isForMe && age <= MAX_AGE_SECONDS && this.#isNew(`${from} ${message.sid}`)) {
+    if (isForMe && age <= MAX_AGE_SECONDS && this.#isNew(`${from} ${message.signed_by} ${message.sid}`)) {
       await this.#onMessage(message);
     }
   }

@@ -5,10 +5,23 @@ import { invalidRecord } from "./errors.js";
 import { sign, verify } from "./jws.js";
 
 const MESSAGE_TYPE = "aurora-mail+jws";
+const WHAT = "the message";
+// The maximum length of a message in bytes, which are ASCII.
+const MAX_LENGTH = 4_096;
+/** @type {Record<string, (value: unknown) => boolean>} The rule of each key, as the service applies it. */
+const RULES = {
+  from: matches(/^[\x21-\x7e]{1,128}$/),
+  to: matches(/^[\x21-\x7e]{1,128}$/),
+  sid: matches(/^[\x21-\x7e]{16,64}$/),
+  iat: (value) => Number.isSafeInteger(value) && Number(value) >= 0,
+  type: matches(/^[a-z]{1,16}$/),
+  sdp: (value) => typeof value === "string",
+};
 
 /**
- * What a message says. `sid` names the session that it is part of, 16 to 64 characters, and `type` says
- * what it is: 1 to 16 lowercase letters, such as `offer`. A message has at most 4 KiB, of which `sdp` can
+ * What a message says. `sid` names the session that it is part of, 16 to 64 visible ASCII characters: a
+ * new one for each message that is not an answer, because the receiver gets one message of each sender
+ * per `sid` within two minutes. `type` says what it is: 1 to 16 lowercase letters, such as `offer`. A message has at most 4 KiB, of which `sdp` can
  * be about 2,500 bytes.
  * @typedef {{sid: string, type: string, sdp: string}} Message
  */
@@ -61,12 +74,22 @@ export class SignedMessage {
    * @param {string} text
    */
   static async verify(text) {
-    const { key, payload } = await verify(text, MESSAGE_TYPE);
-    const texts = ["from", "to", "sid", "type", "sdp"];
-    const broken = texts.find((name) => typeof payload[name] !== "string") ?? (Number.isInteger(payload.iat) ? undefined : "iat");
+    if (typeof text !== "string" || text.length > MAX_LENGTH) {
+      throw invalidRecord("is not a text of at most 4096 bytes", WHAT);
+    }
+    const { key, payload } = await verify(text, MESSAGE_TYPE, WHAT);
+    const broken = Object.keys(RULES).find((name) => !RULES[name](payload[name]));
     if (broken) {
-      throw invalidRecord(`has a payload whose ${broken} breaks its rule`);
+      throw invalidRecord(`has a payload whose ${broken} breaks its rule`, WHAT);
     }
     return new SignedMessage(key, payload);
   }
+}
+
+/**
+ * The rule that a value is a text of this form.
+ * @param {RegExp} form
+ */
+function matches(form) {
+  return (/** @type {unknown} */ value) => typeof value === "string" && form.test(value);
 }

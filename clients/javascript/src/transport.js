@@ -99,10 +99,17 @@ export class Transport {
    */
   async exchange(path, signal) {
     const { endpoint } = this;
-    return this.#within(endpoint, signal, async (limited) => {
-      const response = await this.#fetch(endpoint, path, undefined, limited);
-      return { endpoint, status: response.status, text: await readText(endpoint, response) };
-    });
+    try {
+      return await this.#within(endpoint, signal, async (limited) => {
+        const response = await this.#fetch(endpoint, path, undefined, limited);
+        return { endpoint, status: response.status, text: await readText(endpoint, response) };
+      });
+    } catch (error) {
+      if (error instanceof DiscoveryError) {
+        this.failed(endpoint, error);
+      }
+      throw error;
+    }
   }
 
   /**

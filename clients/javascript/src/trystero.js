@@ -27,7 +27,7 @@ const EXPECTING_SECONDS = 60;
 
 /**
  * `urls` are those of one service. The peer signs with `key`, by default a new one. `clientOptions` has,
- * for example, an API key.
+ * for example, the header with an API key.
  * @typedef {object} AuroraRelayConfig
  * @property {string[]} urls
  * @property {SecretKey} [key]
@@ -49,6 +49,8 @@ const EXPECTING_SECONDS = 60;
 const keys = new Map();
 /** @type {Promise<SecretKey> | undefined} The key of this peer, if its configuration has none. */
 let ownKey;
+/** @type {Map<string, Promise<void>>} Each resolves when the peer has left the room that it joined last, by topic. */
+const departures = new Map();
 
 /** @type {import("@trystero-p2p/core").JoinRoom<Config>} */
 const join = createStrategy({
@@ -57,13 +59,19 @@ const join = createStrategy({
     key: key ?? (await (ownKey ??= SecretKey.generate())),
     rooms: new Map(),
   }),
-  subscribe: (/** @type {Relay} */ relay, rootTopic, selfTopic, onMessage, _getOffers, context) => {
+  subscribe: async (/** @type {Relay} */ relay, rootTopic, selfTopic, onMessage, _getOffers, context) => {
     const { config } = /** @type {{config: Config}} */ (context);
+    // Both presences have the same id, so that the deregistration of the previous one would unlist this one.
+    const previous = departures.get(rootTopic);
+    /** @type {() => void} */
+    let hasLeft;
+    departures.set(rootTopic, new Promise((resolve) => (hasLeft = resolve)));
+    await previous;
     const presence = new Presence(relay, rootTopic, config, (message, reply) => onMessage(selfTopic, message, reply));
     relay.rooms.set(rootTopic, presence);
     return () => {
       relay.rooms.delete(rootTopic);
-      presence.leave();
+      presence.leave().then(hasLeft);
     };
   },
   announce: async ({ rooms }, rootTopic) => {
@@ -145,8 +153,10 @@ class Presence {
     this.#keeper = client.keep(registration, {
       key,
       onEvent: (event) => {
-        if (event.type === "registered") {
-          iceServers.splice(0, Infinity, ...(event.response.ice_servers ?? []));
+        if (event.type === "registered" || event.type === "renewed") {
+          // The credentials of a TURN server expire. A heartbeat without servers changes nothing.
+          const renewed = event.type === "renewed" ? iceServers : [];
+          iceServers.splice(0, Infinity, ...(event.response.ice_servers ?? renewed));
           resolve();
         } else if (event.type === "failed") {
           this.#warn(event.error);
@@ -180,9 +190,10 @@ class Presence {
     }
   }
 
-  leave() {
+  /** Deregisters the peer. Never rejects, because its lease ends by itself. */
+  async leave() {
     this.#mailbox.close();
-    this.#keeper.stop().catch(() => undefined);
+    await this.#keeper.stop().catch(() => undefined);
   }
 
   /** @param {SignedMessage} message */
@@ -199,8 +210,9 @@ class Presence {
    * @param {Record<string, unknown>} message
    */
   #pass(from, key, message) {
-    const [peerId, topic] = from.split("@");
-    if (topic !== this.#topic || (keys.get(peerId) ?? key) !== key) {
+    const [peerId] = from.split("@");
+    // The whole id is compared, because any key can register an id with a third part.
+    if (from !== `${peerId}@${this.#topic}` || (keys.get(peerId) ?? key) !== key) {
       return;
     }
     keys.set(peerId, key);

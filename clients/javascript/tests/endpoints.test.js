@@ -4,6 +4,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { Client } from "@aurora-alliance/discovery";
+
 // The package does not export this module, so it is found beside the one that it exports.
 const { Endpoints } = await import(new URL("endpoints.js", import.meta.resolve("@aurora-alliance/discovery")));
 
@@ -34,4 +36,21 @@ test("a return to a failing endpoint is repeated later", () => {
     now += 600;
     assert.equal(endpoints.current, first);
   }
+});
+
+test("a client that only requests the health leaves an endpoint that fails", async () => {
+  const used = [];
+  const fetch = async (url) => {
+    used.push(new URL(url).origin);
+    if (used.length === 1) {
+      throw new TypeError("fetch failed");
+    }
+    return Response.json({ status: "unhealthy" }, { status: 503 });
+  };
+  const client = new Client(URLS.slice(0, 2), { fetch });
+  await assert.rejects(client.health(), { kind: "unreachable" });
+  assert.equal((await client.health()).status, "unhealthy");
+  assert.equal((await client.health()).status, "unhealthy");
+  assert.notEqual(used[1], used[0]);
+  assert.equal(used[2], used[1], "an unhealthy service has responded");
 });

@@ -76,6 +76,27 @@ test("a message is verified by the key of its sender", async () => {
   await assert.rejects(SignedMessage.verify(vectors.ours[0]), refused);
 });
 
+test("a message that the service would refuse is refused", async () => {
+  const key = await SecretKey.generate();
+  const good = { from: "alice", to: "bob", sid: "0123456789abcdef", type: "offer", sdp: "v=0" };
+  const refused = { kind: "invalid_record", message: /^the message / };
+  for (const [name, values] of Object.entries({
+    from: ["", "a b", "a".repeat(129)],
+    to: ["b\n"],
+    sid: ["0123456789abcde", "0123456789abcde ", "0".repeat(65)],
+    type: ["", "Offer", "a".repeat(17)],
+    sdp: ["x".repeat(4_096)],
+  })) {
+    for (const value of values) {
+      await assert.rejects(SignedMessage.verify(await SignedMessage.sign({ ...good, [name]: value }, key)), refused, value);
+    }
+  }
+  await assert.rejects(SignedMessage.verify(await SignedMessage.sign(good, key, -1_000)), refused);
+  for (const text of [undefined, 7, "", "a.b", "a.b.c", vectors.ours[0]]) {
+    await assert.rejects(SignedMessage.verify(text), refused);
+  }
+});
+
 test("a file without a key is refused", async () => {
   const path = join(directory, "other.key");
   const [one, other] = await Promise.all([1, 2].map(async () => {

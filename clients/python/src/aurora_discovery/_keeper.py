@@ -11,7 +11,7 @@ heartbeat, and returns the seconds until the next step:
 - If the service refuses a registration because another client holds the id: the time in `Retry-After`,
   but at most 300 s, plus a random wait.
 - After any other failure: a random wait whose upper bound doubles with each failure, plus `Retry-After`.
-  `_lease.Outage` has the bounds."""
+  `_lease.FailureBackoff` has the bounds."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from enum import Enum, auto
 from typing import NoReturn
 
 from ._calls import Calls
-from ._lease import Lease, ObservedAddress, Outage
+from ._lease import Lease, ObservedAddress, FailureBackoff
 from .errors import DiscoveryError, RefusedError, TokenFileError
 from .events import (
     Deregistered,
@@ -108,7 +108,7 @@ class Keeper:
         self._may_replace = may_replace
         self._state = State.ABSENT
         self._lease: Lease | None = None
-        self._outage: Outage | None = None
+        self._outage: FailureBackoff | None = None
         self._observed_address = ObservedAddress()
         self._was_taken_over = False
         self._is_secured = False
@@ -303,7 +303,7 @@ class Keeper:
             return 0.0
         if error.code in ("not_holder", "name_locked") and not held:
             self._state = State.HELD_BY_ANOTHER
-            self._outage = self._outage or Outage()
+            self._outage = self._outage or FailureBackoff()
             retry_in = self._outage.after_not_holder(error)
             self._notify(Refused(str(error), retry_in))
             return retry_in
@@ -313,7 +313,7 @@ class Keeper:
         return self._retry(error, self._lease if held else None)
 
     def _retry(self, error: DiscoveryError, lease: Lease | None) -> float:
-        self._outage = self._outage or Outage()
+        self._outage = self._outage or FailureBackoff()
         retry_in = self._outage.after_failure(error, lease)
         has_just_expired = self._outage.reports_end_of(lease)
         self._notify(Failed(error, retry_in))

@@ -42,7 +42,7 @@ class Lease:
         return self.interval * (1 - _INTERVAL_JITTER * random.random())
 
 
-class Outage:
+class FailureBackoff:
     """The failures since the last success."""
 
     def __init__(self) -> None:
