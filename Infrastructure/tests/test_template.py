@@ -280,6 +280,17 @@ class TemplateText(unittest.TestCase):
         for path in (MAIN, ARTIFACTS):
             self.assertLess(len(pinned(path.read_text()).encode()), MOST_BYTES)
 
+    def test_urls_of_servers_are_of_their_kind(self) -> None:
+        """CloudFormation refuses what the function would refuse at its start."""
+        parameters = load(MAIN)["Parameters"]
+        for name, kind in (("StunUrls", "stun"), ("TurnUrls", "turn")):
+            pattern = parameters[name]["AllowedPattern"]
+            for good in ("", f"{kind}:a", f"{kind}s:a:5349?transport=tcp,{kind}:[::1]"):
+                self.assertRegex(good, pattern)
+            other = "turn" if kind == "stun" else "stun"
+            for bad in ("a", f"{kind}:", f"{kind}:a,{other}:b", f"{kind}:a,", f",{kind}:a", f"{kind}:a {kind}:b"):
+                self.assertNotRegex(bad, pattern)
+
     def test_the_template_has_no_yaml_aliases(self) -> None:
         self.assertNotRegex(MAIN.read_text(), re.compile(r"^[^#'\"]*[:\-] [&*][a-zA-Z]", re.MULTILINE), "YAML aliases")
 

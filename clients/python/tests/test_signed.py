@@ -60,6 +60,34 @@ class Messages(unittest.TestCase):
             with self.subTest(name):
                 self.assertRaises(InvalidRecordError, SignedMessage.verify, bad)
 
+    def test_a_message_that_the_service_would_refuse_is_refused(self) -> None:
+        key = SecretKey.generate()
+        good: Any = {"sender": "alice", "to": "bob", "sid": "0123456789abcdef", "kind": "offer", "sdp": "v=0\r\n"}
+        SignedMessage.verify(SignedMessage.sign(key, **good | {"sdp": "x" * 2700}))
+        for change in (
+            {"sender": "a b"},
+            {"to": "b" * 129},
+            {"sid": "0123456789abcde"},
+            {"sid": "0123456789abcde\n"},
+            {"kind": "Offer"},
+            {"kind": ""},
+            {"issued_at": -1},
+            {"issued_at": 2**53},
+            {"issued_at": True},
+            {"sdp": "x" * 3000},
+        ):
+            with self.subTest(change):
+                text = SignedMessage.sign(key, **good | change)
+                self.assertRaisesRegex(InvalidRecordError, "^the message has ", SignedMessage.verify, text)
+
+    def test_what_is_no_text_is_refused(self) -> None:
+        for bad in (5, None, b"a.b.c"):
+            with self.subTest(bad):
+                verify: Any = SignedMessage.verify
+                self.assertRaisesRegex(InvalidRecordError, "^the message is not a text", verify, bad)
+                verify = SignedRecord.verify
+                self.assertRaisesRegex(InvalidRecordError, "^the signed registration is", verify, bad)
+
 
 class Keys(unittest.TestCase):
     """Keys and their files."""

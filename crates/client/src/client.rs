@@ -208,7 +208,7 @@ impl Client {
     }
 
     /// Requests the health of the service. "Unhealthy" is a regular response, not an error, and is
-    /// not retried.
+    /// not retried. After a failure, the next request goes to another endpoint if that may do better.
     ///
     /// # Errors
     /// See [`Error`].
@@ -216,9 +216,12 @@ impl Client {
     /// # Cancel safety
     /// If the future is dropped, the request is abandoned. It changes nothing in the service.
     pub async fn health(&self) -> Result<HealthResponse, Error> {
-        let response = self.transport.exchange(&OutgoingRequest::get("health", &[])).await?;
-        serde_json::from_slice(&response.body)
-            .map_err(|error| response.endpoint.malformed(response.status, &error))
+        let (route, response) = self.transport.exchange(&OutgoingRequest::get("health", &[])).await?;
+        serde_json::from_slice(&response.body).map_err(|error| {
+            let error = response.endpoint.malformed(response.status, &error);
+            self.transport.failed(&route, &error);
+            error
+        })
     }
 
     /// Deletes all peers of a subject. Needs the API key of an operator.

@@ -106,7 +106,7 @@ impl Client {
             ..OutgoingRequest::get(&path, &parameters)
         };
         let started = Instant::now();
-        let RawResponse { status, headers, body, certificate, .. } =
+        let (_, RawResponse { status, headers, body, certificate, .. }) =
             self.transport().exchange(&request).await?;
         Ok(ProbeResponse { status, headers, body, certificate, elapsed: started.elapsed() })
     }

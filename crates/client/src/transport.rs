@@ -143,9 +143,20 @@ impl Transport {
         }
     }
 
-    /// Makes one attempt, without retries. A response with any status is a success.
-    pub(crate) async fn exchange(&self, request: &OutgoingRequest<'_>) -> Result<RawResponse, Error> {
-        self.exchange_by(&self.route(), request).await
+    /// Makes one attempt, without retries. A response with any status is a success. After a failure,
+    /// the next request goes to another endpoint if that may do better.
+    pub(crate) async fn exchange(
+        &self,
+        request: &OutgoingRequest<'_>,
+    ) -> Result<(Route, RawResponse), Error> {
+        let route = self.route();
+        match self.exchange_by(&route, request).await {
+            Ok(response) => Ok((route, response)),
+            Err(error) => {
+                self.failed(&route, &error);
+                Err(error)
+            }
+        }
     }
 
     /// Opens a stream that has no end, without retries. The time limit applies until it begins.

@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn the_interval_is_that_of_the_client_for_browsers() {
-        let client = include_str!("../../../clients/javascript/src/connections.js");
+        let client = include_str!("../../../clients/javascript/src/mailbox.js");
         assert!(client.contains("const IDLE_POLL_SECONDS = 30;"));
     }
 }

@@ -88,8 +88,12 @@ class Calls:
         return await self._get("network", (), Network.from_json)
 
     async def health(self) -> str | None:
-        response = await self.transport.exchange_once("health")
-        return self._parse(response, lambda body: None if body["status"] == "healthy" else str(body["reason"]))
+        endpoint, response = await self.transport.exchange_once("health")
+        try:
+            return self._parse(response, lambda body: None if body["status"] == "healthy" else str(body["reason"]))
+        except ProtocolError as error:
+            self.transport.failed(endpoint, error)
+            raise
 
     async def _get(self, path: str, parameters: Sequence[tuple[str, str]], convert: Callable[[dict[str, Any]], T]) -> T:
         return self._parse(await self.transport.get(path, parameters), convert)

@@ -1,4 +1,4 @@
-"""Compact JWS (RFC 7515), restricted to what signed registrations may use."""
+"""Compact JWS (RFC 7515), restricted to what signed registrations and messages may use."""
 
 from __future__ import annotations
 
@@ -32,37 +32,44 @@ def sign(payload: bytes, typ: str, key: SecretKey) -> str:
     return f"{signed}.{base64url(key.sign(signed.encode()))}"
 
 
-def verify(text: str, typ: str) -> Jws:
+def verify(text: str, typ: str, subject: str = "signed registration") -> Jws:
     """Verifies a JWS of the type `typ` by the key that its header names.
 
-    Raises InvalidRecordError if it is malformed, has another type, or its signature is wrong.
+    Raises InvalidRecordError if it is malformed, has another type, or its signature is wrong. The error
+    calls it `subject`.
     """
+    if not isinstance(text, str):
+        raise InvalidRecordError("is not a text", subject)
     try:
         header_text, payload_text, signature_text = text.split(".")
         header = parse_signed(from_base64url(header_text))
         payload, signature = from_base64url(payload_text), from_base64url(signature_text)
     except ValueError as error:
-        raise InvalidRecordError(f"is not a compact JWS ({error})") from None
-    key = _key_of(header, typ)
+        raise InvalidRecordError(f"is not a compact JWS ({error})", subject) from None
+    try:
+        key = _key_of(header, typ)
+    except ValueError as error:
+        raise InvalidRecordError(str(error), subject) from None
     signed = text.rpartition(".")[0].encode()
     if not _verifies(public_bytes(key), signed, signature):
-        raise InvalidRecordError("has a signature that is not by the key that its kid names")
+        raise InvalidRecordError("has a signature that is not by the key that its kid names", subject)
     return Jws(key, payload)
 
 
 def _key_of(header: dict[str, Any], typ: str) -> str:
+    """The key that a header names. Raises ValueError if the header is not accepted."""
     if "crit" in header:
-        raise InvalidRecordError("has crit in its header, and no extension is supported")
+        raise ValueError("has crit in its header, and no extension is supported")
     # RFC 9864 has replaced the name EdDSA by Ed25519, but older libraries still write EdDSA.
     if header.get("alg") not in ("Ed25519", "EdDSA"):
-        raise InvalidRecordError("has another alg than Ed25519 in its header")
+        raise ValueError("has another alg than Ed25519 in its header")
     if header.get("typ") != typ:
-        raise InvalidRecordError(f"has another typ than {typ} in its header")
+        raise ValueError(f"has another typ than {typ} in its header")
     key = header.get("kid")
     try:
         public_bytes(key if isinstance(key, str) else "")
     except ValueError:
-        raise InvalidRecordError("has no kid in its header that is the did:key of an Ed25519 key") from None
+        raise ValueError("has no kid in its header that is the did:key of an Ed25519 key") from None
     return str(key)
 
 

@@ -148,9 +148,15 @@ class Transport:
         """Sends a POST request, to which the service may respond later by `wait` seconds."""
         return await self._send(path, body, wait)
 
-    async def exchange_once(self, path: str) -> Response:
-        """Sends a GET request without retries. A response with any status is a success."""
-        return await self.io.exchange(Request(self.endpoints.current, path), self.timeout)
+    async def exchange_once(self, path: str) -> tuple[str, Response]:
+        """Sends a GET request without retries. A response with any status is a success. Returns the endpoint
+        and the response. After a failure, the next request goes to another endpoint if that may do better."""
+        endpoint = self.endpoints.current
+        try:
+            return endpoint, await self.io.exchange(Request(endpoint, path), self.timeout)
+        except DiscoveryError as error:
+            self.failed(endpoint, error)
+            raise
 
     async def open(self, path: str, parameters: Sequence[tuple[str, str]], silence: float) -> tuple[str, Stream]:
         """Opens a stream, without retries. Returns the endpoint and the stream. After a failure, the

@@ -89,10 +89,10 @@ class ProtocolError(DiscoveryError):
 
 
 class InvalidRecordError(DiscoveryError):
-    """A signed registration could not be verified."""
+    """A signed registration or a message could not be verified."""
 
-    def __init__(self, problem: str) -> None:
-        super().__init__(f"the signed registration {problem}")
+    def __init__(self, problem: str, subject: str = "signed registration") -> None:
+        super().__init__(f"the {subject} {problem}")
 
 
 class KeyFileError(DiscoveryError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from dataclasses import dataclass
 from typing import Self
@@ -13,6 +14,14 @@ from .errors import InvalidRecordError
 from .secret_key import SecretKey
 
 MESSAGE_TYPE = "aurora-mail+jws"
+_SUBJECT = "message"
+# The maximum length of a message, in bytes. Each of its characters takes one.
+_MAX_LENGTH = 4096
+# The texts in the payload, as regular expressions. The description has any form.
+_PEER_ID = r"[!-~]{1,128}"
+_TEXTS = {"from": _PEER_ID, "to": _PEER_ID, "sid": r"[!-~]{16,64}", "type": r"[a-z]{1,16}", "sdp": r"(?s:.*)"}
+# JSON parsers read integers up to this one exactly.
+_MAX_INTEGER = 2**53 - 1
 
 
 @dataclass(frozen=True)
@@ -50,14 +59,19 @@ class SignedMessage:
         Raises InvalidRecordError if the signature is not by the key that the message names, or if the
         service could not have accepted the message.
         """
-        jws = _jws.verify(text, MESSAGE_TYPE)
+        if isinstance(text, str) and len(text) > _MAX_LENGTH:
+            raise InvalidRecordError(f"has more than {_MAX_LENGTH} bytes", _SUBJECT)
+        jws = _jws.verify(text, MESSAGE_TYPE, _SUBJECT)
         try:
             payload = parse_signed(jws.payload)
         except ValueError as error:
-            raise InvalidRecordError(f"has a malformed payload ({error})") from None
-        for name in ("from", "to", "sid", "type", "sdp", "iat"):
-            if type(payload.get(name)) is not (int if name == "iat" else str):
-                raise InvalidRecordError(f"has a payload whose {name} breaks its rule")
+            raise InvalidRecordError(f"has a malformed payload ({error})", _SUBJECT) from None
+        broken = [name for name, rule in _TEXTS.items() if not _is_text(payload.get(name), rule)]
+        iat = payload.get("iat")
+        if type(iat) is not int or not 0 <= iat <= _MAX_INTEGER:
+            broken.append("iat")
+        if broken:
+            raise InvalidRecordError(f"has a payload whose {broken[0]} breaks its rule", _SUBJECT)
         return cls(
             signed_by=jws.key,
             sender=payload["from"],
@@ -67,3 +81,7 @@ class SignedMessage:
             sdp=payload["sdp"],
             issued_at=payload["iat"],
         )
+
+
+def _is_text(value: object, rule: str) -> bool:
+    return isinstance(value, str) and re.fullmatch(rule, value) is not None

@@ -64,6 +64,24 @@ async fn a_request_moves_on_from_an_endpoint_that_fails_without_a_wait() {
 }
 
 #[tokio::test]
+async fn a_health_check_that_fails_moves_the_next_one_to_another_endpoint() {
+    for failure in [
+        (|| Action::Respond(502, &[], "<html>".into())) as fn() -> Action, // a proxy without a service
+        || Action::HangUp,
+    ] {
+        let failing = ScriptedServer::start(move |_, _| failure()).await;
+        let working = ScriptedServer::start(|_, _| ok(r#"{"status":"healthy"}"#)).await;
+        for client in clients(&failing, &working) {
+            let starts_at_failing = client.endpoint() == failing.endpoint;
+            assert_eq!(client.health().await.is_err(), starts_at_failing);
+            client.health().await.unwrap();
+            assert_eq!(client.endpoint(), working.endpoint);
+        }
+        assert!(!failing.received().is_empty());
+    }
+}
+
+#[tokio::test]
 async fn a_request_waits_only_after_every_endpoint_has_failed() {
     let one = ScriptedServer::start(|_, _| refuse(503, "unavailable")).await;
     let two = ScriptedServer::start(|_, _| refuse(503, "unavailable")).await;
