@@ -21,7 +21,8 @@ use crate::{Caller, Delivery, Error, Held, Letter, Registry, SidHash, Source, St
 ///
 /// # Atomicity
 /// Each method is atomic for each mailbox. If the future of a call is dropped, or if it returns `Err`,
-/// it may or may not have taken effect. No message is deleted that was not acknowledged.
+/// it may or may not have taken effect. In both cases, only messages that were acknowledged or have
+/// expired are deleted.
 ///
 /// # Rules
 /// The store does not decide who may send or receive; the registry does, by [`Mailboxes::peer`].
@@ -50,7 +51,7 @@ pub trait Mailboxes: Send + Sync {
     fn signal(&self, peer: &PeerId) -> Option<Box<dyn MailSignal>>;
 }
 
-/// Tells when messages for a peer may have arrived.
+/// Signals that messages for a peer may have arrived.
 pub trait MailSignal: Send {
     /// Ready once for all messages that have arrived since the signal was made or was last ready. It
     /// may also be ready without a message.

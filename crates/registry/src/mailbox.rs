@@ -13,13 +13,14 @@ use crate::Source;
 
 /// The maximum number of messages in a mailbox.
 const MAX_LETTERS: usize = 8;
-/// The maximum size of all messages in a mailbox, in bytes: four of the longest.
+/// The maximum size of all messages in a mailbox, in bytes: enough for four messages of maximum
+/// size.
 const MAX_BYTES: usize = 16 * 1024;
 /// The maximum number of messages of one sender in a mailbox. Two peers may offer a connection to each
 /// other at the same time. Each then sends its own offer and the answer to the other's.
 const MAX_OF_SENDER: usize = 2;
-/// The maximum number of messages of one source in a mailbox, also if the source has several peers. No
-/// source alone can therefore keep a mailbox full. Loopback is exempt.
+/// The maximum number of messages of one source in a mailbox, even if the source has several peers.
+/// No source alone can therefore keep a mailbox full. Loopback is exempt.
 const MAX_OF_SOURCE: usize = 4;
 /// The maximum size of the messages of one source in a mailbox, in bytes.
 const MAX_BYTES_OF_SOURCE: usize = MAX_BYTES / 2;
@@ -57,7 +58,8 @@ pub enum Delivery {
     Repeated,
     /// The mailbox has no room for the message, or for another message of its sender.
     MailboxFull,
-    /// The source of the sender has its maximum of messages in this mailbox, or in all.
+    /// The source of the sender has its maximum of messages in this mailbox, or in all mailboxes
+    /// together.
     SourceFull,
     /// The store has no room for messages.
     StoreFull,
@@ -120,7 +122,8 @@ impl Mailbox {
         if self.seen.iter().any(|seen| seen.sid == letter.sid) {
             return Delivery::Repeated;
         }
-        // The number and the size of those that are like it, with the letter itself.
+        // The number and the total size of the messages for which `is_like` holds, including the
+        // new one.
         let with_letter = |is_like: &dyn Fn(&Letter) -> bool| {
             let like = self.letters.iter().filter(|one| is_like(one)).chain([&letter]);
             like.fold((0, 0), |(count, bytes), one| (count + 1, bytes + one.message.len()))

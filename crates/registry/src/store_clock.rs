@@ -17,8 +17,9 @@ use tokio::time::Instant;
 /// How old the last sample may be before a new one should be taken. Within this time, monotonic
 /// clocks of different machines drift apart by less than a millisecond.
 const REFRESH: Duration = Duration::from_secs(10);
-/// How old the last sample may be before changes fail. By then the server has not responded for so
-/// long that they would fail anyway, unless its responses do not contain the time.
+/// How old the last sample may be before changes fail. If the server has not responded for so long,
+/// they would fail anyway. The limit is needed for a server whose responses do not contain the
+/// time.
 const MAX_AGE: Duration = Duration::from_secs(60);
 
 /// The clock of a shared store. It has no time before the first sample.
@@ -76,7 +77,7 @@ impl StoreClock {
         Self { resolution, last: Mutex::default() }
     }
 
-    /// The time; the epoch before the first sample.
+    /// The time, or the epoch before the first sample.
     pub fn now(&self) -> Timestamp {
         let time = self.last.lock().map_or(Duration::ZERO, |sample| sample.time_at(Moment::now()));
         Timestamp::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))

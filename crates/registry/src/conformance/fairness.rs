@@ -49,8 +49,8 @@ pub enum PairDistribution {
 }
 
 impl FairnessTest {
-    /// The maximum number of rounds. In a longer test, leases would end that must last until the
-    /// end of the test.
+    /// The maximum number of rounds. A longer test would take longer than the leases of the stable
+    /// peers.
     pub const MAX_ROUNDS: u32 = 30;
 }
 
