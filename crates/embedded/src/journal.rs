@@ -101,9 +101,10 @@ impl Journal<()> {
     /// checkpoint's records before the journal's.
     ///
     /// A record may be replayed twice, and may be older than one in the checkpoint, so each record
-    /// must carry the full state that it results in. Blocks while another process has the
-    /// directory, for as long as `options` say, and keeps it locked from then on. A torn tail is
-    /// cut off and reported. Damage is refused with its offset, unless `options` say to drop it.
+    /// must carry the full state that it results in. If another process holds the lock of the
+    /// directory, this blocks for at most `options.lock_wait`. The directory then stays locked. A
+    /// torn tail is cut off and reported. Damage is an error that contains its offset, unless
+    /// `options.drop_damaged` is set.
     pub fn recover(
         disk: Arc<dyn Disk>,
         options: JournalOptions,

@@ -9,8 +9,8 @@ use super::memory::source::Keeper;
 use super::undiscovered::CoarseTime;
 use super::{Index, State};
 
-/// The lease of a peer, and what identifies its registration. If two leases
-/// of a peer are equal, the rules decide about it in the same way.
+/// The lease of a peer, and the values that identify its registration. If two leases of a peer are
+/// equal, the rules decide about it in the same way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeaseState {
     /// When the lease ends.

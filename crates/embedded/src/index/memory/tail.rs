@@ -50,7 +50,7 @@ pub(crate) enum Protection {
     Signed,
 }
 
-/// The place of a peer in the list that its state belongs to.
+/// The position of a peer in the list that its state belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Links {
     /// The positions among all live peers, and among those of the same wide network.
