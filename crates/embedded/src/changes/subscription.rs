@@ -120,7 +120,7 @@ impl Subscriptions {
     }
 
     /// The signals of all watchers that wait for a pending topic. These watchers stop waiting, and
-    /// each signal records where the changes begin.
+    /// each signal records the offset of the first change that concerns its watcher.
     pub(super) fn take_signals(&mut self) -> Vec<Arc<WakeSignal>> {
         let mut signals = Vec::new();
         for topic in std::mem::take(&mut self.pending) {

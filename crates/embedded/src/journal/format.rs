@@ -70,8 +70,8 @@ pub(crate) struct FileHeader {
     /// A random number that is part of every checksum, so that a frame of another file is never
     /// accepted as one of this file.
     pub(crate) salt: u64,
-    /// The sequence of the next frame at the time the file was created. It reveals a lost end of
-    /// the previous file.
+    /// The sequence of the next frame at the time the file was created. It shows whether the end of
+    /// the previous file was lost.
     pub(crate) sequence: u64,
 }
 

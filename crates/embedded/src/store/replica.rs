@@ -34,7 +34,8 @@ pub struct Change {
     /// The whole peer, in the encoding of [`RemoteState::Peer`]. `None` if the change concerns only
     /// the lease.
     pub record: Option<Box<[u8]>>,
-    /// The record of the peer before the change, where the change replaces or deletes it.
+    /// The record of the peer before the change. `None` if the change neither replaces nor deletes
+    /// a peer.
     undo: Option<Box<[u8]>>,
 }
 

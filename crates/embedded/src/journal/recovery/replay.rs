@@ -167,7 +167,8 @@ impl<'a, F: FnMut(&[u8])> Replay<'a, F> {
             .add_journal(generation, file.as_ref())
             .map_err(|error| self.errors.io("read", &name, error))?;
         // The file begins after the expected frame, so the previous file has lost its end. This
-        // also covers a torn tail of an earlier file: a rotation comes only after a sync.
+        // also detects an earlier file whose last frame is torn: a rotation comes only after a
+        // sync, so that frame was durable.
         if header.sequence > self.expected && !self.gap {
             self.damaged(&before.0, before.1, 0, "the batches between this file and the next are missing")?;
         }
