@@ -218,8 +218,8 @@ impl Registry {
     ///
     /// # Errors
     /// [`Error::NotRegistered`] if the registry does not know the peer, [`Error::NotHolder`] if the
-    /// token is wrong or missing where it is needed, [`Error::TooManyUnproven`], [`Error::Blocked`], or
-    /// the store's failure.
+    /// token is wrong or missing where it is needed, [`Error::TooManyUnproven`],
+    /// [`Error::Blocked`], or the store's failure.
     pub async fn heartbeat(
         &self,
         peer_id: &PeerId,

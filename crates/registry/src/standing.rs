@@ -70,8 +70,8 @@ impl Standing {
         self.lock.is_some_and(|lock| lock.is_tombstone())
     }
 
-    /// The time from which the peer is unknown: the end of its revival window, or of its lock if the
-    /// name is locked.
+    /// The time from which the peer is unknown: the end of its revival window, or of its lock if
+    /// the name is locked.
     pub fn known_until(&self, revival_window_millis: u64) -> Timestamp {
         match self.lock {
             Some(lock) => lock.ends_at(self.expires_at),

@@ -117,8 +117,8 @@ pub trait Store: Send + Sync + 'static {
     /// [`is_subject`]: crate::is_subject
     async fn evict(&self, subjects: &[Subject], now: Timestamp) -> Result<Evicted, StoreError>;
 
-    /// The keys that lock the names of these peers, in the same order. A name stays locked after the
-    /// end of the lease, and after a deregistration, until [`Standing::known_until`].
+    /// The keys that lock the names of these peers, in the same order. A name stays locked after
+    /// the end of the lease, and after a deregistration, until [`Standing::known_until`].
     ///
     /// [`Standing::known_until`]: crate::Standing::known_until
     async fn locking_keys(

@@ -5,8 +5,8 @@
 //! of the server's time from its responses, and adds the time that has passed since the last sample
 //! by this machine's monotonic clock.
 //!
-//! The monotonic clock of Linux stops while the machine is suspended. On Linux, the time since the last
-//! sample is therefore also measured by `CLOCK_BOOTTIME`, which continues.
+//! The monotonic clock of Linux stops while the machine is suspended. On Linux, the time since the
+//! last sample is therefore also measured by `CLOCK_BOOTTIME`, which continues.
 
 use std::time::Duration;
 
@@ -102,8 +102,8 @@ impl StoreClock {
         self.last.lock().is_none_or(|sample| now.since(sample.at) >= age)
     }
 
-    /// Takes a sample: the time since the epoch that the server reported in response to a request. The
-    /// request was sent at `sent`, and its response arrived at `received`.
+    /// Takes a sample: the time since the epoch that the server reported in response to a request.
+    /// The request was sent at `sent`, and its response arrived at `received`.
     pub fn observe(&self, reported: Duration, sent: Moment, received: Moment) {
         // The server read its clock at some moment between `sent` and `received`.
         let latest = reported + self.resolution + received.since(sent);
@@ -173,8 +173,8 @@ mod tests {
         let resumed = start.after_a_suspension_of(HOUR);
         assert_eq!(time_at(&clock, resumed), REPORTED + RESOLUTION / 2 + HOUR);
         assert_eq!(ages(&clock, resumed), [true, true]);
-        // The server may have reported the time of this response before or after the suspension, so the
-        // sample does not contradict the clock.
+        // The server may have reported the time of this response before or after the suspension, so
+        // the sample does not contradict the clock.
         clock.observe(REPORTED + RESOLUTION, start, resumed);
         assert_eq!(time_at(&clock, resumed), REPORTED + RESOLUTION / 2 + HOUR);
         let later = resumed.after(RESOLUTION);

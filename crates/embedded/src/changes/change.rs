@@ -34,8 +34,8 @@ pub(crate) struct ListedPeer<'a> {
 pub(super) struct Change {
     /// The number of this change. The changes of a run are numbered from 1.
     pub(super) number: u64,
-    /// The peer's id, followed by the front and the back of its JSON and its signed registration, if
-    /// the peer is listed after the change.
+    /// The peer's id, followed by the front and the back of its JSON and its signed registration,
+    /// if the peer is listed after the change.
     text: Box<[u8]>,
     id_len: usize,
     front_len: usize,

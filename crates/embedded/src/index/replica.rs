@@ -146,8 +146,8 @@ impl Index {
         self.counts.revived += 1;
     }
 
-    /// Deletes the peers of the slots from `first` on that `keep` does not select. Returns the first
-    /// slot that it has not looked at.
+    /// Deletes the peers of the slots from `first` on that `keep` does not select. Returns the
+    /// first slot that it has not looked at.
     pub(crate) fn retain(&mut self, first: u32, steps: u32, keep: &dyn Fn(&str) -> bool) -> Option<u32> {
         let end = first.saturating_add(steps).min(self.slot_count());
         for number in first..end {

@@ -5,8 +5,8 @@
 
 use crc32fast::Hasher;
 
-/// The version of the whole format. Releases before signed registrations wrote version 1, and refuse
-/// files of version 2, whose records they would skip.
+/// The version of the whole format. Releases before signed registrations wrote version 1, and
+/// refuse files of version 2, whose records they would skip.
 pub(crate) const VERSION: u32 = 2;
 
 /// The earliest version that is read. The encoding of each record has its own number, so that both

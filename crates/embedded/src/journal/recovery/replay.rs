@@ -261,7 +261,8 @@ impl<'a, F: FnMut(&[u8])> Replay<'a, F> {
             ParsedHeader::Valid(header) if header.kind != kind || header.generation != generation => {
                 "its header belongs to another file"
             }
-            // A file gets its name only when its whole header is durable, so this file was truncated.
+            // A file gets its name only when its whole header is durable, so this file was
+            // truncated.
             ParsedHeader::Valid(_) if read < HEADER_BLOCK => "it ends within its header",
             ParsedHeader::Valid(header) => return Ok(Some(header)),
             ParsedHeader::Invalid if bytes.is_empty() => "it is empty",
