@@ -178,8 +178,8 @@ impl Registry {
         self.check_known_block(peer, keys.into_iter().flatten().next().as_ref(), source, now)
     }
 
-    /// Like [`Registry::check_block_of_known`], for several peers. Returns the refusal of each, or
-    /// none.
+    /// Like [`Registry::check_block_of_known`], for several peers. Returns the refusal of each
+    /// peer, or `None` if it is not refused, in the order of `peers`.
     pub(crate) async fn check_blocks_of_known(
         &self,
         peers: &[(PeerId, Claim)],
@@ -209,7 +209,7 @@ impl Registry {
         self.blocks.any.load(Relaxed) && self.blocks.current().has_keys(self.shown(now))
     }
 
-    /// The number of blocks in force, by the copy of this process.
+    /// The number of blocks in force, according to this process's copy of the list.
     pub fn known_blocks(&self, now: Timestamp) -> usize {
         self.blocks.current().in_force(self.shown(now)).len()
     }

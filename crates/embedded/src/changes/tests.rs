@@ -46,7 +46,8 @@ impl ChangeLog {
         self.change(peer, None, Some(archetypes), 0);
     }
 
-    /// A peer with one list of archetypes is listed with another, `millis` after the start.
+    /// Adds a change of a peer: it had the archetypes `before` and now has `after`, where `None`
+    /// means that it is not listed. The change is made `millis` after the start.
     fn change(&self, peer: &str, before: Option<&[&str]>, after: Option<&[&str]>, millis: u64) {
         let before = before.map(|archetypes| self.archetype_hashes(archetypes));
         let now = Timestamp::from_secs(1_000).plus_millis(millis);
