@@ -5,11 +5,12 @@
 //! order in which it took effect. Followers read the log without locking the index. Recording
 //! starts when the first position is issued, because until then no client can ask for changes.
 //!
-//! A follower holds a position, not a queue: the number of changes before it (its offset). The log
-//! keeps the newest changes within a bound of count and bytes, so a slow follower costs no memory.
-//! When the changes that a follower still needs have been dropped, its position has expired, and it
-//! has to enumerate the peers again. Changes of one peer within a second take one place in the log,
-//! so a peer that registers very often does not push out the changes of other peers.
+//! A follower holds no queue, only a position: the number of changes before it (its offset). The
+//! log keeps the newest changes within a bound of count and bytes, so a slow follower costs no
+//! memory. When the changes that a follower still needs have been dropped, its position has
+//! expired, and it has to enumerate the peers again. Changes of one peer within a second are merged
+//! into one entry of the log, so a peer that registers very often does not push out the changes of
+//! other peers.
 
 mod change;
 mod collapse;
@@ -41,8 +42,8 @@ use watch::Watcher;
 /// Changes copied per lock of the log. Copying takes a few microseconds, during which the index may
 /// have to wait.
 const CHUNK: usize = 256;
-/// Changes examined per response: about a millisecond of work. When a response reaches this bound
-/// before it is full, it says that more changes follow.
+/// Changes examined per response: about a millisecond of work. A response that reaches this bound
+/// before its page is full reports that more changes follow.
 const MAX_EXAMINED: usize = 16_384;
 
 /// The change log of one run of a store.

@@ -1,8 +1,8 @@
 //! The file layer: the few disk operations that the journal needs.
 //!
-//! It is a trait because durability can only be tested on a disk that forgets. `kill -9` keeps the
-//! page cache, so even a journal that never syncs passes that test. The tests run on `LossyDisk`,
-//! which discards what was not synced.
+//! It is a trait because durability can only be tested on a disk that loses unsynced writes. A
+//! process that ends by `kill -9` leaves its writes in the page cache, so even a journal that never
+//! syncs passes that test. The tests run on `LossyDisk`, which discards what was not synced.
 
 #[cfg(any(test, feature = "testing"))]
 mod lossy;
@@ -14,8 +14,8 @@ use std::io;
 pub use lossy::{LossyDisk, Stall};
 pub use std_disk::StdDisk;
 
-/// A directory of files. All operations but [`Disk::find`] apply to the directory that was opened,
-/// even if another one has its name by now.
+/// A directory of files. All operations except [`Disk::find`] apply to the directory that was
+/// opened, even if its path leads to another directory by now.
 ///
 /// Directory entries are durable after [`Disk::sync_dir`], and the contents of a file after
 /// [`DiskFile::sync_data`]. Between two syncs the disk may keep any part of the writes, in any
@@ -41,8 +41,8 @@ pub trait Disk: Send + Sync + 'static {
     /// Creates a file, or truncates the existing file with this name.
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
 
-    /// The identity of the file that a process which starts now would find under this name, or
-    /// `None` if it would find none.
+    /// The identity of the file that a new process would find under the path of the directory and
+    /// this name, or `None` if it would find none.
     fn find(&self, name: &str) -> io::Result<Option<FileId>>;
 
     /// Renames a file. Atomically replaces an existing file with the new name.

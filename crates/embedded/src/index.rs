@@ -187,7 +187,7 @@ impl Index {
         self.find(peer, self.keys.peer(peer.as_str().as_bytes()))
     }
 
-    /// The key that locks a name. The index must be up to date.
+    /// The key that locks a name. The index must be up to the current time.
     pub(crate) fn locking_key(&self, peer: &PeerId) -> Option<PublicKey> {
         self.slots.signature(self.find_peer(peer)?).map(|signed| signed.lock.key)
     }

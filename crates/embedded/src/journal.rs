@@ -51,10 +51,11 @@ pub struct JournalOptions {
     /// Skip and count damaged parts instead of refusing to open. An operator sets this for a single
     /// start.
     pub drop_damaged: bool,
-    /// How many bytes after the end of the journal are filled with zeros at once, so that a sync
-    /// writes only data.
+    /// How many bytes after the end of the journal are filled with zeros at once. A sync of a frame
+    /// within these bytes writes only data, and no metadata of the file.
     pub preallocate: u64,
-    /// How long a failed journal waits between attempts to heal.
+    /// How long a journal that has failed waits between two attempts to heal, that is, to write
+    /// again.
     pub heal_interval: Duration,
     /// How long opening waits for another process to release the directory. A process that was
     /// killed holds its lock until the system has freed its memory.
@@ -101,9 +102,10 @@ impl Journal<()> {
     /// checkpoint's records before the journal's.
     ///
     /// A record may be replayed twice, and may be older than one in the checkpoint, so each record
-    /// must carry the full state that it results in. Blocks while another process has the
-    /// directory, for as long as `options` say, and keeps it locked from then on. A torn tail is
-    /// cut off and reported. Damage is refused with its offset, unless `options` say to drop it.
+    /// must carry the full state that it results in. If another process holds the lock of the
+    /// directory, this blocks for at most `options.lock_wait`. The directory then stays locked. A
+    /// torn tail is cut off and reported. Damage is an error that contains its offset, unless
+    /// `options.drop_damaged` is set.
     pub fn recover(
         disk: Arc<dyn Disk>,
         options: JournalOptions,
@@ -161,7 +163,8 @@ impl<U: Send + 'static> Journal<U> {
         let rotation = self.queue.request(Request::Rotate)?;
         let queue = Arc::clone(&self.queue);
         // The checkpoint contains changes as they are in memory, before they are durable. If the
-        // journal fails meanwhile, some of them are reverted, which the count of failures shows.
+        // journal fails meanwhile, some of them are reverted. The count of failures shows whether
+        // this happened.
         let wait_durable = move || match queue.request(Request::Barrier)? {
             failures if failures == rotation.failures => Ok(()),
             _ => Err(Unavailable::new("the journal failed while the checkpoint was written")),

@@ -24,7 +24,8 @@ mod store;
 pub use journal::{CheckpointError, CheckpointReport, OpenError, RecoveryReport, Unavailable};
 pub use store::{EmbeddedOptions, EmbeddedStore, RestoreReport};
 
-/// A copy of the peers of a store that several processes share, for crates that implement one.
+/// A copy of the peers of a store that several processes share, for crates that implement such a
+/// store.
 pub mod replica {
     pub use crate::index::LeaseState;
     pub use crate::store::{Applied, Change, RemoteState, Replica};

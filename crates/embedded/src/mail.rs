@@ -13,8 +13,8 @@ pub(crate) use waiter::{Waiter, Waiters};
 /// The memory for all messages and sessions, in bytes.
 const MAX_BYTES: usize = 64 << 20;
 /// The part of this memory that the messages of one source may use. It is enough for messages of a
-/// thousand bytes to 700 receivers. Loopback is exempt, because a proxy there forwards the requests of
-/// all clients.
+/// thousand bytes to 700 receivers. Loopback is exempt, because a proxy there forwards the requests
+/// of all clients.
 const MAX_SOURCE_BYTES: usize = MAX_BYTES / 64;
 
 /// All mailboxes.
@@ -35,7 +35,8 @@ struct State {
     figures: MailFigures,
 }
 
-/// The number and the size of the messages in all mailboxes, and counts of what happened to messages.
+/// The number and the size of the messages in all mailboxes, and counts of what happened to
+/// messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct MailFigures {
     pub(crate) waiting: usize,
@@ -71,8 +72,8 @@ impl MailStore {
         self.state.lock().forget(now, mailboxes)
     }
 
-    /// Wakes the requests that wait for messages to `to`, because a message has arrived in the shared
-    /// store of a replica.
+    /// Wakes the requests that wait for messages to `to`, because a message has arrived in the
+    /// shared store of a replica.
     pub(crate) fn wake(&self, to: &PeerId) {
         self.waiters.wake(to);
     }

@@ -15,8 +15,8 @@ pub enum AddressPolicy {
     /// Any address of one host.
     #[default]
     Any,
-    /// Only addresses that a host in another network may reach, for a network that spans the
-    /// internet. A private address means a different host to each reader.
+    /// Only addresses that a host in another network may reach. This is for a network of peers that
+    /// spans the internet: a private address refers to a different host in each local network.
     Public,
     /// Only the address that the registration came from. An address in the registration is ignored,
     /// so that no peer can direct others at a victim.

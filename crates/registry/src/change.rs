@@ -12,10 +12,11 @@ use crate::{Cursor, Error, Position, Query, Registry, StoreError};
 /// A change occurs when a live peer starts or stops matching a query, or when it registers again
 /// with different content while it matches. Renewing a lease and registering again with the same
 /// content are not changes. Changes are recorded in the order in which they took effect, each with
-/// the peer as it was listed at that moment. A store may merge the changes of one peer within a
-/// second into one, at the place of the last. A follower that has read some of them before the
-/// merge may then get `joined` for a peer that it knows, or `left` for one that it does not. A
-/// change can be read no later than its effect is visible to [`crate::Store::sample`].
+/// the peer as it was listed at that moment. A store may merge all changes that one peer makes
+/// within a second into the last of them. A follower that has read some of these changes before
+/// they were merged may then get `joined` for a peer that it already knows, or `left` for a peer
+/// that it does not know. A change is in the log by the time [`crate::Store::sample`] shows its
+/// effect.
 ///
 /// # Positions
 /// A position is a point between two changes of one run of the store. A client that takes

@@ -9,11 +9,13 @@ use sha2::{Digest, Sha256};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Position(pub Vec<u8>);
 
-/// A position as clients carry it: base64url of a version byte, a check and the position.
+/// A position as clients carry it: base64url of a version byte, a checksum (`check`) and the
+/// position.
 ///
-/// The check covers the query, so that a cursor is valid only for the query it was issued for. It
-/// also detects a cursor that was truncated or altered in transit. It is not a secret: a forged
-/// cursor gives access to nothing that a plain request would not.
+/// The checksum covers the query and the position. A cursor is therefore valid only for the query
+/// that it was issued for, and a cursor that was truncated or altered in transit is detected. The
+/// checksum is not a secret: a forged cursor gives access to nothing that a plain request would
+/// not.
 #[derive(Clone, Copy, Debug)]
 pub struct Cursor;
 
@@ -44,10 +46,11 @@ impl Cursor {
     }
 
     fn check(position: &[u8], archetypes: &[Archetype]) -> [u8; Self::CHECK_LEN] {
-        // The check is a truncated SHA-256 over the query and the position. All state is in the
-        // cursor, so that any process can continue, and nothing has to be stored or expire between
-        // two pages. `limit`, `view` and `exclude` are not covered: a client may change them from
-        // page to page, because they do not change the order in which peers are enumerated.
+        // The checksum is a truncated SHA-256 over the query and the position. All state is in the
+        // cursor, so any process can continue the enumeration, and no process stores anything
+        // between two pages. `limit`, `view` and `exclude` are not covered: a client may change
+        // them from page to page, because they do not change the order in which peers are
+        // enumerated.
         let mut hash = Sha256::new();
         for archetype in archetypes {
             // No archetype contains a zero byte. With zero as the separator, two different sets of

@@ -8,7 +8,8 @@ use std::hash::Hash;
 
 /// The number of candidates that a store draws for each peer of a diverse sample if it can't draw
 /// from all networks directly. If a share `f` of the matching peers belongs to one party, about
-/// `16 · (1 - f)` candidates per listed peer do not: 32 for a sample of 20 and `f` of nine tenths.
+/// `16 · (1 - f)` candidates for each listed peer belong to others. For a sample of 20 peers and an
+/// `f` of nine tenths, these are 32 candidates.
 pub const CANDIDATES_PER_PEER: usize = 16;
 
 /// The numbers of uniformly drawn peers, and of peers from different networks, in a diverse sample
@@ -110,7 +111,8 @@ mod tests {
             distinct.sort_unstable();
             distinct.dedup();
             assert_eq!((chosen.len(), distinct.len()), (20, 20));
-            // Ten peers come from eleven different networks. Ninety candidates are in one of these.
+            // Ten of the chosen peers come from different networks. There are eleven networks, and
+            // ninety candidates are in one of them.
             assert!(chosen.iter().filter(|peer| **peer >= 90).count() >= 9, "{chosen:?}");
         }
         let chosen = choose(&[(0, 0), (1, 0), (2, 0), (3, 1), (4, 0)], 4);

@@ -7,8 +7,8 @@ use sha2::{Digest, Sha256};
 
 use crate::{OriginHash, Source, WebOrigin};
 
-/// The stored form of a lease token: half of its SHA-256, so that access to a store does not reveal
-/// tokens.
+/// The stored form of a lease token: the first 16 bytes of its SHA-256, so that access to a store
+/// does not reveal tokens.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenHash([u8; Self::LEN]);
 

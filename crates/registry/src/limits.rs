@@ -8,7 +8,7 @@ use crate::AddressPolicy;
 
 /// A heartbeat interval is shortened at random by up to one part in this many. With a fifth, peers
 /// whose heartbeats fall into the same second are spread over twenty seconds of a 100-second
-/// interval. It costs a tenth more heartbeats.
+/// interval. Jitter increases the number of heartbeats by a tenth.
 const JITTER_PART: u32 = 5;
 /// The number of leases after which a peer counts as steady. Most peers that leave early have left
 /// by then.
@@ -30,7 +30,7 @@ pub struct Limits {
     /// cluster, but one machine cannot fill the registry. Loopback is exempt, because programs on
     /// the service's own machine are trusted.
     ///
-    /// For this limit and the next four, 0 means no limit. An operator needs it, for example, if
+    /// For this limit and the next four, 0 means no limit. An operator needs that, for example, if
     /// all clients of the service come from one proxy.
     pub max_peers_per_source: u32,
     /// The maximum number of live peers from one network: an IPv4 /24 or an IPv6 /56. A provider
@@ -43,7 +43,8 @@ pub struct Limits {
     /// from that address, so that the network cannot be directed at a victim.
     pub max_peers_per_address: u32,
     /// The maximum number of live peers that may publish the same address, whatever the port,
-    /// without coming from it. A source may take half of this bound and of the one above.
+    /// without coming from it. The peers of one source may use half of this limit, and half of
+    /// `max_peers_per_address`.
     pub max_peers_per_host: u32,
     /// The maximum number of archetypes of one peer, at most 32. Each costs two write units on a
     /// DynamoDB table.
@@ -79,9 +80,10 @@ pub struct Limits {
     /// in the response to a request that also changes peers then gets only a part of this and of
     /// `page_bytes`; see [`Limits::page_bytes_beside`]. `None` if reads are not billed.
     pub page_read_units: Option<u32>,
-    /// The maximum number of changes in the change log. If a tenth of a million peers is replaced
-    /// every five minutes, there are 670 changes per second. The default then covers a minute and a
-    /// half, which is three times as long as a stalled watcher may stay connected.
+    /// The maximum number of changes in the change log. If a network has one million peers, and a
+    /// tenth of them is replaced every five minutes, there are 670 changes per second. The default
+    /// then covers a minute and a half, which is three times as long as a stalled watcher may stay
+    /// connected.
     pub max_changes: usize,
     /// The maximum size of the change log in bytes. It is enough for `max_changes` peers of the
     /// size that legacy clients publish. Larger ones are dropped from the log earlier.
@@ -92,8 +94,8 @@ pub struct Limits {
     pub holder_rule: bool,
     /// What the signatures of registrations mean.
     pub signatures: SignaturePolicy,
-    /// The name of the service, for signed registrations that name the service they are for. Without
-    /// one, such registrations are refused.
+    /// The name of the service, for signed registrations that name the service they are for.
+    /// Without one, such registrations are refused.
     pub audience: Option<String>,
 }
 

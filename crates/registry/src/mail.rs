@@ -15,13 +15,14 @@ use crate::{Caller, Delivery, Error, Held, Letter, Registry, SidHash, Source, St
 ///
 /// # What is kept
 /// A mailbox keeps each message until its receiver acknowledges it, or for [`Letter::LIFE_MILLIS`].
-/// [`Mailbox::deliver`] has the bounds of a mailbox. A store changes mailboxes only by the methods of
-/// [`Mailbox`]. It may also bound the messages in all mailboxes together, and those of each source. If
-/// the process or the server that keeps messages ends, they may be lost.
+/// [`Mailbox::deliver`] has the bounds of a mailbox. A store changes mailboxes only by the methods
+/// of [`Mailbox`]. It may also bound the messages in all mailboxes together, and those of each
+/// source. If the process or the server that keeps messages ends, they may be lost.
 ///
 /// # Atomicity
-/// Each method is atomic for each mailbox. If the future of a call is dropped, or if it returns `Err`,
-/// it may or may not have taken effect. No message is deleted that was not acknowledged.
+/// Each method is atomic for each mailbox. If the future of a call is dropped, or if it returns
+/// `Err`, it may or may not have taken effect. In both cases, only messages that were acknowledged
+/// or have expired are deleted.
 ///
 /// # Rules
 /// The store does not decide who may send or receive; the registry does, by [`Mailboxes::peer`].
@@ -45,15 +46,15 @@ pub trait Mailboxes: Send + Sync {
         now: Timestamp,
     ) -> Result<Vec<Letter>, StoreError>;
 
-    /// A signal for messages to `peer`. `None` if the store does not learn of messages that come through
-    /// other processes.
+    /// A signal for messages to `peer`. `None` if the store does not learn of messages that come
+    /// through other processes.
     fn signal(&self, peer: &PeerId) -> Option<Box<dyn MailSignal>>;
 }
 
-/// Tells when messages for a peer may have arrived.
+/// Signals that messages for a peer may have arrived.
 pub trait MailSignal: Send {
-    /// Ready once for all messages that have arrived since the signal was made or was last ready. It
-    /// may also be ready without a message.
+    /// Becomes ready once if any messages have arrived since the signal was made or was last ready.
+    /// It may also become ready without a message.
     fn poll_arrival(&mut self, context: &mut Context<'_>) -> Poll<()>;
 }
 
@@ -87,14 +88,14 @@ impl AcceptedMail {
 }
 
 impl Registry {
-    /// Checks that a message comes from the peer that it names as its sender, and that the sender may
-    /// send it. The message is not delivered yet, so that the caller of this function can first count
-    /// it against the sender's rate limit.
+    /// Checks that a message comes from the peer that it names as its sender, and that the sender
+    /// may send it. The message is not delivered yet, so that the caller of this function can first
+    /// count it against the sender's rate limit.
     ///
     /// # Errors
-    /// [`Error::NoMailboxes`], [`Error::StaleMessage`], [`Error::NotRegistered`], [`Error::NotHolder`],
-    /// [`Error::NoMailbox`], [`Error::InvalidRecord`] if another key signed the message,
-    /// [`Error::Blocked`], or the store's failure.
+    /// [`Error::NoMailboxes`], [`Error::StaleMessage`], [`Error::NotRegistered`],
+    /// [`Error::NotHolder`], [`Error::NoMailbox`], [`Error::InvalidRecord`] if another key signed
+    /// the message, [`Error::Blocked`], or the store's failure.
     pub async fn accept_mail(
         &self,
         request: MailRequest,
@@ -123,7 +124,8 @@ impl Registry {
     ///
     /// # Errors
     /// [`Error::NoMailboxes`], [`Error::ReceiverNotLive`], [`Error::NoMailbox`],
-    /// [`Error::RepeatedMessage`], [`Error::MailboxFull`], [`Error::TooMuchMail`], or the store's failure.
+    /// [`Error::RepeatedMessage`], [`Error::MailboxFull`], [`Error::TooMuchMail`], or the store's
+    /// failure.
     pub async fn deliver_mail(&self, mail: AcceptedMail, now: Timestamp) -> Result<(), Error> {
         let AcceptedMail { message, source } = mail;
         let mailboxes = self.mailboxes()?;
@@ -156,8 +158,8 @@ impl Registry {
     /// Deletes the messages that a peer has acknowledged, and returns those that wait for it.
     ///
     /// # Errors
-    /// [`Error::NoMailboxes`], [`Error::NotRegistered`], [`Error::NotHolder`], [`Error::NoMailbox`],
-    /// [`Error::Blocked`], or the store's failure.
+    /// [`Error::NoMailboxes`], [`Error::NotRegistered`], [`Error::NotHolder`],
+    /// [`Error::NoMailbox`], [`Error::Blocked`], or the store's failure.
     pub async fn collect_mail(
         &self,
         peer: &PeerId,

@@ -1,6 +1,7 @@
 //! The mailbox of one peer: the messages that wait for it, and the rules that bound them.
 //!
-//! Every store keeps one [`Mailbox`] for each receiver, and changes it only by the methods of that type.
+//! Every store keeps one [`Mailbox`] for each receiver, and changes it only by the methods of that
+//! type.
 
 mod text;
 
@@ -13,18 +14,19 @@ use crate::Source;
 
 /// The maximum number of messages in a mailbox.
 const MAX_LETTERS: usize = 8;
-/// The maximum size of all messages in a mailbox, in bytes: four of the longest.
+/// The maximum size of all messages in a mailbox, in bytes: enough for four messages of maximum
+/// size.
 const MAX_BYTES: usize = 16 * 1024;
-/// The maximum number of messages of one sender in a mailbox. Two peers may offer a connection to each
-/// other at the same time. Each then sends its own offer and the answer to the other's.
+/// The maximum number of messages of one sender in a mailbox. Two peers may offer a connection to
+/// each other at the same time. Each then sends its own offer and the answer to the other's.
 const MAX_OF_SENDER: usize = 2;
-/// The maximum number of messages of one source in a mailbox, also if the source has several peers. No
-/// source alone can therefore keep a mailbox full. Loopback is exempt.
+/// The maximum number of messages of one source in a mailbox, even if the source has several peers.
+/// No source alone can therefore keep a mailbox full. Loopback is exempt.
 const MAX_OF_SOURCE: usize = 4;
 /// The maximum size of the messages of one source in a mailbox, in bytes.
 const MAX_BYTES_OF_SOURCE: usize = MAX_BYTES / 2;
-/// The maximum number of sessions that a mailbox remembers. If a receiver gets messages of more sessions
-/// within two minutes, the receiver itself has to recognize repeated messages.
+/// The maximum number of sessions that a mailbox remembers. If a receiver gets messages of more
+/// sessions within two minutes, the receiver itself has to recognize repeated messages.
 const MAX_SEEN: usize = 64;
 
 /// A message that waits for its receiver.
@@ -57,14 +59,15 @@ pub enum Delivery {
     Repeated,
     /// The mailbox has no room for the message, or for another message of its sender.
     MailboxFull,
-    /// The source of the sender has its maximum of messages in this mailbox, or in all.
+    /// The source of the sender has its maximum of messages in this mailbox, or in all mailboxes
+    /// together.
     SourceFull,
     /// The store has no room for messages.
     StoreFull,
 }
 
-/// The messages that wait for one receiver, in the order in which they were sent, and the sessions of
-/// the messages that it accepted recently.
+/// The messages that wait for one receiver, in the order in which they were sent, and the sessions
+/// of the messages that it accepted recently.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mailbox {
     letters: VecDeque<Letter>,
@@ -93,8 +96,8 @@ impl SidHash {
 }
 
 impl Letter {
-    /// How long a message waits, in milliseconds. By then, a peer that has offered a connection has given
-    /// up, so the receiver need not answer any more.
+    /// How long a message waits, in milliseconds. By then, a peer that has offered a connection has
+    /// given up, so the receiver need not answer any more.
     pub const LIFE_MILLIS: u64 = 60_000;
 
     /// The memory that the message takes while it waits, in bytes.
@@ -110,8 +113,8 @@ impl Letter {
 impl Mailbox {
     /// How long a session is remembered, in milliseconds.
     pub const SEEN_MILLIS: u64 = 120_000;
-    /// The memory that a store counts for each remembered session, in bytes. It includes the memory of a
-    /// mailbox without messages, because a mailbox exists only while it remembers a session.
+    /// The memory that a store counts for each remembered session, in bytes. It includes the memory
+    /// of a mailbox without messages, because a mailbox exists only while it remembers a session.
     pub const SEEN_BYTES: usize = 512;
 
     /// Adds a message, if the bounds permit it.
@@ -120,7 +123,8 @@ impl Mailbox {
         if self.seen.iter().any(|seen| seen.sid == letter.sid) {
             return Delivery::Repeated;
         }
-        // The number and the size of those that are like it, with the letter itself.
+        // The number and the total size of the messages for which `is_like` holds, including the
+        // new one.
         let with_letter = |is_like: &dyn Fn(&Letter) -> bool| {
             let like = self.letters.iter().filter(|one| is_like(one)).chain([&letter]);
             like.fold((0, 0), |(count, bytes), one| (count + 1, bytes + one.message.len()))

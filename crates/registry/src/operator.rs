@@ -161,9 +161,9 @@ impl Registry {
         self.check_known_block(peer, key, source, now)
     }
 
-    /// Like [`Registry::check_block`], for a request about a peer that may be registered: also refuses
-    /// it if the key that locks the name is blocked. Reads this key from the store only if any key is
-    /// blocked at all.
+    /// Like [`Registry::check_block`], for a request about a peer that may be registered: also
+    /// refuses it if the key that locks the name is blocked. Reads this key from the store only if
+    /// any key is blocked at all.
     pub(crate) async fn check_block_of_known(
         &self,
         peer: &PeerId,
@@ -178,7 +178,8 @@ impl Registry {
         self.check_known_block(peer, keys.into_iter().flatten().next().as_ref(), source, now)
     }
 
-    /// Like [`Registry::check_block_of_known`], for several peers. Returns the refusal of each, or none.
+    /// Like [`Registry::check_block_of_known`], for several peers. Returns the refusal of each
+    /// peer, or `None` if it is not refused, in the order of `peers`.
     pub(crate) async fn check_blocks_of_known(
         &self,
         peers: &[(PeerId, Claim)],
@@ -208,7 +209,7 @@ impl Registry {
         self.blocks.any.load(Relaxed) && self.blocks.current().has_keys(self.shown(now))
     }
 
-    /// The number of blocks in force, by the copy of this process.
+    /// The number of blocks in force, according to this process's copy of the list.
     pub fn known_blocks(&self, now: Timestamp) -> usize {
         self.blocks.current().in_force(self.shown(now)).len()
     }

@@ -146,7 +146,7 @@ impl Registry {
         let put = self.put_request(request, claim, TokenHash::of(&new_token), signing, caller)?;
         let (registered, token_kept) = self.store_registration(put, now).await?;
         // The store has only the hash of the token. If the current token remains valid, the
-        // response therefore repeats the one from the request.
+        // response therefore repeats the token from the request.
         let lease_token = if token_kept { token.unwrap_or(new_token) } else { new_token };
         Ok(Registered { lease_token: Some(lease_token), ..registered })
     }
@@ -218,8 +218,8 @@ impl Registry {
     ///
     /// # Errors
     /// [`Error::NotRegistered`] if the registry does not know the peer, [`Error::NotHolder`] if the
-    /// token is wrong or missing where it is needed, [`Error::TooManyUnproven`], [`Error::Blocked`], or
-    /// the store's failure.
+    /// token is wrong or missing where it is needed, [`Error::TooManyUnproven`],
+    /// [`Error::Blocked`], or the store's failure.
     pub async fn heartbeat(
         &self,
         peer_id: &PeerId,

@@ -96,7 +96,7 @@ impl Source {
     }
 }
 
-/// A range of addresses whose peers share a limit, because one operator usually controls all of it.
+/// A range of addresses whose peers share a limit, because one party usually controls all of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Network {
     /// An IPv4 /24, by its upper 24 bits.

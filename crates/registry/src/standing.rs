@@ -70,8 +70,8 @@ impl Standing {
         self.lock.is_some_and(|lock| lock.is_tombstone())
     }
 
-    /// The time from which the peer is unknown: the end of its revival window, or of its lock if the
-    /// name is locked.
+    /// The time from which the peer is unknown: the end of its revival window, or of its lock if
+    /// the name is locked.
     pub fn known_until(&self, revival_window_millis: u64) -> Timestamp {
         match self.lock {
             Some(lock) => lock.ends_at(self.expires_at),
@@ -153,7 +153,8 @@ impl Standing {
         revival_window_millis: u64,
         now: Timestamp,
     ) -> Result<(), Held> {
-        // After the reservation of a token-only name has ended, its address counts as proof again.
+        // After the reservation of a token-only name has ended, the address of its holder counts as
+        // proof again.
         let by_address = !self.is_reserved(now) && claim.comes_from(&self.holder);
         if claim.holder_rule_disabled || claim.has_token_of(&self.holder) || by_address {
             return Ok(());

@@ -38,11 +38,11 @@ use crate::{
 ///
 /// # Durability
 /// When `put` or `remove` returns success, the change survives a crash of the process and a power
-/// failure. The effect of `renew` may be lost with the process. A store that loses renewals while
-/// it is stopped gives every peer that was live at that time one whole lease from its start. If the
-/// future of a call is dropped, or if it returns `Err`, the change may or may not have taken
-/// effect, but never in part. A call that returns `Unavailable` because nothing can be written has
-/// had no effect.
+/// failure. The effect of `renew` may be lost with the process. A store that misses heartbeats
+/// while it is stopped gives every peer that was live when it stopped one whole lease from its
+/// start. If the future of a call is dropped, or if it returns `Err`, the change may or may not
+/// have taken effect, but never in part. A call that returns `Unavailable` because nothing can be
+/// written has had no effect.
 ///
 /// # Bounds
 /// When a bound of `Limits` is reached, `put` rejects newcomers but never members, and it deletes
@@ -117,8 +117,8 @@ pub trait Store: Send + Sync + 'static {
     /// [`is_subject`]: crate::is_subject
     async fn evict(&self, subjects: &[Subject], now: Timestamp) -> Result<Evicted, StoreError>;
 
-    /// The keys that lock the names of these peers, in the same order. A name stays locked after the
-    /// end of the lease, and after a deregistration, until [`Standing::known_until`].
+    /// The keys that lock the names of these peers, in the same order. A name stays locked after
+    /// the end of the lease, and after a deregistration, until [`Standing::known_until`].
     ///
     /// [`Standing::known_until`]: crate::Standing::known_until
     async fn locking_keys(
@@ -137,9 +137,10 @@ pub trait Store: Send + Sync + 'static {
     async fn replace_blocks(&self, text: &str, version: u64) -> Result<bool, StoreError>;
 
     /// Lists a uniform random sample of the live peers that match, without repetition. For each
-    /// call, every subset of that size is equally likely, independently of earlier calls and of the
-    /// archetypes and ages of the peers. If both bounds (`limit` and `page_bytes`) allow it, all
-    /// matching peers are listed, in unspecified order, and `total` is exact.
+    /// call, every subset of these peers that has the size of the sample is equally likely,
+    /// independently of earlier calls and of the archetypes and ages of the peers. If both bounds
+    /// (`limit` and `page_bytes`) allow it, all matching peers are listed, in unspecified order,
+    /// and `total` is exact.
     ///
     /// A query for several archetypes samples the union of their peers. A store usually keeps one
     /// list per archetype, and a peer with several of the archetypes is in several of these lists.

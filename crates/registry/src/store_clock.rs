@@ -1,12 +1,12 @@
 //! The clock of a shared store, which follows the time that the store's server reports.
 //!
-//! Processes that share a store have to agree on the time. Otherwise, one whose clock is a day ahead
-//! would end all leases. Therefore no process uses its own wall clock. Each takes samples of the
-//! server's time from its responses, and adds the time that has passed since the last sample by this
-//! machine's monotonic clock.
+//! Processes that share a store have to agree on the time. Otherwise, a process whose clock is a
+//! day ahead would end all leases. Therefore no process uses its own wall clock. Each takes samples
+//! of the server's time from its responses, and adds the time that has passed since the last sample
+//! by this machine's monotonic clock.
 //!
-//! The monotonic clock of Linux stops while the machine is suspended. On Linux, the time since the last
-//! sample is therefore also measured by `CLOCK_BOOTTIME`, which continues.
+//! The monotonic clock of Linux stops while the machine is suspended. On Linux, the time since the
+//! last sample is therefore also measured by `CLOCK_BOOTTIME`, which continues.
 
 use std::time::Duration;
 
@@ -17,8 +17,9 @@ use tokio::time::Instant;
 /// How old the last sample may be before a new one should be taken. Within this time, monotonic
 /// clocks of different machines drift apart by less than a millisecond.
 const REFRESH: Duration = Duration::from_secs(10);
-/// How old the last sample may be before changes fail. By then the server has not responded for so
-/// long that they would fail anyway, unless its responses do not contain the time.
+/// How old the last sample may be before changes fail. If the server has not responded for so long,
+/// they would fail anyway. The limit is needed for a server whose responses do not contain the
+/// time.
 const MAX_AGE: Duration = Duration::from_secs(60);
 
 /// The clock of a shared store. It has no time before the first sample.
@@ -76,7 +77,7 @@ impl StoreClock {
         Self { resolution, last: Mutex::default() }
     }
 
-    /// The time; the epoch before the first sample.
+    /// The time, or the epoch before the first sample.
     pub fn now(&self) -> Timestamp {
         let time = self.last.lock().map_or(Duration::ZERO, |sample| sample.time_at(Moment::now()));
         Timestamp::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
@@ -101,8 +102,8 @@ impl StoreClock {
         self.last.lock().is_none_or(|sample| now.since(sample.at) >= age)
     }
 
-    /// Takes a sample: the time since the epoch that the server reported in response to a request. The
-    /// request was sent at `sent`, and its response arrived at `received`.
+    /// Takes a sample: the time since the epoch that the server reported in response to a request.
+    /// The request was sent at `sent`, and its response arrived at `received`.
     pub fn observe(&self, reported: Duration, sent: Moment, received: Moment) {
         // The server read its clock at some moment between `sent` and `received`.
         let latest = reported + self.resolution + received.since(sent);
@@ -172,8 +173,8 @@ mod tests {
         let resumed = start.after_a_suspension_of(HOUR);
         assert_eq!(time_at(&clock, resumed), REPORTED + RESOLUTION / 2 + HOUR);
         assert_eq!(ages(&clock, resumed), [true, true]);
-        // The server may have reported the time of this response before or after the suspension, so the
-        // sample does not contradict the clock.
+        // The server may have reported the time of this response before or after the suspension, so
+        // the sample does not contradict the clock.
         clock.observe(REPORTED + RESOLUTION, start, resumed);
         assert_eq!(time_at(&clock, resumed), REPORTED + RESOLUTION / 2 + HOUR);
         let later = resumed.after(RESOLUTION);

@@ -4,8 +4,8 @@
 //! before the merge, so a merged change keeps the states in between. A follower that reads all
 //! available changes each time learns exactly whether a peer joined or changed. If it reads page by
 //! page, a page may end between two changes that are merged later. The follower may then get
-//! `joined` for a peer that it knows, or `left` for one that it does not. Neither does harm: no
-//! follower keeps a peer that is no longer listed.
+//! `joined` for a peer that it already knows, or `left` for a peer that it does not know. This is
+//! acceptable, because the follower still never keeps a peer that is no longer listed.
 
 use std::sync::Arc;
 
@@ -34,8 +34,8 @@ pub(crate) struct ListedPeer<'a> {
 pub(super) struct Change {
     /// The number of this change. The changes of a run are numbered from 1.
     pub(super) number: u64,
-    /// The peer's id, followed by the front and the back of its JSON and its signed registration, if
-    /// the peer is listed after the change.
+    /// The peer's id, followed by the front and the back of its JSON and its signed registration,
+    /// if the peer is listed after the change.
     text: Box<[u8]>,
     id_len: usize,
     front_len: usize,
@@ -72,7 +72,7 @@ impl Change {
     /// reference counts, the pointer in the log and the overhead of three allocations.
     const COST: usize = size_of::<Self>() + 16 + 24 + 3 * 16;
     /// The maximum number of states that a merged change keeps. A peer that only changes its
-    /// content needs one state. A peer that keeps changing its archetypes takes another place in
+    /// content needs one state. A peer that keeps changing its archetypes needs another entry in
     /// the log whenever this number is reached.
     const MAX_STATES: usize = 32;
 
@@ -219,9 +219,9 @@ impl Filter {
     }
 
     /// Whether the peer matched before the change or in a state in between, so that a follower may
-    /// know it. The position of a follower does not answer this: the follower may have learned of
-    /// the peer from an enumeration, or from a page that ended before a change that was merged
-    /// later.
+    /// know it. The position of a follower is not sufficient to decide this: the follower may have
+    /// learned of the peer from an enumeration, or from a page that ended before a change that was
+    /// merged later.
     fn may_know(&self, change: &Change) -> bool {
         let mut states = change.between.iter().map(|state| state.archetypes.as_ref());
         self.matches(change.before.as_ref()) || states.any(|archetypes| self.matches(archetypes))

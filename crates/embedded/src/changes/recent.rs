@@ -4,7 +4,7 @@ use aurora_discovery_protocol::Timestamp;
 use hashbrown::HashMap;
 
 /// For how long after the first change of a peer its further changes are merged with it, in
-/// milliseconds. This limits a peer to about one place in the log per second. A follower that reads
+/// milliseconds. This limits a peer to about one entry in the log per second. A follower that reads
 /// each change before the next one still sees every change.
 const MERGE_MILLIS: u64 = 1_000;
 

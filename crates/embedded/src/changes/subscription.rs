@@ -95,7 +95,7 @@ impl Subscriptions {
 
     /// Records that an earlier change of these topics is now part of the change with the number
     /// `count`. The watchers of these topics were woken for the earlier change. A watcher that has
-    /// not read it yet must read on to its new place in the log.
+    /// not read it yet now finds it at the number `count`.
     pub(super) fn advance(&mut self, archetypes: impl Iterator<Item = u64>, count: u64) {
         for topic in archetypes.map(Topic::Archetype) {
             if let Some(state) = self.topics.get_mut(&topic) {
@@ -120,7 +120,7 @@ impl Subscriptions {
     }
 
     /// The signals of all watchers that wait for a pending topic. These watchers stop waiting, and
-    /// each signal records where the changes begin.
+    /// each signal records the offset of the first change that concerns its watcher.
     pub(super) fn take_signals(&mut self) -> Vec<Arc<WakeSignal>> {
         let mut signals = Vec::new();
         for topic in std::mem::take(&mut self.pending) {

@@ -46,7 +46,8 @@ impl ChangeLog {
         self.change(peer, None, Some(archetypes), 0);
     }
 
-    /// A peer with one list of archetypes is listed with another, `millis` after the start.
+    /// Adds a change of a peer: it had the archetypes `before` and now has `after`, where `None`
+    /// means that it is not listed. The change is made `millis` after the start.
     fn change(&self, peer: &str, before: Option<&[&str]>, after: Option<&[&str]>, millis: u64) {
         let before = before.map(|archetypes| self.archetype_hashes(archetypes));
         let now = Timestamp::from_secs(1_000).plus_millis(millis);
@@ -289,7 +290,7 @@ fn changes_of_one_peer_within_a_second_take_one_place_in_the_log() {
     assert_eq!(changes.figures().retained, 2);
     let PositionLookup::Known(delta) = changes.delta(&query(&[]), &start) else { panic!("changes are lost") };
     assert_eq!((delta.joined.len(), delta.changed.len()), (2, 0));
-    // In the long run, there is one change a second.
+    // Over several seconds, the changes of the peer are merged into one per second.
     for n in 0..5_000 {
         changes.change("p", Some(&["a"]), Some(&["a"]), 2_000 + n);
     }
@@ -322,7 +323,7 @@ fn the_kind_of_a_merged_change_depends_on_the_followers_position() {
     let joined = Some(ChangeKind::Joined);
     let (changed, left) = (Some(ChangeKind::Changed), Some(ChangeKind::Left));
     let expected = [
-        // They have not seen the peer yet.
+        // The followers have not seen the peer yet.
         [joined, left, joined],
         [changed, left, joined],
         [changed, left, changed],

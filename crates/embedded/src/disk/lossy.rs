@@ -208,7 +208,7 @@ impl Disk for LossyDisk {
         Ok(Box::new(LossyFile { disk: self.clone(), id }))
     }
 
-    /// Does not count as an operation, so that it does not change when the power is cut.
+    /// Does not count as an operation, so that a call does not change when the power is cut.
     fn find(&self, name: &str) -> io::Result<Option<FileId>> {
         let state = self.shared.state.lock();
         state.check_power()?;
@@ -347,7 +347,8 @@ pub struct Stall {
 }
 
 impl Stall {
-    /// Waits until a sync is blocked. The writes that it covers have been made, and no later ones.
+    /// Waits until a sync is blocked. All writes that the sync covers have then been made, and no
+    /// later writes.
     pub fn wait(&self) {
         let mut state = self.disk.shared.state.lock();
         while state.blocked_syncs == 0 {

@@ -26,8 +26,8 @@ pub(crate) struct Admission {
 }
 
 impl Index {
-    /// Maximum number of dormant peers evicted for one registration. Even the largest registration
-    /// needs the space of fewer.
+    /// Maximum number of dormant peers evicted for one registration. The memory of this many peers
+    /// is enough for the largest registration.
     const MAX_EVICTED: usize = 64;
 
     /// Checks whether the rules and the limits permit the registration `entry`. If the registration
@@ -92,7 +92,7 @@ impl Index {
         let is_full = |key: fn(&AddressKeys) -> u64, max: u32| {
             before.as_ref().map(key) != Some(key(&keys)) && is_reached(self.quota.live_at(key(&keys)), max)
         };
-        // A source may use half of a limit, but always at least one peer.
+        // A source may use half of a limit, but at least one peer.
         let share = |max: u32| if max == 1 { 1 } else { max / 2 };
         let (per_endpoint, per_host) = (self.limits.max_peers_per_address, self.limits.max_peers_per_host);
         if is_full(|keys| keys.endpoint, per_endpoint)
@@ -114,7 +114,8 @@ impl Index {
         live: Option<&Tail>,
     ) -> Option<ExceededLimit> {
         let (new_archetypes, bytes) = added;
-        // The archetypes that no other live peer has, and that this peer gives up.
+        // The archetypes of this peer that no other live peer has, and that its new registration
+        // lacks.
         let (given_up, given_up_bytes) = live.map_or((0, 0), |tail| {
             self.archetypes.only_of(tail.memberships.as_slice(), entry.archetypes.as_slice())
         });
@@ -155,9 +156,9 @@ impl Index {
         }
     }
 
-    /// Evicts the longest dormant peer of a source to which a registration adds a peer, if twice as
-    /// many of its peers are known as may be live. Otherwise a source that keeps registering new
-    /// ids would fill the memory with dormant peers.
+    /// Evicts the longest dormant peer of a source to which a registration adds a peer, if the
+    /// source already has twice as many peers, live and dormant, as may be live. Otherwise a source
+    /// that keeps registering new ids would fill the memory with dormant peers.
     fn evict_dormant_of_source(
         &mut self,
         source: Source,

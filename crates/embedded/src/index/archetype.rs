@@ -31,8 +31,8 @@ pub(crate) struct ArchetypeTable {
 /// size of any peer, so that the size of a peer does not depend on which archetypes other peers
 /// have.
 fn cost(name: &str) -> u64 {
-    /// The entry, its places in the table of names and in the ranking, and the allocation of a
-    /// short list of members.
+    /// The entry, the space for it in the table of names and in the ranking, and the allocation of
+    /// a short list of members.
     const ENTRY: u64 = 160;
     ENTRY + name.len() as u64 + ALLOCATION
 }

@@ -29,7 +29,7 @@ impl Index {
         let scope = self.scope(query);
         let excluded = self.excluded(query, &scope);
         let mut matching = SlotUnion::new(&scope, excluded, from);
-        // One slot more than fits shows whether another page follows.
+        // Takes one slot more than the page may list, to learn whether another page follows.
         let mut slots: Vec<u32> = matching.by_ref().take(query.limit.saturating_add(1)).collect();
         let extra = (slots.len() > query.limit).then(|| slots.pop()).flatten();
         self.touch(&slots, &scope);

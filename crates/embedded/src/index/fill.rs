@@ -21,8 +21,9 @@ impl Index {
         let rest =
             Query { page_bytes: query.page_bytes.saturating_sub(page.peers.bytes() + 1), ..query.clone() };
         let list = self.list(&others, &rest, now);
-        // A list contains at least one peer, whatever its size. After other peers it must fit into
-        // the page.
+        // A list always contains at least one peer, even if that peer exceeds the size of a page.
+        // The list of other peers is therefore appended to a list of matching peers only if it fits
+        // on the page.
         if listed == 0 || list.bytes() <= rest.page_bytes {
             page.peers.append(&list);
         }

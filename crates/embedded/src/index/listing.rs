@@ -63,8 +63,8 @@ impl Index {
         let touched = |slots: &[u32]| slots.iter().fold(0, |all, slot| all ^ self.slots[*slot].touch());
         black_box(scope.excluded.map(|hash| self.by_id.touch(hash)));
         black_box(touched(before));
-        // The first slot with this hash is almost always that of the peer. Reading another slot
-        // would do no harm.
+        // The first slot with this hash is almost always that of the peer. If it is another slot,
+        // reading it is harmless.
         let excluded = scope.excluded.and_then(|hash| self.by_id.find(hash, |_| true));
         black_box(excluded.map(|slot| (self.slots[slot].touch(), self.slots.tail(slot).touch())));
         black_box(touched(after));
@@ -102,7 +102,7 @@ impl Index {
 
     /// An upper bound of the bytes that a peer's signed registration takes in a list.
     fn max_signed_len(&self, number: u32, view: View) -> usize {
-        // Other views don't need the tail, which is another place in memory.
+        // Other views don't need the tail, which is stored in another part of memory.
         if !view.is_full() {
             return 0;
         }

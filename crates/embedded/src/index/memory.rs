@@ -1,11 +1,12 @@
 //! The memory layout of peers, and the reasons for it.
 //!
-//! A page of fifty peers reads fifty random places. With 100,000 peers the index is larger than the
-//! processor's caches, so nearly every one of these reads goes to main memory and takes about as
-//! long as a few hundred instructions. A processor fetches memory in *cache lines* of 64 bytes. It
-//! can wait for several lines at once, but only if the address of the next one does not depend on
-//! the contents of the previous one. Everything unusual in this module follows from that. The
-//! effect of each part was measured by removing it (docs/decisions/0013-plainer-index.md):
+//! A page of fifty peers reads fifty random places in memory. With 100,000 peers the index is
+//! larger than the processor's caches, so nearly every one of these reads goes to main memory and
+//! takes about as long as a few hundred instructions. A processor fetches memory in *cache lines*
+//! of 64 bytes. It can wait for several lines at once, but only if the address of the next one does
+//! not depend on the contents of the previous one. Everything unusual in this module follows from
+//! that. The effect of each part was measured by removing it
+//! (docs/decisions/0013-plainer-index.md):
 //!
 //! - **A slot holds everything that a listing reads** ([`slot`]): the lease, the lengths and the
 //!   text itself, in 256 bytes. With the text behind a pointer, a page takes 1.9 times as long,

@@ -53,8 +53,8 @@ impl NetworkLists {
         u32::try_from(members.len() - 1).unwrap_or(u32::MAX)
     }
 
-    /// Removes the slot at a position in the network of its source. Returns the slot that moved into
-    /// its place, if any.
+    /// Removes the slot at a position in the network of its source. Returns the slot that moved
+    /// into its place, if any.
     pub(crate) fn remove(&mut self, source: PackedSource, position: u32) -> Option<u32> {
         let index = self.find(key_of(source))?;
         let members = &mut self.lists[index as usize].members;

@@ -1,8 +1,9 @@
 //! Heartbeats: renewing live peers and reviving dormant ones.
 //!
-//! A heartbeat that proves nothing may come from any client. The source of the latest one is the
-//! *keeper* of the peer, and each source keeps a limited number of peers. A proven heartbeat, a
-//! registration and the end of the lease release the peer from its keeper.
+//! An unproven heartbeat may come from any client. The source of the latest unproven heartbeat of a
+//! peer is the *keeper* of the peer, and each source may keep a limited number of peers alive in
+//! this way. A proven heartbeat, a registration and the end of the lease release the peer from its
+//! keeper.
 
 use aurora_discovery_protocol::{PeerId, Timestamp};
 use aurora_discovery_registry::{Claim, Proof, Renewal};
@@ -15,8 +16,8 @@ use crate::record::Record;
 
 impl Index {
     /// Renews the lease of a peer that is live at `now`, concurrently with reads and other
-    /// renewals. Returns `None` if that is not enough: the peer is dormant, its lease has ended, or
-    /// the heartbeat changes its keeper.
+    /// renewals. Returns `None` if the heartbeat needs exclusive access to the index: the peer is
+    /// dormant, its lease has ended, or the heartbeat changes its keeper.
     pub(crate) fn renew(
         &self,
         peer: &PeerId,

@@ -9,8 +9,8 @@ use super::memory::source::Keeper;
 use super::undiscovered::CoarseTime;
 use super::{Index, State};
 
-/// The lease of a peer, and what identifies its registration. If two leases
-/// of a peer are equal, the rules decide about it in the same way.
+/// The lease of a peer, and the values that identify its registration. If two leases of a peer are
+/// equal, the rules decide about it in the same way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeaseState {
     /// When the lease ends.
@@ -146,8 +146,8 @@ impl Index {
         self.counts.revived += 1;
     }
 
-    /// Deletes the peers of the slots from `first` on that `keep` does not select. Returns the first
-    /// slot that it has not looked at.
+    /// Deletes the peers of the slots from `first` on that `keep` does not select. Returns the
+    /// first slot that it has not looked at.
     pub(crate) fn retain(&mut self, first: u32, steps: u32, keep: &dyn Fn(&str) -> bool) -> Option<u32> {
         let end = first.saturating_add(steps).min(self.slot_count());
         for number in first..end {

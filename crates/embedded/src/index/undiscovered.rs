@@ -34,8 +34,8 @@ impl CoarseTime {
         Self(u16::try_from(now.as_millis() / Self::MILLIS % Self::COUNT + 1).unwrap_or(u16::MAX))
     }
 
-    /// How far in the future a mark may be. Such marks remain when the clock is set back, and count
-    /// as current.
+    /// How far in the future the time of a listing may be. Such times remain when the clock is set
+    /// back, and count as current.
     const MAX_AHEAD: u64 = 3_600_000 / Self::MILLIS;
 
     /// Number of steps from an earlier step to this one.
@@ -64,8 +64,8 @@ impl LastListed {
 impl Index {
     /// The ratio of live peers that no page has listed during their last lease, estimated from a
     /// uniform random sample. A peer that registered less than a lease ago counts as listed,
-    /// because there was not enough time yet. The same applies to all peers in the first lease
-    /// after the process started. The index must be up to `now`.
+    /// because pages may not have had enough time to list it. The same applies to all peers in the
+    /// first lease after the process started. The index must be up to `now`.
     pub(crate) fn undiscovered_ratio(&self, now: Timestamp) -> f64 {
         let live = self.live.as_slice();
         let coarse_now = CoarseTime::of(now);

@@ -1,4 +1,4 @@
-//! The outcome that many callers wait for together: one batch becoming durable.
+//! The outcome of a batch of records. All callers whose records are in the batch wait for it.
 
 use std::fmt;
 use std::future::Future;
@@ -27,7 +27,7 @@ impl Unavailable {
         Self::new(&format!("cannot write to the journal: {error}"))
     }
 
-    /// The next start would not find the files that are open.
+    /// The reason if the next start would not find the open files.
     pub(crate) fn misplaced(reason: &str) -> Self {
         Self { is_misplaced: true, ..Self::new(reason) }
     }
@@ -59,7 +59,7 @@ impl std::error::Error for Unavailable {}
 /// A record on its way to the disk. Resolves when the record is durable, or when it is certain that
 /// it never will be.
 ///
-/// Dropping it means not waiting. The record is still written.
+/// Dropping it ends only the wait. The record is still written.
 #[must_use = "the record is not durable yet; drop it on purpose where that is meant"]
 pub struct Commit {
     batch: Arc<Batch>,

@@ -25,8 +25,8 @@ pub struct JournalFigures {
     pub sync_total: Duration,
     /// Duration of the longest sync.
     pub sync_max: Duration,
-    /// Number of syncs per bucket, not cumulative. The bounds are [`SYNC_BUCKETS_MICROS`], and one
-    /// more bucket has the rest.
+    /// Number of syncs per bucket, not cumulative. The bounds are [`SYNC_BUCKETS_MICROS`]. One more
+    /// bucket counts all longer syncs.
     pub sync_buckets: [u64; SYNC_BUCKETS_MICROS.len() + 1],
     /// Batches that failed.
     pub failures: u64,

@@ -8,12 +8,13 @@ use super::file_name;
 use super::format::{FRAMES_OFFSET, FileHeader, FrameBuffer, Kind, VERSION};
 use crate::disk::{Disk, DiskFile};
 
-/// Free space, in bytes, that a failed journal needs before it counts as healed. An empty frame
-/// alone fits on almost any full disk, and the next registration would fail again.
+/// Free space, in bytes, that a failed journal needs before it counts as healed. Writing an empty
+/// frame would not be a sufficient test: it fits on almost any full disk, and the next registration
+/// would fail again.
 const HEAL_SPACE: u64 = 256 << 10;
 
 /// The smallest preallocation in bytes. On a disk that is too full for it, frames are written
-/// without.
+/// without preallocation.
 const MIN_PREALLOCATION: u64 = 64 << 10;
 
 const ZEROS: &[u8] = &[0; 64 << 10];

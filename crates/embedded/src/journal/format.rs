@@ -5,8 +5,8 @@
 
 use crc32fast::Hasher;
 
-/// The version of the whole format. Releases before signed registrations wrote version 1, and refuse
-/// files of version 2, whose records they would skip.
+/// The version of the whole format. Releases before signed registrations wrote version 1, and
+/// refuse files of version 2, whose records they would skip.
 pub(crate) const VERSION: u32 = 2;
 
 /// The earliest version that is read. The encoding of each record has its own number, so that both
@@ -70,8 +70,8 @@ pub(crate) struct FileHeader {
     /// A random number that is part of every checksum, so that a frame of another file is never
     /// accepted as one of this file.
     pub(crate) salt: u64,
-    /// The sequence of the next frame at the time the file was created. It reveals a lost end of
-    /// the previous file.
+    /// The sequence of the next frame at the time the file was created. It shows whether the end of
+    /// the previous file was lost.
     pub(crate) sequence: u64,
 }
 

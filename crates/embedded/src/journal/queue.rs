@@ -6,11 +6,12 @@
 //! callers there are, the more of them share a sync, without any timer, and a single caller waits
 //! for its own sync only.
 //!
-//! Order holds at each step. Records enter the frame in the order in which the lock is acquired.
-//! The store calls [`Queue::append`] while it holds the lock of the index, so this is also the
-//! order of the changes. There is one pending batch and one thread that takes it, so batches are
-//! written in the order in which they filled. The thread takes the next batch only after the sync
-//! of the previous one, so a frame on the disk implies that all frames before it are durable.
+//! Each step preserves the order of records. Records enter the frame in the order in which the lock
+//! is acquired. The store calls [`Queue::append`] while it holds the lock of the index, so this is
+//! also the order of the changes. There is one pending batch and one thread that takes it, so
+//! batches are written in the order in which they filled. The thread takes the next batch only
+//! after the sync of the previous one, so a frame on the disk implies that all frames before it are
+//! durable.
 //!
 //! A failure keeps that order too. [`Queue::fail`] refuses new records and takes the pending batch
 //! in one critical section. Records are accepted again only after the changes of both batches were

@@ -27,7 +27,7 @@ pub struct RecoveryReport {
     /// Number of records in the journal files after it.
     pub journal_records: u64,
     /// Bytes of an incomplete batch that were cut off. After a crash or a power loss, the batch was
-    /// never acknowledged. Otherwise the end of the file was truncated or damaged.
+    /// never acknowledged. If there was neither, the end of the file was truncated or damaged.
     pub torn_bytes: u64,
     /// The number of the last complete batch before the bytes that were cut off, if any: the epoch
     /// in the high half, and the batch within the epoch in the low half.
@@ -118,8 +118,8 @@ fn lock(disk: &dyn Disk, wait: Duration, errors: &Errors) -> Result<Box<dyn Disk
     }
 }
 
-/// Removes files that a checkpoint made obsolete or that an unfinished checkpoint left. A file that
-/// cannot be removed does no harm.
+/// Removes files that a checkpoint made obsolete or that an unfinished checkpoint left. If a file
+/// cannot be removed, it is ignored.
 fn remove<'a>(disk: &dyn Disk, names: impl Iterator<Item = &'a String>) {
     for name in names {
         if let Err(error) = disk.remove(name) {

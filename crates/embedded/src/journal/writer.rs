@@ -73,7 +73,8 @@ impl<U: 'static> Writer<U> {
         true
     }
 
-    /// Makes a batch durable where the next start finds it. An empty batch only checks the files.
+    /// Makes a batch durable, and checks that the next start would find it. For an empty batch, it
+    /// only checks the files.
     fn write(&mut self, work: &mut PendingBatch<U>) -> Result<(), Unavailable> {
         if work.records == 0 {
             return self.needed.check();

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::{EmbeddedStore, unavailable};
 
 impl EmbeddedStore {
-    /// Ends the background work in a separate thread, because this waits for the disk.
+    /// Ends the background work. This waits for the disk, so it runs in a separate thread.
     pub(super) async fn close_once(&self) -> Result<(), StoreError> {
         if self.shared.closed.swap(true, Ordering::AcqRel) {
             return Ok(());

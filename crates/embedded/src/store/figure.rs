@@ -18,7 +18,7 @@ impl EmbeddedStore {
             figures.extend(self.checkpoint_gauges());
         }
         figures.extend(self.change_figures());
-        // The mailboxes of a replica are in the shared store.
+        // A replica has no mailboxes of its own, because they are in the shared store.
         if self.shared.evicted.is_none() {
             figures.extend(self.mail_figures());
         }

@@ -1,5 +1,5 @@
-//! The mailbox operations of the store. Messages are kept in memory only, so a restart of the service
-//! loses them. A peer whose offer was lost makes another one.
+//! The mailbox operations of the store. Messages are kept in memory only, so a restart of the
+//! service loses them. A peer whose offer was lost makes another one.
 
 use async_trait::async_trait;
 use aurora_discovery_protocol::{MailId, PeerId, Timestamp};
@@ -7,8 +7,8 @@ use aurora_discovery_registry::{Delivery, KnownPeer, Letter, MailSignal, Mailbox
 
 use super::EmbeddedStore;
 
-/// The maximum number of mailboxes from which a sweep deletes messages while it holds the lock of all
-/// mailboxes.
+/// The maximum number of mailboxes from which a sweep deletes messages while it holds the lock of
+/// all mailboxes.
 const MAILBOXES_PER_LOCK: usize = 256;
 
 #[async_trait]

@@ -30,7 +30,8 @@ pub struct EmbeddedOptions {
     /// Skip damaged parts of the journal instead of refusing to open. An operator sets this for a
     /// single start.
     pub drop_damaged: bool,
-    /// How long a failed journal waits between attempts to heal.
+    /// How long a journal that has failed waits between two attempts to heal, that is, to write
+    /// again.
     pub heal_interval: Duration,
     /// Bytes that are preallocated after the end of the journal at once.
     pub preallocate: u64,

@@ -34,7 +34,8 @@ pub struct Change {
     /// The whole peer, in the encoding of [`RemoteState::Peer`]. `None` if the change concerns only
     /// the lease.
     pub record: Option<Box<[u8]>>,
-    /// The record of the peer before the change, where the change replaces or deletes it.
+    /// The record of the peer before the change. `None` if the change neither replaces nor deletes
+    /// a peer.
     undo: Option<Box<[u8]>>,
 }
 
@@ -231,8 +232,8 @@ impl Replica {
         }
     }
 
-    /// Wakes the requests that wait for messages to a peer, because a message has arrived. The mailboxes
-    /// themselves are in the shared store.
+    /// Wakes the requests that wait for messages to a peer, because a message has arrived. The
+    /// mailboxes themselves are in the shared store.
     pub fn mail_arrived(&self, peer: &PeerId) {
         self.store.mail.wake(peer);
     }
@@ -303,8 +304,8 @@ impl Replica {
     }
 }
 
-/// The peer of a record, with this lease. `None` if the record can't be parsed, or is of another peer or
-/// registration.
+/// The peer of a record, with this lease. `None` if the record can't be parsed, or is of another
+/// peer or registration.
 fn entry_of(peer: &PeerId, lease: &LeaseState, record: &[u8], keys: &Keys) -> Option<Entry> {
     let Ok(ParsedRecord::Registered(mut entry)) = ParsedRecord::parse(record, keys) else { return None };
     let content = &mut entry.content;

@@ -67,7 +67,7 @@ fn checkpoint(opened: &Opened, record: &[u8]) {
     checkpoint.finish().unwrap();
 }
 
-/// Asserts that a record is refused because of the directory.
+/// Asserts that a record is refused because the directory was removed or replaced.
 fn assert_refused(opened: &Opened) {
     let commit = opened.journal.append(b"refused", Some(1));
     let refusal = commit.and_then(wait).unwrap_err();
@@ -88,7 +88,7 @@ fn no_removal_of_files_releases_the_lock() {
     assert_eq!(directory.open().unwrap().records, [b"kept"]);
 }
 
-/// Earlier releases lock only this file.
+/// Earlier releases lock only this file, and not the directory.
 #[test]
 fn a_locked_lock_file_is_respected() {
     let directory = DataDirectory::new();
@@ -127,7 +127,7 @@ fn an_idle_journal_notices_that_a_needed_file_was_removed() {
         let opened = directory.open().unwrap();
         checkpoint(&opened, b"kept");
         fs::remove_file(directory.data().join(name)).unwrap();
-        // Within a second.
+        // The journal notices this within a second.
         while opened.journal.health().is_ok() {
             thread::yield_now();
         }

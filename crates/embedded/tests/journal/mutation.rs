@@ -49,7 +49,8 @@ fn directory() -> Directory {
     checkpoint.finish().unwrap();
     (0..10).for_each(|_| opened.append(&next()));
     drop(opened);
-    // The second half belongs to another epoch.
+    // Opening the journal again begins another epoch, to which the second half of the records
+    // belongs.
     let opened = open(&disk);
     (0..10).for_each(|_| opened.append(&next()));
     drop(opened.journal.begin_checkpoint().unwrap());

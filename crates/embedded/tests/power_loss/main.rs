@@ -25,7 +25,8 @@ const LOSSES: u64 = 1_000;
 /// Few peers, so that each registers and deregisters often.
 const PEERS: usize = 12;
 
-/// A peer in the model. The port distinguishes its registrations.
+/// The state of a peer in the model: the port of its latest registration, or `None` if it is not
+/// registered. Ports are random, so that they tell registrations apart.
 type State = Option<u16>;
 
 /// The states in which a peer may be found after a power loss.

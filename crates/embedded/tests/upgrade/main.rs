@@ -93,7 +93,7 @@ async fn a_heartbeat_renews_live_peers_and_revives_dormant_ones() {
                 "{fixture}: {}",
                 peer.peer_id
             );
-            // The script read its clock right after the response.
+            // `scripts/make-fixture` read its clock right after the response.
             let late = i128::from(peer.registered_at) - i128::from(registered_at.as_millis() / 1_000);
             assert!((0..=1).contains(&late), "{fixture}: {} by {late} s", peer.peer_id);
         }
@@ -108,7 +108,7 @@ async fn a_peer_of_an_earlier_release_is_held_by_address_before_and_after_it_is_
     for fixture in Fixture::all() {
         let store = fixture.open(fixture.now);
         assert_held_by_address(&store, &fixture).await;
-        // The checkpoint has the peers in the current form.
+        // The checkpoint has the peers in the current encoding.
         store.checkpoint().unwrap();
         store.close().await.unwrap();
         drop(store);
@@ -131,7 +131,7 @@ async fn assert_held_by_address(store: &Arc<EmbeddedStore>, fixture: &Fixture) {
     }
 }
 
-/// Opening counts as proof: otherwise anyone could replace peers that registered long ago.
+/// Opening counts as proof. Otherwise any client could replace peers that registered long ago.
 #[tokio::test]
 async fn opening_counts_as_proof_of_every_holder() {
     for fixture in Fixture::all() {

@@ -1,4 +1,4 @@
-//! Bounds: a store that has reached one rejects newcomers, never members.
+//! Bounds: a store that has reached a bound rejects newcomers, but never members.
 
 use super::Subject;
 use super::harness::{

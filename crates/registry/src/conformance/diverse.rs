@@ -17,7 +17,8 @@ fn diverse(query: Query, limit: usize) -> Query {
     Query { limit, diverse: true, ..query }
 }
 
-/// A crowd in one network, and peers in networks of their own. Half of these use IPv6.
+/// A crowd in one network, and peers that are each alone in a network. Half of the lone peers use
+/// IPv6.
 async fn crowded(subject: &dyn Subject) -> Harness {
     let harness = Harness::open(subject).await;
     for n in 0..CROWD {
@@ -42,9 +43,9 @@ pub async fn half_of_a_diverse_sample_comes_from_different_networks(subject: &dy
         for _ in 0..harness.guarantees.scale.draws / 10 {
             let listed = harness.sample(&diverse(query.clone(), LIMIT), at(0)).await.ids();
             assert_eq!(listed.len(), LIMIT);
-            // Five of the ten peers come from different networks, and the crowd is in only one of
-            // these. A uniform sample would list fewer than two peers from outside the crowd on
-            // average.
+            // Five of the ten listed peers come from different networks, and the crowd is in only
+            // one network. At most one of these five is therefore from the crowd. A uniform sample
+            // would list fewer than two peers from outside the crowd on average.
             let alone = listed.iter().filter(|name| is_alone(name)).count();
             assert!(alone >= 4, "{listed:?}");
         }
@@ -61,13 +62,14 @@ pub async fn each_peer_keeps_half_of_its_uniform_rate_in_diverse_samples(subject
                 *counts.entry(name).or_default() += 1;
             }
         }
-        // The uniform half lists each peer in 5 of 72 samples. The other half lists at most one
-        // peer of the crowd in each sample. All peers of the crowd are equally likely to be that
-        // peer.
+        // The uniform half lists each peer in 5 of 72 samples on average. The other half lists at
+        // most one peer of the crowd in each sample, and each peer of the crowd is equally likely
+        // to be that one.
         counts.retain(|name, _| !is_alone(name));
         let listed: u32 = counts.values().sum();
         let (least, most) = (draws * 5 * CROWD / (CROWD + ALONE), draws * 6);
-        // The uniform half has a standard deviation of 0.9 peers.
+        // In the uniform half of one sample, the number of the crowd's peers has a standard
+        // deviation of at most 0.9.
         let margin = 7 * draws.isqrt();
         assert!((least.saturating_sub(margin)..=most).contains(&listed), "{listed} of {least} to {most}");
         assert_eq!(counts.len(), CROWD as usize, "{counts:?}");

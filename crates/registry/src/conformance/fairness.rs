@@ -28,8 +28,8 @@ pub struct FairnessTest {
     pub limit: usize,
     /// The number of peers that are live from the first round to the last.
     pub stable_peers: u32,
-    /// The number of peers that register with a long lease in each round. Equally many of the
-    /// earlier ones deregister, and equally many register for one round only.
+    /// The number of peers that register with a long lease in each round. Equally many peers of
+    /// earlier rounds deregister, and equally many register for one round only.
     pub churn: u32,
     /// Whether the peers of one sample may be correlated.
     pub pairs: PairDistribution,
@@ -40,8 +40,8 @@ pub struct FairnessTest {
 /// Whether the peers of one sample are correlated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PairDistribution {
-    /// Any two peers are listed together equally often. Every store guarantees this for lists that
-    /// it reads completely.
+    /// Any two peers are listed together equally often. Every store guarantees this if it reads all
+    /// matching peers.
     Uniform,
     /// Some pairs are listed together more often than others. Pairs are then not tested, and counts
     /// of single peers may deviate further.
@@ -49,8 +49,8 @@ pub enum PairDistribution {
 }
 
 impl FairnessTest {
-    /// The maximum number of rounds. In a longer test, leases would end that must last until the
-    /// end of the test.
+    /// The maximum number of rounds. A longer test would take longer than the leases of the stable
+    /// peers.
     pub const MAX_ROUNDS: u32 = 30;
 }
 

@@ -1,5 +1,5 @@
-//! Growth: a member may always keep or reduce what it has. For what it adds, it counts as a
-//! newcomer.
+//! Growth: a member may always keep or reduce what it has. The bounds apply to what it adds, as
+//! they apply to a newcomer.
 
 use super::Subject;
 use super::harness::{
@@ -54,7 +54,7 @@ pub async fn a_member_that_adds_archetypes_is_a_newcomer(subject: &dyn Subject) 
     harness.register(&grown, at(2)).await;
 }
 
-/// Revivals exceed the bound on archetypes.
+/// The number of archetypes is above its bound, because no bound refuses a revival.
 pub async fn a_registration_that_adds_no_archetype_is_never_refused_for_archetypes(subject: &dyn Subject) {
     let harness = Harness::within(subject, &Limits { max_archetypes: 1, ..Limits::default() }).await;
     if !harness.guarantees.bounds.archetypes {

@@ -27,7 +27,8 @@ pub(super) const OTHER_SOURCE: &str = "198.51.100.7";
 pub(super) const NEIGHBOUR_SOURCE: &str = "203.0.113.200";
 /// The duration of leases in seconds, unless a case says otherwise.
 pub(super) const TTL: u64 = 300;
-/// The longest time that a store may let such a lease run.
+/// The maximum time for which a lease of `TTL` may run, because a store may extend a lease by up to
+/// a third.
 pub(super) const TTL_AND_A_THIRD: u64 = 400;
 /// The default revival window, in seconds.
 pub(super) const WINDOW: u64 = 24 * 3_600;
@@ -176,7 +177,8 @@ impl Harness {
         peers.pop()
     }
 
-    /// The end of a live peer's lease, from the refusal that another client gets.
+    /// The end of a live peer's lease. The store reports it when it refuses a registration by
+    /// another client.
     pub(super) async fn lease_end(&self, name: &str, now: Timestamp) -> Timestamp {
         match self.remove(name, &claim_from("192.0.2.99"), now).await {
             Removal::Held(held) => held.until,

@@ -42,7 +42,7 @@ pub async fn at_most_twice_the_source_bound_of_peers_is_known(subject: &dyn Subj
 pub async fn a_newcomer_evicts_the_longest_dormant_peer_of_its_own_source(subject: &dyn Subject) {
     let Some(harness) = with_two_live_peers_per_source(subject).await else { return };
     harness.register(&peer("elsewhere").with_source(OTHER_SOURCE).with_ttl(30), at(0)).await;
-    // The order of the leases is not the order of the registrations.
+    // The leases do not end in the order in which the peers registered.
     harness.register(&peer("p0").with_ttl(600), at(0)).await;
     harness.register(&peer("p1").with_ttl(100), at(1)).await;
     for name in ["p2", "p3"] {
@@ -68,8 +68,8 @@ pub async fn registering_a_known_peer_again_evicts_no_peer(subject: &dyn Subject
     assert_eq!(revivable(&harness, &["p0", "p1"], 1_101).await, ["p0", "p1"]);
 }
 
-/// A neighbour behind the same address registers until their source has as many known peers as it
-/// may have.
+/// Another client at the peer's address registers peers, until their source has its maximum number
+/// of live and dormant peers.
 pub async fn the_end_of_a_lease_evicts_no_peer(subject: &dyn Subject) {
     let Some(harness) = with_two_live_peers_per_source(subject).await else { return };
     for (second, pair) in [(0, ["victim", "n0"]), (500, ["n1", "n2"])] {

@@ -15,7 +15,7 @@ const LIFE: u64 = 60;
 /// How long a session is remembered, in seconds.
 const SEEN: u64 = 120;
 
-/// A message of `from` with a number of its own, from a source of its own.
+/// A message of `from`. Each `number` gives a message with its own id, session and source.
 fn letter(from: &str, number: u64, now: Timestamp) -> Letter {
     let from_id = id(from);
     Letter {
@@ -138,10 +138,11 @@ pub async fn a_mailbox_has_eight_messages_and_two_of_one_sender(subject: &dyn Su
     assert_eq!(deliver(mailboxes, "b", ninth.clone(), at(0)).await, Delivery::MailboxFull);
     assert_eq!(collect(mailboxes, "b", &[], at(0)).await.len(), 8);
     send(mailboxes, "c", letter("flood", 11, at(0)), at(0)).await;
-    // The session of a refused message is not remembered, and acknowledging a message makes room.
+    // The session of a refused message is not remembered, so the message may be sent again.
+    // Acknowledging a message makes room for it.
     assert_eq!(collect(mailboxes, "b", &[1], at(0)).await.len(), 7);
     send(mailboxes, "b", ninth, at(0)).await;
-    // An expired message makes room, too.
+    // The expiry of a message makes room, too.
     send(mailboxes, "b", letter("flood", 12, at(LIFE)), at(LIFE)).await;
     assert_eq!(collect(mailboxes, "b", &[], at(LIFE)).await.len(), 1);
 }

@@ -160,9 +160,9 @@ impl History<'_> {
         self.model.renewed(&id(name), claim, renewal, self.now);
     }
 
-    /// A stranger keeps a peer alive while its holder is silent for 11 to 13 leases, so that the
-    /// bound of twelve leases has passed in some cases only. Then a client tries to replace the
-    /// peer.
+    /// A stranger keeps a peer alive while its holder is silent for 11 to 13 leases. Then a client
+    /// tries to replace the peer. This is permitted after twelve leases without proof, so the
+    /// attempt succeeds in some cases only.
     async fn outlive_the_proof(&mut self) {
         let name = self.any_id();
         let Some(ttl) = self.model.ttl_of(&id(name)) else { return };

@@ -1,4 +1,5 @@
-//! Requests that web pages send: their address proves nothing.
+//! Requests that web pages send: their address is no proof, except for a registration that the same
+//! page made.
 
 use super::Subject;
 use super::harness::{

@@ -94,7 +94,7 @@ pub async fn a_restart_counts_as_proof(subject: &dyn Subject) {
         assert_eq!(harness.renew_as("p", &stranger, at(second)).await, renewed(300, false, at(0)));
     }
     let Some(harness) = restarted(subject, harness, at(back)).await else { return };
-    // A store that other processes serve in the meantime keeps the times of proofs.
+    // Opening the store counts as a proof, unless other processes served the peers in the meantime.
     let proven = if harness.guarantees.restart == Restart::LeasesRenewed { back } else { 0 };
     for second in (back..proven + 12 * TTL).step_by(100) {
         assert_eq!(harness.renew_as("p", &stranger, at(second)).await, renewed(300, false, at(0)));

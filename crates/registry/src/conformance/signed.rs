@@ -23,7 +23,7 @@ fn mine(name: &str, seq: u64) -> PutRequest {
     peer(name).signed_by(MINE, seq)
 }
 
-/// The same registration, with the statement that its key replaces the key of number `old`.
+/// The registration `put`, with the statement that its key replaces the key `key_of(old)`.
 fn replacing(old: u8, put: PutRequest) -> PutRequest {
     let Signing::Signed(signature) = put.signing else { panic!("the registration is signed") };
     let signature = Signature { replaces: Some(key_of(old)), ..signature };
@@ -137,7 +137,7 @@ pub async fn only_its_token_renews_or_deregisters_a_signed_peer(subject: &dyn Su
     let holder = claim_with(token(MINE), OTHER_SOURCE);
     let others = [claim_from(HOLDER_SOURCE), claim_with(token(9), HOLDER_SOURCE), claim_from(OTHER_SOURCE)];
     let end = harness.lease_end("p", at(0)).await;
-    // Live, and dormant.
+    // The lock is in force while the peer is live, and while it is dormant.
     for now in [at(10), end] {
         for claim in others {
             assert!(matches!(harness.renew_as("p", &claim, now).await, Renewal::Held(_)), "{claim:?}");
@@ -161,7 +161,8 @@ pub async fn a_name_stays_locked_for_as_long_as_it_was_held(subject: &dyn Subjec
     }
     let end = harness.lease_end("p", at(290)).await;
     let lock_end = end.plus_millis(end.millis_since(at(0)));
-    // A name that was held for one lease is free one lease later.
+    // The lock of a name that was held for one lease outlasts the lease by the duration of the
+    // lease.
     let short_end = short.plus_millis(short.millis_since(at(0)));
     harness.assert_locked("short", short_end.minus_millis(1)).await;
     harness.register(&peer("short").with_source(OTHER_SOURCE), short_end).await;

@@ -160,7 +160,7 @@ pub async fn the_full_view_adds_two_keys(subject: &dyn Subject) {
     }
 }
 
-/// The keys of a peer in a sample and in an enumeration.
+/// The JSON keys of a peer in a sample and in an enumeration.
 async fn listed_keys(subject: &dyn Subject, view: View) -> [BTreeSet<String>; 2] {
     let harness = Harness::open(subject).await;
     harness.register(&peer("p").with_archetypes(&["a"]).with_metadata(r#"{"extra":1}"#), at(0)).await;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Letter, Mailbox, Seen, SidHash};
 use crate::Source;
 
-/// Names are short, because a table bills by size.
+/// The names of the fields are short, because DynamoDB bills by the size of an item.
 #[derive(Serialize, Deserialize)]
 struct StoredMailbox {
     #[serde(rename = "m")]
@@ -53,7 +53,7 @@ impl Mailbox {
         serde_json::to_string(&stored).unwrap_or_default()
     }
 
-    /// Reads a text that [`Mailbox::to_text`] wrote. `None` for others.
+    /// Reads a text that [`Mailbox::to_text`] wrote. `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
         let stored: StoredMailbox = serde_json::from_str(text).ok()?;
         let letter = |stored: StoredLetter| {

@@ -28,7 +28,7 @@ pub(crate) struct Slot {
     text: [u8; Slot::INLINE],
 }
 
-/// Whether a slot's peer is live, dormant, or the slot is vacant.
+/// Whether a slot is vacant, or its peer is live or dormant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum State {

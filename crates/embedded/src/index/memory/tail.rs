@@ -50,7 +50,7 @@ pub(crate) enum Protection {
     Signed,
 }
 
-/// The place of a peer in the list that its state belongs to.
+/// The position of a peer in the list that its state belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Links {
     /// The positions among all live peers, and among those of the same wide network.
@@ -65,7 +65,8 @@ pub(crate) struct SlotNumber(std::num::NonZeroU32);
 
 impl SlotNumber {
     pub(crate) fn new(slot: u32) -> Option<Self> {
-        // Stored plus one. The arena never has as many slots as the largest number.
+        // The number is stored plus one, so that it is never zero. The addition cannot overflow,
+        // because the arena never has that many slots.
         slot.checked_add(1).and_then(std::num::NonZeroU32::new).map(Self)
     }
 

@@ -117,8 +117,8 @@ fn diverse(archetypes: &[&str], limit: usize) -> Query {
     Query { diverse: true, ..query(archetypes, limit) }
 }
 
-/// A crowd of 400 peers in one /16, then 20 peers in networks of their own, all with archetype "a".
-/// Twenty peers without it are in further networks.
+/// A crowd of 400 peers in one /16, and 20 peers that are each alone in a network. All of these
+/// have the archetype "a". Twenty peers without it are in further networks.
 fn crowded() -> Index {
     let mut index = index();
     for n in 0..400_u32 {

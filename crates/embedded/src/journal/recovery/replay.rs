@@ -167,7 +167,8 @@ impl<'a, F: FnMut(&[u8])> Replay<'a, F> {
             .add_journal(generation, file.as_ref())
             .map_err(|error| self.errors.io("read", &name, error))?;
         // The file begins after the expected frame, so the previous file has lost its end. This
-        // also covers a torn tail of an earlier file: a rotation comes only after a sync.
+        // also detects an earlier file whose last frame is torn: a rotation comes only after a
+        // sync, so that frame was durable.
         if header.sequence > self.expected && !self.gap {
             self.damaged(&before.0, before.1, 0, "the batches between this file and the next are missing")?;
         }
@@ -260,7 +261,8 @@ impl<'a, F: FnMut(&[u8])> Replay<'a, F> {
             ParsedHeader::Valid(header) if header.kind != kind || header.generation != generation => {
                 "its header belongs to another file"
             }
-            // A file gets its name only when its whole header is durable, so this file was truncated.
+            // A file gets its name only when its whole header is durable, so this file was
+            // truncated.
             ParsedHeader::Valid(_) if read < HEADER_BLOCK => "it ends within its header",
             ParsedHeader::Valid(header) => return Ok(Some(header)),
             ParsedHeader::Invalid if bytes.is_empty() => "it is empty",

@@ -108,7 +108,8 @@ fn the_dormant_peers_of_a_source_are_in_the_order_of_their_leases_after_a_restar
         EmbeddedStore::open_on(Arc::new(disk.clone()), options, at(now)).unwrap()
     };
     let store = open(&disk, 0);
-    // The slots, and so the records of a checkpoint, are in another order than the leases.
+    // The order of the slots, and so of the records in a checkpoint, is not the order in which the
+    // leases end.
     for (n, peer) in [(0, "a"), (1, "b"), (301, "c"), (302, "d")] {
         store.put_now(put(peer, HOME, &[]), at(n));
     }

@@ -25,8 +25,8 @@ fn random_operation(store: &EmbeddedStore, rng: &mut Rng, clock: &AtomicU64) {
     match rng.u32(..10) {
         0..3 => {
             let put = put(&peer, source, &["all", &format!("a{}", rng.u32(..50))]);
-            // About the interval between two operations on the same peer in this test, so that many
-            // leases end.
+            // The lease lasts about as long as the interval between two operations on the same peer
+            // in this test, so that many leases end.
             store.put_now(PutRequest { ttl: Ttl::from_secs(30), ..put }, now);
         }
         3..6 => drop(store.renew_as(&peer, &claim(source, None), now)),

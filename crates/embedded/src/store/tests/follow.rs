@@ -36,13 +36,13 @@ struct Follower {
     /// joined.
     whole: bool,
     /// Whether the client has read all changes since its enumeration. From then on, if it reads all
-    /// available changes each time, no change may tell it something that it knows already.
+    /// available changes each time, no change may report a state that the client knows already.
     exact: bool,
 }
 
 impl Follower {
-    /// Takes the current position and then enumerates, in the order that the API documentation
-    /// tells clients to use. `between` runs between pages, and changes peers.
+    /// Takes the current position, and then enumerates the peers. The API documentation prescribes
+    /// this order. `between` runs between pages, and changes peers.
     fn begin(
         store: &EmbeddedStore,
         archetypes: &[&str],

@@ -91,7 +91,8 @@ fn heartbeats_that_change_no_keeper_succeed_while_a_reader_holds_the_index() {
     register(&store, &["a", "b", "c"], 0);
     assert!(is_kept(&store, "a", STRANGER, 1));
     let reader = store.shared.index.read();
-    // These would deadlock if they needed exclusive access to the index.
+    // `reader` holds the index, so these calls would deadlock if they needed exclusive access to
+    // it.
     let renew = |peer: &str, claim: &Claim, now| store.renew_as(peer, claim, at(now));
     assert!(matches!(renew("a", &claim(STRANGER, None), 2), Renewal::Renewed { .. }));
     assert!(matches!(renew("b", &claim(HOME, None), 299), Renewal::Renewed { .. }));

@@ -16,7 +16,7 @@ fn a_live_peer_is_renewed_while_a_reader_holds_the_index() {
     let store = EmbeddedStore::in_memory(Limits::default());
     store.put_now(put("p", "203.0.113.1", &[]), at(0));
     let reader = store.shared.index.read();
-    // This would deadlock if it needed exclusive access to the index.
+    // `reader` holds the index, so this call would deadlock if it needed exclusive access to it.
     assert!(matches!(store.renew_now("p", at(10)), Renewal::Renewed { revived: false, .. }));
     drop(reader);
 }
@@ -26,7 +26,7 @@ fn a_heartbeat_of_an_unknown_peer_is_answered_while_a_reader_holds_the_index() {
     let store = EmbeddedStore::in_memory(Limits::default());
     store.put_now(put("p", "203.0.113.1", &[]), at(0));
     let reader = store.shared.index.read();
-    // This would deadlock if it needed exclusive access to the index, also when work is due.
+    // This call would deadlock if it needed exclusive access to the index, even when work is due.
     assert_eq!(store.renew_now("unknown", at(400)), Renewal::Unknown);
     assert!(reader.is_due(at(400)));
 }

@@ -60,7 +60,8 @@ impl Model {
         Ok(claim.has_token_of(&known.holder))
     }
 
-    /// Whether a heartbeat needs no exclusive access to the index, so that it does not advance it.
+    /// Whether a heartbeat needs no exclusive access to the index. It then does not advance the
+    /// index.
     fn is_shared(&self, peer: &str, claim: &Claim, now: Timestamp) -> bool {
         let Some(known) = self.peers.get(peer) else { return true };
         let live = self.latest.max(now.as_millis()) < known.expires;

@@ -9,8 +9,8 @@ use super::super::statistics::LEAST_EXPECTED;
 /// A peer that is listed in a share `p` of the samples deviates by `1 - p` from the mean in a
 /// sample that lists it and by `-p` in any other. For each pair, the products of both deviations
 /// are added up. The individual frequencies of the two peers cancel out of this sum, so that the
-/// sums of different pairs vary like independent counts. The plain number of common listings would
-/// not do: pairs that share a peer rise and fall together with its frequency.
+/// sums of different pairs vary like independent counts. A plain count of common listings is not
+/// independent: if a peer is listed often, the counts of all its pairs are high.
 pub(super) struct PairCounts {
     /// The watched peers with their indices.
     indices: HashMap<String, usize>,
@@ -60,7 +60,8 @@ impl UniformSample {
     fn product(self) -> (f64, f64) {
         let (one, both) = (self.probability(), self.probability_of_both());
         let mean = both - one * one;
-        // The square of a deviation is `one²`, plus `1 - 2 one` if the peer is listed.
+        // The square of a peer's deviation is `one²` if the peer is not listed. If it is listed,
+        // the square is larger by `1 - 2 one`.
         let extra = 1.0 - 2.0 * one;
         let of_squares = extra * extra * both + 2.0 * extra * one.powi(3) + one.powi(4);
         (mean, of_squares - mean * mean)

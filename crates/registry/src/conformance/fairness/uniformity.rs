@@ -12,10 +12,10 @@ use super::pair::{PairCounts, UniformSample};
 /// with a standard deviation of one (observed: 0.9 to 1.1, in hundreds of runs of each kind).
 const DEVIATIONS: f64 = 7.0;
 /// The same bound for clustered samples. It was found by simulating a hundred thousand runs with a
-/// fair sampler that lists a hundred peers, thirteen from each window of about forty. The statistic
-/// had a standard deviation of 1.7 of these units. It exceeded 8 twice in a hundred thousand
-/// runs, and five times less often for each further unit. Extrapolated, a fair sampler exceeds
-/// this bound about once in ten billion runs.
+/// fair sampler that lists a hundred peers: thirteen from each of several groups of about forty
+/// peers. The statistic, in the same unit, then had a standard deviation of 1.7. It exceeded 8
+/// twice in a hundred thousand runs, and each further unit was exceeded a fifth as often. By
+/// extrapolation, a fair sampler exceeds this bound about once in ten billion runs.
 const DEVIATIONS_OF_CLUSTERS: f64 = 16.0;
 
 /// The evidence that a sampler is biased.

@@ -114,10 +114,10 @@ impl KnownPeer {
         self.standing(self.lease_end.latest, self.proven_at.latest, self.locked.earliest)
     }
 
-    /// Records that the store refused a change with `held`. `check` must return the same refusal
-    /// for at least one possible end of the lease. The range is narrowed to the ends for which it
-    /// does. There may be two such ends: after a restart, `held.until` may be the end of a lease or
-    /// of a reservation.
+    /// Records that the store refused a change with `held`. `check` returns what the rules say for
+    /// one possible end of the lease. At least one possible end must give `held`, and the range is
+    /// narrowed to the ends that do. There may be two such ends: after a restart, `held.until` may
+    /// be the end of a lease or of a reservation.
     fn observed_refusal(&mut self, held: Held, check: impl Fn(&Standing) -> Result<(), Held>) {
         let reserved = RESERVED_LEASES * self.put.ttl.as_millis();
         let mut ends =
@@ -140,7 +140,7 @@ impl KnownPeer {
     }
 
     fn observed_proof(&mut self, now: Timestamp) {
-        // A proof that is at most a lease old need not be replaced.
+        // A store need not replace the stored time of a proof that is at most a lease old.
         let due = now.minus_millis(self.put.ttl.as_millis());
         self.proven_at = Range { earliest: self.proven_at.earliest.max(due), latest: now };
     }
@@ -151,7 +151,8 @@ impl Model {
         self.peers.get(peer).map(|known| known.holder.token)
     }
 
-    /// The address that the peer published, which is the one that it came from.
+    /// The address that the peer published. In these histories, it is also the address that the
+    /// peer registered from.
     pub(super) fn address_of(&self, peer: &PeerId) -> Option<String> {
         self.peers.get(peer).map(|known| known.put.registration.address.to_string())
     }
