@@ -101,8 +101,8 @@ impl RegisterRequestBuilder {
     }
 
     /// Whether only the token may change, renew or end the registration from now on. Set it only
-    /// after the token has been saved: a peer that loses its token cannot register under its id
-    /// until three leases after the end of its last lease.
+    /// after the token has been saved. A peer that loses its token cannot register under its id
+    /// until three lease durations after the end of its last lease.
     pub fn token_only(self, token_only: bool) -> Self {
         self.set("token_only", Ok(token_only), |request, token_only| request.token_only = token_only)
     }

@@ -1,5 +1,5 @@
-//! Compact JWS (RFC 7515), restricted to the header parameters and the algorithm that signed
-//! registrations use.
+//! Compact JWS (RFC 7515), restricted to the algorithm and the header parameters that this crate
+//! uses: for signed registrations, for messages and for key rotation.
 
 use std::borrow::Cow;
 
