@@ -126,12 +126,12 @@ impl Client {
 
     /// Leaves a message in the mailbox of another peer.
     ///
+    /// # Errors
     /// See [`Error`]. The code is `peer_not_registered` if the receiver is not live, `no_mailbox`
     /// if it has no mailbox, and `mailbox_full` if it has not fetched earlier messages. It is
     /// `repeated_message` if the receiver was recently sent this message, or another one of the
     /// same session by the same sender. This also happens if an earlier attempt of the same call
     /// succeeded and its response was lost.
-    /// earlier attempt of the same call succeeded and its response was lost.
     ///
     /// # Cancel safety
     /// If the future is dropped, the service may or may not have carried out the request.

@@ -28,8 +28,7 @@ pub enum Code {
     /// The time of the signature differs too much from the service's time. The response contains
     /// the service's time, and a nonce that the client can sign instead of its own time.
     StaleSignature,
-    /// Another client holds the id: its lease is live, or it is token-only and its reservation has
-    /// not ended.
+    /// The id is registered, and the caller has not proved that it is the holder.
     NotHolder,
     /// The peer's name is locked to a key, and the registration is not signed by that key.
     NameLocked,
@@ -53,8 +52,8 @@ pub enum Code {
     RepeatedMessage,
     /// The body is larger than the API allows (`MAX_BODY_BYTES`).
     BodyTooLarge,
-    /// The caller exceeds a rate limit, or keeps too many peers alive by heartbeats without a
-    /// token.
+    /// The caller exceeds a rate limit, or keeps too many peers alive by heartbeats that do not
+    /// prove, by a token or by the source address, that it is their holder.
     RateLimited,
     /// The receiver's mailbox has no room for another message of this sender.
     MailboxFull,

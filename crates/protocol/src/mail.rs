@@ -148,7 +148,8 @@ impl MailRequest {
 }
 
 impl MailboxRequest {
-    /// The maximum of `wait_seconds`: less than the time for which proxies keep a silent connection.
+    /// The maximum of `wait_seconds`. Proxies close a silent connection after a longer time, so a
+    /// request that waits gets its response.
     pub const MAX_WAIT_SECONDS: u32 = 25;
 
     /// Reads a body.

@@ -20,7 +20,8 @@ const MESSAGE_TYPE: &str = "aurora-mail+jws";
 const FIELD: &str = "message";
 /// The prefix of the payload's keys in a refusal.
 const PATH: &str = "message.";
-/// The minimum and maximum length of `sid` in characters. 16 characters have room for 96 random bits.
+/// The minimum and maximum length of `sid` in characters. 16 characters of base64 hold 96 random
+/// bits, which cannot be guessed.
 const SID_LEN: std::ops::RangeInclusive<usize> = 16..=64;
 /// The maximum length of `type`, in characters.
 const MAX_TYPE_LEN: usize = 16;

@@ -129,8 +129,8 @@ impl<'a> Follower<'a> {
         Ok(())
     }
 
-    /// Requests the list. After a transient failure or an expired cursor, which is shown, the next
-    /// tick requests it again.
+    /// Requests the list. A transient failure and an expired cursor are shown to the user, and the
+    /// next tick requests the list again. Any other failure ends the command.
     async fn list(&mut self) -> Result<(), Failure> {
         self.must_list = true;
         match self.request_list().await {
