@@ -196,6 +196,7 @@ impl LeaseKeeper {
     /// the id. A deregistration would not be refused in every case: from the current holder's
     /// address, the service accepts it with any token.
     ///
+    /// # Errors
     /// [`Error::HandlerPanicked`], or the errors of [`Client::heartbeat`] and
     /// [`Client::deregister`]. A peer that is unknown or was taken over is not an error.
     ///

@@ -95,7 +95,7 @@ impl RegisterRequestBuilder {
         self.set("ttl_seconds", Ok(seconds), |request, seconds| request.ttl = Some(Ttl::from_secs(seconds)))
     }
 
-    /// The lease token, if the peer may already be registered.
+    /// The current lease token, for a peer that may already be registered.
     pub fn lease_token(self, token: LeaseToken) -> Self {
         self.set("lease_token", Ok(token), |request, token| request.lease_token = Some(token))
     }

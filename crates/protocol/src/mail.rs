@@ -11,7 +11,7 @@ use crate::request::{lease_token, peer_id};
 use crate::{Invalid, LeaseToken, PeerId, Refusal, SignedMessage};
 
 /// The id of a message in a mailbox: 16 hexadecimal digits on the wire. A service draws it at
-/// random, so that the acknowledgement of a message never deletes another one.
+/// random, so that no two messages have the same id and an acknowledgement deletes only its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct MailId(u64);

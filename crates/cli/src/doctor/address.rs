@@ -130,7 +130,7 @@ fn judge(observed: IpAddr, route: Option<Route>) -> Finding {
 
 /// Whether an address is valid only within one network.
 fn is_private(address: IpAddr) -> bool {
-    const SHARED: u8 = 64; // 100.64.0.0/10, between providers and their customers
+    const SHARED: u8 = 64; // 100.64.0.0/10, for carrier-grade NAT
     match address.to_canonical() {
         IpAddr::V4(address) => {
             let [first, second, ..] = address.octets();

@@ -11,7 +11,7 @@ use super::send_probe;
 use super::test_peer::{describe_refusal, search_log};
 
 const CHECK: &str = "clock";
-/// The difference of the clocks, in seconds, from which the doctor warns: it misleads clients that
+/// The doctor warns about a larger difference of the clocks, in seconds. It misleads clients that
 /// compare `last_seen` with their own clock.
 const WARN_SECONDS: f64 = 2.0;
 /// Legacy clients ignore peers whose `last_seen` is more than 300 s ago. If peers send a heartbeat

@@ -27,7 +27,7 @@ pub(super) struct Jws {
 }
 
 impl Jws {
-    /// Parses a JWS of the type `typ`, which is the value of `field`.
+    /// Parses the value of `field` as a JWS of the type `typ`.
     pub(super) fn parse(text: &str, typ: &str, field: &'static str) -> Result<Self, Refusal> {
         let malformed = || {
             Invalid::rule("must be a compact JWS: three parts in base64url, joined by dots").in_field(field)

@@ -67,8 +67,8 @@ struct Follower<'a> {
     listed: Option<(PageInfo, Timestamp)>,
     /// The stream of changes. Without it, the list is requested repeatedly.
     stream: Option<Watch>,
-    /// Whether the list has to be requested, although there is a stream: at the start, and after
-    /// the stream has missed changes.
+    /// Whether the last request for the list failed. The next tick then repeats it, although there
+    /// is a stream.
     must_list: bool,
     /// Whether something has changed since the last frame.
     has_changed: bool,
