@@ -78,7 +78,7 @@ impl CostArgs {
     ///
     /// # Errors
     ///
-    /// Heartbeats that are less frequent than the lease allows.
+    /// If the interval of the heartbeats is longer than the lease.
     fn workload(&self) -> Result<Workload, Failure> {
         if self.heartbeat > self.lease {
             return Err(Failure::flag(

@@ -104,7 +104,7 @@ struct Demo {
 impl Demo {
     fn new(client: Client, args: DemoArgs) -> Result<Self, Failure> {
         let (reports, events) = mpsc::channel(schedule::MAX_REPORTS);
-        // A file or a pipe gets plain lines instead of a picture.
+        // A file or a pipe gets plain lines instead of a screen that is redrawn.
         let screen = terminal::size().map(|_| LiveScreen::new());
         let demo = Self {
             network: Network::new(Instant::now()),
@@ -129,7 +129,7 @@ impl Demo {
         let mut frame = interval(FRAME);
         let mut refresh = interval(REFRESH);
         for ticks in [&mut frame, &mut refresh] {
-            // After a pause of the machine, continue at the usual pace instead of catching up.
+            // If the machine was suspended, ticks were missed. They are skipped, not made up for.
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
         loop {
@@ -151,7 +151,8 @@ impl Demo {
         }
     }
 
-    /// Requests the list of peers from the service, which alone knows when a lease has expired.
+    /// Requests the list of peers from the service, because only the service knows whether a lease
+    /// has expired.
     async fn refresh(&mut self) -> Result<Vec<String>, Failure> {
         let response = self.client.discover(&DiscoverRequest::new(1_000)).await?;
         let listed = response.page.peers.into_iter().map(|peer| peer.peer_id).collect();
@@ -178,7 +179,7 @@ impl Demo {
     /// Prints the summary, and deregisters all peers.
     async fn finish(mut self) -> Result<(), Failure> {
         let summary = self.network.summary(Instant::now());
-        // This restores the cursor before the last line is written.
+        // Dropping the screen shows the terminal's cursor again.
         self.screen = None;
         writeln!(io::stdout(), "{summary}")?;
         self.schedule.stop_all().await;

@@ -23,7 +23,8 @@ pub(crate) fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// Equivalent JSON in one line that is safe to show. Text from peers is in it as they wrote it.
+/// Equivalent JSON on one line that is safe to show. The text from peers in `json` need not be
+/// safe.
 pub(crate) fn escape_json(json: &str) -> Cow<'_, str> {
     if !json.chars().any(is_unsafe) {
         return Cow::Borrowed(json);
@@ -31,7 +32,7 @@ pub(crate) fn escape_json(json: &str) -> Cow<'_, str> {
     let mut escaped = String::with_capacity(json.len() + 16);
     for character in json.chars() {
         match character {
-            // This is outside of strings; in strings, JSON already requires these characters to be
+            // These characters occur only between tokens. In strings, JSON requires them to be
             // escaped.
             '\n' | '\r' | '\t' => escaped.push(' '),
             _ if is_unsafe(character) => {
@@ -47,8 +48,8 @@ pub(crate) fn escape_json(json: &str) -> Cow<'_, str> {
 }
 
 /// Control characters, line and paragraph separators, and Unicode's format characters, which
-/// include those that change the direction of text. Also unassigned characters, for which a
-/// terminal may draw nothing or anything.
+/// include those that change the direction of text. Also unassigned characters, because terminals
+/// differ in how they draw them.
 fn is_unsafe(character: char) -> bool {
     matches!(
         get_general_category(character),

@@ -57,8 +57,8 @@ impl Failure {
         Self::Other(format!("can't connect to DynamoDB: {error}"))
     }
 
-    /// The exit code of a failure whose message is still to be reported as a sentence; `None` if it
-    /// is reported in another way, or not at all.
+    /// The exit code of a failure whose message `report` prints as a sentence. `None` if the
+    /// message is printed in another way, or not at all.
     pub(crate) fn exit_code(&self) -> Option<u8> {
         match self {
             // The reader of the output has closed it, as `head` does.

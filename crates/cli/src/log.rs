@@ -40,8 +40,8 @@ impl Log {
             LogFormat::Auto => !to_terminal,
         };
         let (filter, handle) = reload::Layer::new(filter);
-        // If standard error can't be written, the log has no reader. Reporting that on standard
-        // error would panic.
+        // By default, a failure to write to standard error is reported on standard error, which
+        // panics.
         let lines = layer().with_writer(io::stderr).log_internal_errors(false);
         let started = if is_json {
             registry().with(lines.json().flatten_event(true).with_filter(filter)).try_init()
@@ -59,8 +59,8 @@ impl Log {
         let _ = self.filter.reload(filter);
     }
 
-    /// Logs a failure if the log is JSON, so that every line on standard error is JSON, and returns
-    /// `Failure::Logged`. Otherwise returns the failure unchanged.
+    /// Logs a failure and returns `Failure::Logged` if the log is JSON, so that every line on
+    /// standard error is JSON. Otherwise returns the failure unchanged, for the caller to print.
     pub(crate) fn report(&self, failure: Failure) -> Failure {
         match failure.exit_code() {
             Some(code) if self.is_json && tracing::enabled!(tracing::Level::ERROR) => {

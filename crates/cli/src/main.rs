@@ -33,8 +33,8 @@ use tokio::runtime::{Builder, Runtime};
 use args::Command;
 use failure::Failure;
 
-/// axum boxes some futures and services for every request, several of them longer than a kilobyte.
-/// glibc's allocator spent a sixth of a heartbeat's processor time on them
+/// For every request, axum allocates several futures and services, some of them larger than a
+/// kilobyte. With glibc's allocator, these allocations took a sixth of a heartbeat's processor time
 /// (docs/decisions/0014-one-http-service.md).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -58,7 +58,7 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<(), Failure> {
-    // The service writes these warnings to its log.
+    // `serve` writes these warnings to its log instead.
     if !matches!(command, Command::Serve(_)) {
         settings::unknown_variables().iter().for_each(failure::warn);
     }

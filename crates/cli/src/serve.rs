@@ -64,14 +64,15 @@ fn stop_at_signal() -> impl Future<Output = ()> {
         let signal = signals.next().await;
         notify(State::Stopping);
         tracing::info!(signal, "stopping; a second signal ends the service at once");
-        // If there is no receiver, the service has already failed.
+        // Sending fails if nothing waits for the signal any more, because the service has already
+        // failed.
         let _ = stop.send(());
         let signal = signals.next().await;
         tracing::warn!(signal, "ended at once; requests in progress get no response");
         process::exit(ENDED_AT_ONCE);
     });
     async {
-        // Without the sender, no signal can arrive any more.
+        // This fails if the task above has ended. No signal can be received then.
         let _ = stopped.await;
     }
 }
@@ -88,8 +89,8 @@ async fn serve(
         StoreKind::Embedded => {
             let mut limits = args.registry.limits(&args.sources)?;
             args.embedded.apply(&mut limits);
-            // Only this process uses the store, so it can use a clock that stands still while the
-            // process or the machine is paused: leases don't end because of a pause.
+            // Only this process uses the store, so the store can use a clock that stands still
+            // while the process or the machine is paused. No lease then ends because of a pause.
             serving.service.clock = Clock::steady();
             let (directory, clock) = (args.directory()?, serving.service.clock.clone());
             let opened = open_embedded(directory, args.drop_damaged, &limits, clock).await?;
@@ -213,8 +214,8 @@ pub(crate) async fn open_dynamodb(
         .map_err(|error| Failure::dynamodb_unavailable(&error))?;
     let location = format!("table: {}", options.table);
     let store = aurora_discovery_dynamodb::DynamoStore::new(client, options, limits);
-    // The store takes the time from DynamoDB's responses, so it needs one before it can serve. If this
-    // request gets no response, clients get 503 until a sweep has received one.
+    // The store takes the time from DynamoDB's responses, so it needs one before it can serve. If
+    // this request fails, clients get 503 until the store's periodic sweep has received a response.
     if let Err(error) = store.health().await {
         tracing::warn!(cause = %error, "the table does not respond yet");
     }
@@ -235,7 +236,7 @@ pub(crate) async fn open_dynamodb(
 fn not_in_this_build(sources: &Sources, feature: &str) -> Failure {
     let rule = format!("{feature} is not in this build; build the command with `--features {feature}`");
     let name = sources.name("store");
-    // Without recorded sources, the name is only the id of the setting.
+    // Without recorded sources, `Sources::name` returns the id of the setting and not the flag.
     Failure::flag(if name == "store" { "--store" } else { name }, rule)
 }
 

@@ -51,7 +51,7 @@ fn effective(command: &clap::Command, matches: &ArgMatches, serve: &ServeArgs) -
     let lines = settings.filter_map(|arg| {
         let id = arg.get_id().as_str();
         let value = match id {
-            // If both were set, one of them has replaced the other.
+            // `serve` has the values after `choose_memory_or_data` has dropped one of the two.
             "memory" => serve.memory.to_string(),
             "data" => serve.data.as_ref()?.to_string_lossy().into_owned(),
             _ => matches.get_raw(id)?.next()?.to_string_lossy().into_owned(),
@@ -67,7 +67,8 @@ fn effective(command: &clap::Command, matches: &ArgMatches, serve: &ServeArgs) -
     lines.collect()
 }
 
-/// A value of the settings file. JSON and TOML write strings in the same way.
+/// A value as TOML: a number or a truth value as it is, and any other text as a string. A JSON
+/// string is also a TOML string.
 fn toml_value(text: &str) -> String {
     let is_plain = text.parse::<u64>().is_ok_and(|number| number.to_string() == text);
     if is_plain || matches!(text, "true" | "false") {

@@ -1,6 +1,6 @@
 //! Signals that ask the command to stop, or the service to read its files again.
 
-/// The signals that ask the service to stop, from the moment of this value's creation on.
+/// Receives the signals that ask the service to stop, from the creation of this value on.
 #[cfg(unix)]
 pub(crate) struct StopSignals {
     interrupt: Option<tokio::signal::unix::Signal>,
@@ -59,8 +59,8 @@ impl ReloadSignals {
     }
 }
 
-/// Completes at the next Ctrl-C, SIGTERM or SIGHUP after this call. SIGHUP is left alone if it was
-/// ignored when the command started, as `nohup` arranges.
+/// Completes at the next Ctrl-C, SIGTERM or SIGHUP after this call. A SIGHUP that was ignored when
+/// the command started, as under `nohup`, stays ignored.
 #[cfg(unix)]
 pub(crate) fn leave_requested() -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
@@ -157,8 +157,8 @@ async fn received(signal: Option<&mut tokio::signal::unix::Signal>) {
     }
 }
 
-/// Whether this process ignores SIGHUP. The standard library cannot tell; Linux lists the ignored
-/// signals as a hexadecimal mask, in which SIGHUP (1) is the lowest bit.
+/// Whether this process ignores SIGHUP. The standard library has no function for this. Linux lists
+/// the ignored signals as a hexadecimal mask, in which SIGHUP (1) is the lowest bit.
 #[cfg(unix)]
 fn hangup_is_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -166,7 +166,7 @@ fn hangup_is_ignored() -> bool {
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
-/// The console of this system sends Ctrl-C to the program as well.
+/// Forwards nothing, because on this system the console itself sends Ctrl-C to the program.
 #[cfg(not(unix))]
 pub(crate) struct ForwardedSignals;
 

@@ -23,8 +23,8 @@ const VERSION: u32 = 1;
 /// The number of peers that are imported concurrently. One sync of the journal makes all of them
 /// durable.
 const CONCURRENT_IMPORTS: usize = 64;
-/// How often a call is repeated while the store is unavailable, for example because a table
-/// throttles.
+/// The maximum number of retries of an operation while the store is unavailable, for example
+/// because a table throttles.
 const MAX_RETRIES: u32 = 10;
 /// A revival window of a century, so that opening the store evicts no dormant peer. The service
 /// evicts them by its own window.
@@ -174,9 +174,9 @@ async fn import_into(store: &Arc<dyn Store>, clock: &Clock) -> Result<Imported, 
     Ok(imported)
 }
 
-/// Gives a peer that was live when it was exported a whole lease from `now`, because it could send
-/// no heartbeats to the store since then. For the same reason, its holder counts as having proven
-/// its hold just now, as after a restart.
+/// Gives a peer that was live when it was exported a whole lease from `now`, because since the
+/// export it could not send heartbeats to this store. For the same reason `proven_at`, the time at
+/// which its holder last proved its identity, becomes `now`, as after a restart.
 fn with_whole_lease(peer: PeerState, exported_at: Timestamp, now: Timestamp) -> PeerState {
     if !peer.standing().is_live(exported_at) {
         return peer;
@@ -217,7 +217,7 @@ async fn import_one(store: Arc<dyn Store>, clock: Clock, peer: PeerState) -> Res
     }
 }
 
-/// Waits before a call is repeated, if the store is temporarily unavailable. Returns any other
+/// Waits before an operation is retried, if the store is temporarily unavailable. Returns any other
 /// error.
 async fn wait_for_store(error: StoreError, retries: &mut u32) -> Result<(), Failure> {
     match error {

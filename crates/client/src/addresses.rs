@@ -78,9 +78,9 @@ impl Inner {
         let is_ipv4 = found.first().is_some_and(SocketAddr::is_ipv4);
         let (mut preferred, mut other): (Vec<_>, Vec<_>) =
             found.into_iter().partition(|address| address.is_ipv4() == is_ipv4);
-        // A resolver may return the addresses in another order each time. Their keyed hashes give
-        // an order that is random for each client and constant within one. Each failure then moves
-        // the start of that order by one.
+        // A resolver may return the addresses in another order each time. Sorting them by a keyed
+        // hash gives an order that is random for each client and constant within a client. Each
+        // failure moves the start of that order by one address.
         for family in [&mut preferred, &mut other] {
             family.sort_by_cached_key(|address| self.order.hash_one(address));
             family.dedup();

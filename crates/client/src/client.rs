@@ -26,7 +26,8 @@ use crate::{ClientOptions, Enumeration, Error};
 /// name of an endpoint has several addresses, it also moves among these.
 ///
 /// Every request is retried after transient failures, with exponentially growing waits and jitter.
-/// This is safe because a request of the API does no harm if it arrives twice.
+/// Retries are safe: if only the response to an attempt was lost, the next attempt has the same
+/// effect, or is refused with a code that the method documents.
 ///
 /// # Runtime
 /// All async calls need a tokio runtime with time and I/O enabled, of either flavor. Creating a
@@ -127,9 +128,10 @@ impl Client {
     ///
     /// # Errors
     /// See [`Error`]. The code is `peer_not_registered` if the receiver is not live, `no_mailbox`
-    /// if it has no mailbox, `mailbox_full` if it has not fetched earlier messages, and
-    /// `repeated_message` also if an earlier attempt of the same call succeeded and its response
-    /// was lost.
+    /// if it has no mailbox, and `mailbox_full` if it has not fetched earlier messages. It is
+    /// `repeated_message` if the receiver was recently sent this message, or another one of the
+    /// same session by the same sender. This also happens if an earlier attempt of the same call
+    /// succeeded and its response was lost.
     ///
     /// # Cancel safety
     /// If the future is dropped, the service may or may not have carried out the request.
@@ -137,17 +139,17 @@ impl Client {
         self.post("mail", request, |body| serde_json::from_slice(body)).await
     }
 
-    /// Fetches the messages in the mailbox of a peer, and acknowledges earlier ones. Each message
-    /// stays there until it is acknowledged, or for a minute. `wait_seconds` of the request is
-    /// added to the time limit of the client.
+    /// Fetches the messages in the mailbox of a peer, and acknowledges earlier ones. The service
+    /// keeps each message until it is acknowledged, but for at most a minute. `wait_seconds` of the
+    /// request is added to the time limit of the client.
     ///
     /// # Errors
     /// See [`Error`]. The code is `no_mailbox` if the peer has none, and `peer_not_registered` if
     /// it is not live.
     ///
     /// # Cancel safety
-    /// If the future is dropped, no message is lost, because those that the request does not
-    /// acknowledge stay.
+    /// If the future is dropped, no message is lost. Messages that the request does not acknowledge
+    /// stay in the mailbox.
     pub async fn mailbox(&self, request: &MailboxRequest) -> Result<MailboxResponse, Error> {
         let wait = Duration::from_secs(request.wait_seconds.into());
         self.post_and_wait("mailbox", request, wait, |body| serde_json::from_slice(body)).await
@@ -165,7 +167,7 @@ impl Client {
     }
 
     /// Requests the changes since a cursor, or only the current cursor if the request has none. To
-    /// follow all peers without missing a change, request the current cursor first, then enumerate
+    /// follow all peers without missing a change, request the current cursor first. Then enumerate
     /// the peers, and then request the changes since that cursor.
     ///
     /// # Errors
@@ -227,8 +229,8 @@ impl Client {
     /// Deletes all peers of a subject. Needs the API key of an operator.
     ///
     /// # Errors
-    /// See [`Error`]. The code is `unauthorized` or `forbidden` if the API key does not permit it,
-    /// and `not_found` if the service has no key that does.
+    /// See [`Error`]. The code is `unauthorized` or `forbidden` if the client's API key does not
+    /// permit the request, and `not_found` if the service is configured without an operator's key.
     pub async fn evict(&self, request: &SubjectRequest) -> Result<EvictResponse, Error> {
         self.post("admin/evict", request, |body| serde_json::from_slice(body)).await
     }
@@ -277,7 +279,8 @@ impl Client {
         self.post_and_wait(path, request, Duration::ZERO, parse).await
     }
 
-    /// Sends a request to which the service may respond later by `wait`.
+    /// Sends a request whose response the service may delay by `wait`, which extends the time
+    /// limit.
     async fn post_and_wait<T>(
         &self,
         path: &str,

@@ -10,7 +10,7 @@ use crate::addresses::Addresses;
 use crate::endpoint::root_cause;
 use crate::{ClientOptions, Error, tls};
 
-/// The time limit for connecting, to all addresses of a name together. The time limit of the
+/// The time limit for connecting, summed over all addresses of a name. The time limit of the
 /// attempt applies as well.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -48,8 +48,8 @@ impl Connections {
     }
 
     /// Handles the failure of a request to `host` over the connections of `failed`. Replaces the
-    /// pool if new connections may do better: if the name of the host has several addresses, of
-    /// which the next one is tried, or after a timeout, because the machine at the other end may be
+    /// pool if new connections may work, which is in two cases: the host has several addresses, and
+    /// the next one is tried; or the request timed out, and the machine at the other end may be
     /// gone. Requests in progress continue on the old connections.
     pub(crate) fn failed(&self, failed: &Pool, host: &str, error: &Error) {
         let Some(builder) = &self.builder else { return };
@@ -142,7 +142,7 @@ mod tests {
                 let counted = Arc::clone(&counted);
                 tokio::spawn(async move {
                     let mut head = [0; 4_096];
-                    // A GET request of the client arrives in one segment.
+                    // The client sends a GET request in one segment, so each read is one request.
                     while stream.read(&mut head).await? > 0 {
                         counted.fetch_add(1, Ordering::Relaxed);
                         let response = format!("HTTP/1.1 {status}\r\ncontent-length: 2\r\n\r\n{{}}");

@@ -43,7 +43,7 @@ pub enum Event {
         error: Error,
     },
     /// The service saw the peer at a new address, and the keeper has registered it there. This
-    /// happens only if the registration leaves its address out.
+    /// happens only if the registration names no address.
     Moved {
         /// The address that was listed.
         from: IpAddr,
@@ -52,8 +52,9 @@ pub enum Event {
     },
     /// The service no longer knows the peer. The keeper registers it again immediately.
     Forgotten,
-    /// Another client has taken over the id of the peer, for example while this peer slept and its
-    /// lease had ended. The keeper registers the peer again when the other lease has ended.
+    /// Another client has taken over the id of the peer, for example after this machine was
+    /// suspended and the lease had ended. The keeper registers the peer again when the other lease
+    /// has ended.
     TakenOver {
         /// What the service said about the other lease, as a sentence.
         reason: String,
@@ -85,11 +86,10 @@ pub enum Event {
     Deregistered,
 }
 
-/// Keeps one peer registered, in a separate task. It registers the peer, sends heartbeats at the
-/// interval that the service requests, registers the peer again if the service no longer knows it,
-/// and retries transient failures without limit. Its lease token proves that it is the holder, so
-/// that it notices if another client takes over the id, and it registers the peer again if its
-/// address changes.
+/// Keeps one peer registered, in a separate task. The task registers the peer, sends heartbeats at
+/// the interval that the service requests, and retries transient failures without limit. It
+/// registers the peer again if the service no longer knows it, or if its address changes. Its lease
+/// token proves that it is the holder, so it notices when another client takes over the id.
 ///
 /// [`LeaseKeeper::stop`] deregisters the peer. Dropping the keeper does not: as after a crash, the
 /// lease ends by itself.
@@ -118,8 +118,8 @@ struct Ended {
 
 impl LeaseKeeper {
     /// Starts to keep `registration`, with default options. Events are passed to `on_event`, which
-    /// must not block. If the registration has a `discover` request, it is included in every
-    /// request whose response is the content of an event.
+    /// must not block. If the registration has a `discover` request, the keeper also sends it with
+    /// each heartbeat, and the events `Registered` and `Renewed` contain the peers.
     ///
     /// If `on_event` panics, the keeper stops: it sends no more heartbeats and calls `on_event` no
     /// more, and [`LeaseKeeper::ended`] and [`LeaseKeeper::stop`] return
@@ -191,14 +191,14 @@ impl LeaseKeeper {
 
     /// Deregisters the peer and stops, also after a panic of the event handler.
     ///
-    /// A peer that another client has taken over is not deregistered. The keeper first sends a
-    /// heartbeat with its token, which the service refuses if another client holds the id. A
-    /// deregistration alone would not show this: the service accepts it, whatever its token, from
-    /// the address of the current holder.
+    /// A peer that another client has taken over is not deregistered. To find that out, the keeper
+    /// first sends a heartbeat with its token, which the service refuses if another client holds
+    /// the id. A deregistration would not be refused in every case: from the current holder's
+    /// address, the service accepts it with any token.
     ///
     /// # Errors
-    /// The errors of [`Client::heartbeat`] and [`Client::deregister`], except that an unknown peer
-    /// and one that was taken over count as success, or [`Error::HandlerPanicked`].
+    /// [`Error::HandlerPanicked`], or the errors of [`Client::heartbeat`] and
+    /// [`Client::deregister`]. A peer that is unknown or was taken over is not an error.
     ///
     /// # Cancel safety
     /// If the future is dropped, the keeper stops, but the peer may still be registered. Its lease

@@ -63,7 +63,7 @@ impl KeyFile {
         }
     }
 
-    /// Rejects a file that other users may read, because one of them may have copied the key.
+    /// Rejects a file that other users may read, because they may have copied the key.
     #[cfg(unix)]
     fn check_mode(&self) -> Result<(), Error> {
         use std::os::unix::fs::PermissionsExt as _;

@@ -36,7 +36,7 @@ pub use token_file::TokenFile;
 #[cfg(feature = "watch")]
 pub use watch::{Watch, WatchEvent};
 
-// All types of the API that requests and responses consist of.
+// All types that occur in requests and responses.
 pub use aurora_discovery_protocol::{
     Address, ApiKey, Archetype, ArchetypePeers, Archetypes, BlockReason, BlockRequest, BlockResponse,
     BlocksResponse, ChangeKind, ChangesRequest, Code, DeltaInfo, DeltaResponse, DeregisterRequest,

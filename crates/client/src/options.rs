@@ -54,9 +54,9 @@ impl ClientOptions {
     }
 
     /// Default options for a service with several endpoints, each as in [`ClientOptions::new`]. All
-    /// of them must serve the same registry. The client starts at a random one, stays with one that
-    /// works, and moves on to the next when it fails, without a wait until all have failed. After 5 to
-    /// 10 minutes, it returns to the one that it started at.
+    /// of them must serve the same registry. The client starts at a random endpoint and stays with
+    /// one that works. When a request fails, it moves on to the next endpoint, and waits only after
+    /// all have failed. After 5 to 10 minutes, it returns to the endpoint that it started at.
     ///
     /// ```
     /// # use aurora_discovery_client::{Client, ClientOptions};
@@ -87,13 +87,14 @@ impl ClientOptions {
     }
 
     /// The maximum number of retries after transient failures (no connection, 429, 500, 502, 503,
-    /// 504). With several endpoints, that of rounds over all of them.
+    /// 504). With several endpoints, the maximum number of further rounds, in each of which every
+    /// endpoint is tried.
     pub fn retries(self, retries: u32) -> Self {
         Self { retries, ..self }
     }
 
-    /// The time limit of a request including its retries. No attempt starts after it, and no wait
-    /// ends after it.
+    /// The time limit of a request including its retries. No attempt starts after it, and the
+    /// client does not wait for an attempt that would.
     pub fn patience(self, patience: Duration) -> Self {
         Self { patience, ..self }
     }
@@ -169,7 +170,7 @@ fn base(endpoint: &str) -> Result<Url, Error> {
         return Err(bad("must begin with http:// or https://"));
     }
     if !base.username().is_empty() || base.password().is_some() {
-        // Every error names the endpoint, so it must not hold a secret.
+        // Errors contain the endpoint, so it must not contain a secret.
         let rule = "the endpoint must not contain a user name or password: send an authorization header";
         return Err(Error::Options(rule.to_owned()));
     }

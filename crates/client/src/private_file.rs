@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// The text of a small file, or `None` if it does not exist.
 pub(crate) fn read(path: &Path) -> io::Result<Option<String>> {
-    // Keys and tokens are shorter. The limit protects against a path of another file, such as
+    // Keys and tokens are shorter. The limit matters if the path names another file, such as
     // `/dev/zero`, which has no end.
     const MAX_BYTES: u64 = 1_024;
     let file = match File::open(path) {
@@ -27,8 +27,8 @@ pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
     let replaced =
         create(&new, text).and_then(|()| fs::rename(&new, path)).and_then(|()| sync_directory(path));
     replaced.inspect_err(|_| {
-        // The caller gets the first error. A file that can't be removed either is replaced by the
-        // next attempt.
+        // Removes the temporary file. If that fails too, the next attempt removes it, and the
+        // caller gets the first error.
         let _ = fs::remove_file(&new);
     })
 }

@@ -22,14 +22,14 @@ impl Retry {
         Self { retries: options.retries, patience: options.patience }
     }
 
-    /// Whether another attempt may start after this time.
+    /// Whether another attempt may start when `elapsed` has passed since the first one.
     pub(crate) fn has_time(self, elapsed: Duration) -> bool {
         elapsed < self.patience
     }
 
-    /// The wait before the next attempt, or `None` if there is none. `failed` rounds of attempts
-    /// have been made in the time `elapsed`, and the last attempt ended with `error`. `random` is
-    /// from 0 to 1.
+    /// The wait before the next attempt, or `None` if there must not be one. `failed` is the number
+    /// of failed rounds over all endpoints, and `elapsed` the time since the first attempt. `error`
+    /// is the failure of the last attempt, and `random` is from 0 to 1.
     pub(crate) fn wait(self, failed: u32, elapsed: Duration, error: &Error, random: f64) -> Option<Duration> {
         if failed > self.retries || !error.is_transient() {
             return None;

@@ -10,8 +10,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{Client, Error};
 
-/// How often a registration is signed at most: the first time, once more if the local clock is
-/// wrong, and once more if the service knows a later record.
+/// The maximum number of times that one registration is signed: once, again if the local clock is
+/// wrong, and again if the service knows a later record.
 const MAX_SIGNED: u32 = 3;
 
 /// Signs the registrations of one peer with its key. If the local clock is wrong, it uses the time
@@ -43,7 +43,7 @@ impl Signer {
         Ok(Self { key, replaces: None, audience: None, token, clock_offset: 0, last_seq: 0 })
     }
 
-    /// Keeps a token that the peer has already.
+    /// Uses a token that the peer already has, instead of a new one.
     #[must_use]
     pub fn with_token(self, token: LeaseToken) -> Self {
         Self { token, ..self }
@@ -119,8 +119,8 @@ impl Signer {
             }
             (Code::StaleSignature, _, Some(timestamp)) => {
                 self.clock_offset = difference(timestamp.as_millis(), local_millis());
-                // Sequence numbers are times. One that was taken from a clock that is ahead is
-                // higher than the service's time, so numbering restarts there.
+                // Sequence numbers are taken from the clock. If the clock was ahead, the last
+                // number is higher than the service's time. It is lowered to that time.
                 self.last_seq = self.last_seq.min(timestamp.as_millis());
                 true
             }
@@ -134,8 +134,8 @@ impl Signer {
         nonce: Option<String>,
     ) -> Result<SignedRegisterRequest, Error> {
         // Each record of a peer needs a higher sequence number than the one before. The time in
-        // milliseconds has that property also across restarts, unless two records are signed within
-        // a millisecond or the clock has gone back.
+        // milliseconds grows, also across restarts. The last number plus one covers two records in
+        // one millisecond, and a clock that was set back.
         let now = local_millis().saturating_add_signed(self.clock_offset);
         self.last_seq = now.max(self.last_seq.saturating_add(1));
         let terms = RecordTerms {

@@ -33,8 +33,8 @@ const HIGHEST_CEILING: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum WatchEvent {
-    /// The stream has begun and will deliver every change from here on. A caller that enumerates
-    /// the peers now misses no change.
+    /// The stream has begun and will deliver every change from now on. A caller that enumerates the
+    /// peers after this event therefore misses no change.
     Started,
     /// The peer is listed from now on. The caller may already know it.
     Joined(Peer),
@@ -74,10 +74,10 @@ impl From<Change> for WatchEvent {
 /// missed. A permanent failure, for example the code `not_available_here` of a service without a
 /// change log, is an error and ends the stream.
 ///
-/// The stream reads from the connection only when it is polled, and buffers at most one event and
-/// what the HTTP client has received. A caller that polls too slowly is cut off by the service; the
-/// stream then reconnects, and if the changes have been discarded by then, it reports
-/// [`WatchEvent::Reset`].
+/// The stream reads from the connection only when it is polled. It buffers at most one event and
+/// what the HTTP client has received. If the caller polls too slowly, the service closes the
+/// connection, and the stream reconnects. If the service has discarded the changes by then, the
+/// stream reports [`WatchEvent::Reset`].
 ///
 /// # Cancel safety
 /// If a future that waits for the next item is dropped, no item is lost. Dropping the stream closes
@@ -156,8 +156,8 @@ struct Watcher {
     is_started: bool,
     /// Failures since the latest event.
     failures: u32,
-    /// How long to wait before a reconnection, as the service requested. The service draws a random
-    /// value for each stream, so that clients do not reconnect all at once.
+    /// How long to wait before a reconnection, as the service requested. The service chooses a
+    /// random value for each stream, so that clients do not reconnect all at once.
     requested_wait: Duration,
 }
 
@@ -183,7 +183,7 @@ impl Watcher {
         }
     }
 
-    /// Connects if necessary and reads one frame. `None` means that it carries no event.
+    /// Connects if necessary, and reads one frame. Returns `None` for a frame without an event.
     async fn step(&mut self) -> Result<Option<WatchEvent>, Error> {
         if let Some(at) = self.reconnect_at.take() {
             sleep_until(at).await;
@@ -198,8 +198,8 @@ impl Watcher {
             Ok(Some(Ok(frame))) => return self.read(frame, &endpoint),
             Ok(None) => endpoint.unreachable("the service closed the stream"),
             Err(_) => endpoint.timed_out(SILENCE),
-            // Only a broken connection is transient. After another error, the service would send
-            // the same event again.
+            // Only a broken connection is transient. After any other error, a new stream would
+            // contain the same unreadable event.
             Ok(Some(Err(ReadError::Broken(cause)))) => endpoint.unreachable(cause),
             Ok(Some(Err(error))) => endpoint.protocol(200, error.to_string()),
         };

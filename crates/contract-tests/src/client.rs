@@ -17,8 +17,8 @@ use crate::wire::{Response, send};
 use crate::{Sources, Target};
 
 /// A service may respond with 503 after it has waited about this long for its store. In a test, a
-/// store is that slow only if the machine pauses. The request is then retried, as a client would. A
-/// faster 503 is a genuine refusal.
+/// store takes that long only if the machine pauses. The request is then retried, as a client would
+/// do. A 503 that arrives sooner is a refusal that the case must see.
 const STORE_TIMEOUT: Duration = Duration::from_secs(4);
 /// The maximum number of attempts for one request, the first included.
 const MAX_ATTEMPTS: u32 = 3;

@@ -117,15 +117,16 @@ pub async fn each_request_draws_its_own_sample(target: &Target) {
     let query = format!("/discover?archetype={a}&limit=10");
     let first = client.get(&query).await.ids();
     let mut others = 0;
-    // Ten fair samples are equal with a probability of one in 184,756 to the ninth power.
+    // A uniform sample of 10 of 20 peers equals a given one with a probability of 1 in 184,756.
+    // That nine samples all equal the first one is practically impossible.
     for _ in 0..9 {
         others += usize::from(client.get(&query).await.ids() != first);
     }
     assert!(others > 0, "every sample is {first:?}");
 }
 
-/// All peers of this case are in one network. The half of a diverse sample that should come from
-/// different networks must then be filled from that network.
+/// All peers of this case are in one network. A diverse sample should take half of its peers from
+/// different networks. Here it must take that half from the same network too.
 pub async fn a_diverse_sample_is_as_long_as_a_uniform_one(target: &Target) {
     let (client, a) = (Client::first(target), unique("a"));
     let ids = client.register_many(7, &[&a]).await;

@@ -188,7 +188,7 @@ pub async fn a_repeated_message_is_refused(target: &Target) {
     assert_eq!(count(&waiting), 1);
     two.mailbox(&[waiting["mail"][0]["id"].clone()]).await;
     one.post(&two.name, &message).await.refused(409, "repeated_message", Some("message.sid"));
-    // A reply with the same session id is not a repetition, because it has another sender.
+    // A session belongs to its sender, so a reply with the same session id is not a repetition.
     let answer = two.message(&one.name, "0123456789abcdef").await;
     assert_eq!(two.post(&one.name, &answer).await.status, 202);
 }
@@ -207,7 +207,8 @@ pub async fn one_sender_can_not_fill_a_mailbox(target: &Target) {
 pub async fn a_request_that_waits_gets_the_next_message(target: &Target) {
     let [one, two] = Peer::pair(target).await;
     if two.mailbox(&[]).await["next_poll_seconds"] != json!(0) {
-        // This service does not let requests wait, but asks clients to poll.
+        // On this service requests cannot wait for mail. It responds at once, and asks clients to
+        // poll.
         let body = json!({"peer_id": two.name, "lease_token": two.name, "wait_seconds": 25});
         let response = two.client.post("/mailbox", &body.to_string()).await.ok();
         assert_eq!(response, json!({"mail": [], "next_poll_seconds": 5}));

@@ -1,4 +1,4 @@
-//! Peers whose token alone replaces, renews and deregisters them.
+//! Token-only peers: only a client with the token can replace, renew or deregister them.
 
 use serde_json::{Value, json};
 

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::Invalid;
 
-/// The address that a peer publishes: an IP address or a DNS name. The service never resolves or
-/// dials it.
+/// The address that a peer publishes: an IP address or a DNS name. The service never resolves it or
+/// connects to it.
 ///
 /// IP addresses are kept in canonical form. An IPv4-mapped IPv6 address becomes the IPv4 address,
 /// so that one host cannot be published under several spellings.
@@ -222,8 +222,8 @@ fn ends_in_a_number(name: &str) -> bool {
 }
 
 impl From<IpAddr> for Address {
-    /// Converts an address without checking its kind. Meant for the source address of a connection:
-    /// the peer has already used it to send data.
+    /// Converts an address without checking its kind. It is meant for the source address of a
+    /// connection, which is known to work because the peer has sent data from it.
     fn from(ip: IpAddr) -> Self {
         Self::Ip(ip.to_canonical())
     }
@@ -241,8 +241,8 @@ impl fmt::Display for Address {
 impl TryFrom<String> for Address {
     type Error = Invalid;
 
-    /// Parses an address that a registry lists. A listed address is never blank, because the
-    /// registry has replaced a blank by the source address.
+    /// Parses an address that a registry lists. It is never empty or unspecified, because the
+    /// registry has replaced such an address by the source address.
     fn try_from(text: String) -> Result<Self, Invalid> {
         match text.parse::<IpAddr>() {
             Ok(ip) => Ok(ip.into()),

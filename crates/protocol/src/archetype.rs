@@ -43,9 +43,9 @@ impl Archetype {
         Self::parse_stored(text)
     }
 
-    /// Parses an archetype that a store or a service has kept, or that a query names. Earlier
-    /// versions accepted invisible characters. Peers with such archetypes can still be listed and
-    /// found.
+    /// Parses an archetype that a store or a service has kept, or that a query names. It accepts
+    /// invisible characters, because earlier versions accepted them in registrations, and the peers
+    /// with such archetypes must still be listed and found.
     ///
     /// # Errors
     /// [`Invalid`] if the text breaks a rule that all versions have had.

@@ -95,14 +95,14 @@ impl RegisterRequestBuilder {
         self.set("ttl_seconds", Ok(seconds), |request, seconds| request.ttl = Some(Ttl::from_secs(seconds)))
     }
 
-    /// The lease token, if the peer may already be registered.
+    /// The current lease token, for a peer that may already be registered.
     pub fn lease_token(self, token: LeaseToken) -> Self {
         self.set("lease_token", Ok(token), |request, token| request.lease_token = Some(token))
     }
 
     /// Whether only the token may change, renew or end the registration from now on. Set it only
-    /// after the token has been saved: a peer that loses its token cannot register under its id
-    /// until three leases after the end of its last lease.
+    /// after the token has been saved. A peer that loses its token cannot register under its id
+    /// until three lease durations after the end of its last lease.
     pub fn token_only(self, token_only: bool) -> Self {
         self.set("token_only", Ok(token_only), |request, token_only| request.token_only = token_only)
     }

@@ -117,7 +117,7 @@ pub struct DeltaResponse {
     pub joined: Vec<Peer>,
     /// Peers that were listed at `since` and are listed now with different content.
     pub changed: Vec<Peer>,
-    /// Peers that were listed at `since` or later and are no longer listed.
+    /// Peers that are no longer listed, but were listed at `since` or at some time after it.
     pub left: Vec<PeerId>,
     /// Data about the lists.
     #[serde(flatten)]

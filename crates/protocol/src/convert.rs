@@ -72,8 +72,8 @@ macro_rules! displayed_as_text {
 
 displayed_as_text!(ChangeKind Fill Metadata Order View);
 
-/// Parses an address that a list contains. Unlike [`Address::parse`], it refuses a blank address,
-/// because only a registration may leave the address blank.
+/// Parses an address that a list contains. Unlike [`Address::parse`], it refuses an empty or
+/// unspecified address, which only a registration may have.
 fn listed_address(text: &str) -> Result<Address, Invalid> {
     Address::parse(text)?
         .ok_or(Invalid::rule("must be the address of one host: it is empty or the unspecified address"))

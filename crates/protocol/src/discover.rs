@@ -12,8 +12,8 @@ use crate::{Archetype, Invalid, PeerId, Refusal};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Order {
-    /// A uniform random sample, drawn independently for each request. A request with this order
-    /// omits the `order` parameter, so that the operator's default order applies.
+    /// A uniform random sample, drawn independently for each request. A client that asks for it
+    /// sends no `order`, so it gets the operator's default order, which may be `Diverse`.
     #[default]
     Sample,
     /// A random sample, drawn independently for each request: half of it uniform, and half from
@@ -54,12 +54,14 @@ pub enum View {
     /// The legacy view: exactly six keys, because an extra key breaks legacy clients.
     #[default]
     Legacy,
-    /// The full view: also `expires_in_seconds` and `registered_seconds_ago`.
+    /// The full view: also `expires_in_seconds` and `registered_seconds_ago`, and `signed` if the
+    /// peer signed its registration.
     Full,
-    /// The contact view: `peer_id`, `address` and `port` only, for clients that pay for traffic.
+    /// The contact view: `peer_id`, `address` and `port` only, for clients that need small
+    /// responses.
     Contact,
-    /// The full view, for callers that look at the network without being a part of it. A peer that
-    /// is listed in this view does not count as discovered.
+    /// The full view, for callers that are not peers, such as monitoring. Other views count as a
+    /// discovery of the listed peers, and this one does not.
     Observer,
 }
 
@@ -129,8 +131,8 @@ pub struct DiscoverBounds {
     pub default: u32,
     /// The maximum limit that a caller may request.
     pub max: u32,
-    /// The order if the caller gives neither an order nor a cursor. It must be one of the two
-    /// samples: a client that gives no order does not expect an enumeration, which continues over
+    /// The order if the caller gives neither an order nor a cursor. It must be `Sample` or
+    /// `Diverse`. A client that gives no order does not expect an enumeration, which continues over
     /// several pages.
     pub order: Order,
 }

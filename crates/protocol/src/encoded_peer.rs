@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use crate::{PeerId, Timestamp, View};
 
-/// A peer's JSON without the 59 bytes that the JSON of every peer has in common. They are about a
-/// fifth of a typical peer.
+/// A peer's JSON without the 59 bytes that the JSON of every peer has in common, which are about a
+/// fifth of a typical peer's JSON.
 ///
 /// The JSON of a peer is `{"peer_id":"` *front* `,"last_seen":"YYYY-MM-DDTHH:MM:SS","metadata":`
 /// *back* `}`.
@@ -99,8 +99,8 @@ impl<'a> EncodedPeer<'a> {
     /// Whether the peer has this id.
     pub fn has_id(&self, id: &PeerId) -> bool {
         let id = id.as_str().as_bytes();
-        // Comparing bytes suffices for almost every id. Only an id that JSON escapes has to be
-        // decoded first.
+        // For almost every id, comparing bytes suffices. An id with characters that JSON escapes
+        // has to be decoded first.
         if id.contains(&b'"') || id.contains(&b'\\') {
             return *self.peer_id() == *id;
         }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The API's error codes. The `http` crate maps each code to an HTTP status.
+/// The API's error codes. The crate `aurora-discovery-http` maps each code to an HTTP status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Code {
@@ -17,18 +17,18 @@ pub enum Code {
     InvalidParameter,
     /// The cursor was not issued by this service for this query.
     InvalidCursor,
-    /// The cursor was valid once but has expired. The client must restart the enumeration.
+    /// The cursor was valid once but has expired. The client must enumerate the peers again.
     CursorExpired,
     /// The request needs an API key. It has none, or one that the service does not know.
     Unauthorized,
-    /// A signature is missing or not valid: the registration is not signed by the key that it
-    /// names, it is for another service, or it is unsigned and this service accepts signed
+    /// A signature is missing or not valid. Either the registration is not signed by the key that
+    /// it names, or it is for another service, or it is unsigned and this service accepts signed
     /// registrations only.
     InvalidSignature,
-    /// A signed registration was not made recently. The response contains the service's time, and a
-    /// nonce that the client can sign instead of its own time.
+    /// The time of the signature differs too much from the service's time. The response contains
+    /// the service's time, and a nonce that the client can sign instead of its own time.
     StaleSignature,
-    /// Another client holds the peer's lease, which is still live.
+    /// The id is registered, and the caller has not proved that it is the holder.
     NotHolder,
     /// The peer's name is locked to a key, and the registration is not signed by that key.
     NameLocked,
@@ -45,13 +45,15 @@ pub enum Code {
     /// The service already has a signed registration of the peer with the same `seq` or a higher
     /// one.
     StaleRecord,
-    /// The peer has no mailbox: its registration is not signed, or does not ask for one.
+    /// The peer has no mailbox: its registration is unsigned, or does not request one.
     NoMailbox,
-    /// The receiver was sent this message, or one of the same session, before.
+    /// The receiver was recently sent this message, or another one of the same session by the same
+    /// sender.
     RepeatedMessage,
-    /// The body is larger than the contract allows.
+    /// The body is larger than the API allows (`MAX_BODY_BYTES`).
     BodyTooLarge,
-    /// The caller exceeds a rate limit, or keeps too many peers alive by heartbeats without proof.
+    /// The caller exceeds a rate limit, or keeps too many peers alive by heartbeats that do not
+    /// prove, by a token or by the source address, that it is their holder.
     RateLimited,
     /// The receiver's mailbox has no room for another message of this sender.
     MailboxFull,
@@ -61,7 +63,8 @@ pub enum Code {
     NotAvailableHere,
     /// A limit of the registry is reached, so that it does not accept the registration.
     RegistryFull,
-    /// The service cannot currently guarantee the result of the request, for example durability.
+    /// The service cannot currently carry out the request reliably, for example because its store
+    /// does not respond.
     Unavailable,
 }
 

@@ -35,7 +35,8 @@ impl Heartbeat {
             let peer_id = object.required("peer_id", peer_id)?;
             let (lease_token, discover) = (lease_token(&object)?, discover(&object, bounds)?);
             let mail = object.optional("mail", boolean)?.unwrap_or(false);
-            // An older client may have a key of this name with another meaning.
+            // Without `mail`, the key is ignored: older clients may send a key of this name with
+            // another meaning.
             let acknowledge = if mail { acknowledged(&object)? } else { Vec::new() };
             return Ok(Self::One(HeartbeatRequest { peer_id, lease_token, mail, acknowledge, discover }));
         };
@@ -90,8 +91,8 @@ impl HeartbeatEntries {
         for entry in entries {
             match distinct.iter_mut().find(|other| other.peer_id == entry.peer_id) {
                 None => distinct.push(entry),
-                // The entry keeps the first token that the request contains for the peer, even if
-                // an entry without a token comes first.
+                // If a peer is repeated, its first entry stays, with the first token that any of
+                // its entries has.
                 Some(first) => first.lease_token = first.lease_token.take().or(entry.lease_token),
             }
         }
@@ -115,8 +116,8 @@ impl HeartbeatEntries {
     fn from_raw(value: &RawValue) -> Result<Self, Invalid> {
         let entries: Vec<&RawValue> =
             serde_json::from_str(value.get()).map_err(|_| Invalid::rule("must be a list"))?;
-        // The entries are counted first, so that those of a list that is too long are not parsed.
-        // `new` reports the same rule for an empty list.
+        // A list that is too long is refused before its entries are parsed. `new` refuses an empty
+        // list by the same rule, so it supplies the refusal.
         if entries.len() > Self::MAX_COUNT {
             return Self::new(Vec::new());
         }

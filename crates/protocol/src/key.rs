@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Invalid, PeerId};
 
-/// The start of every `did:key` of an Ed25519 key: the DID method, `z` for base58, and the first
-/// characters that the multicodec of Ed25519 encodes to.
+/// The start of the `did:key` of every Ed25519 key: the DID method, `z` for base58, and the
+/// characters that the multicodec prefix of Ed25519 encodes to.
 const PREFIX: &str = "did:key:z6Mk";
 /// The offset of the base58 text: it follows the DID method and the letter `z`, which means base58.
 const BASE58_AT: usize = "did:key:z".len();
@@ -58,8 +58,8 @@ impl PublicKey {
         key.try_into().ok().map(Self)
     }
 
-    /// The key that owns the name `peer`, if the name is a `did:key`. Such a name belongs to its
-    /// key.
+    /// The key that owns the name `peer`, if the name is a `did:key`. Only this key may register
+    /// such a name.
     pub fn of_name(peer: &PeerId) -> Option<Self> {
         Self::decode(peer.as_str())
     }
@@ -192,8 +192,8 @@ mod tests {
 
     #[test]
     fn a_key_of_small_order_verifies_nothing() {
-        // The neutral element as the key and as R, with S = 0: valid for any message unless the
-        // verification is strict.
+        // With the neutral element as the key and as R, and S = 0, a lax verification accepts this
+        // signature for any message. A strict one refuses it.
         let mut neutral = [0; 32];
         neutral[0] = 1;
         let mut signature = [0; SIGNATURE_LEN];

@@ -9,7 +9,8 @@
 //! never register again after a failed heartbeat.
 //!
 //! The *legacy view* is the representation of a peer with exactly these six keys. It is the default
-//! [`View`]. The *full view* ([`View::Full`]) adds two keys.
+//! [`View`]. The *full view* ([`View::Full`]) adds two keys, and a third one for a peer that signed
+//! its registration.
 
 mod address;
 mod admin;

@@ -11,7 +11,7 @@ use crate::request::{lease_token, peer_id};
 use crate::{Invalid, LeaseToken, PeerId, Refusal, SignedMessage};
 
 /// The id of a message in a mailbox: 16 hexadecimal digits on the wire. A service draws it at
-/// random, so that the acknowledgement of a message never deletes another one.
+/// random, so that no two messages have the same id and an acknowledgement deletes only its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct MailId(u64);
@@ -28,7 +28,7 @@ impl MailId {
     /// Parses an id.
     ///
     /// # Errors
-    /// [`Invalid`] if the text is no id that a service has given to a message.
+    /// [`Invalid`] if the text is not 16 hexadecimal digits.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let is_hexadecimal = text.len() == Self::LEN && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         let number = is_hexadecimal.then(|| u64::from_str_radix(text, 16).ok()).flatten();
@@ -61,16 +61,16 @@ impl From<MailId> for String {
 pub struct MailRequest {
     /// The receiver.
     pub to: PeerId,
-    /// The lease token of the sender. The message names the sender.
+    /// The lease token of the peer that the message names as its sender.
     pub lease_token: LeaseToken,
     /// The message.
     pub message: SignedMessage,
 }
 
-/// The response to `/mail`: the message waits for its receiver.
+/// The response to `/mail`: the message is in the receiver's mailbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MailResponse {
-    /// How long the message waits at most, in seconds.
+    /// The time after which the message is deleted if it is not acknowledged, in seconds.
     pub expires_in_seconds: u64,
 }
 
@@ -121,7 +121,7 @@ pub struct Mail {
 pub struct IceServer {
     /// Its URLs.
     pub urls: Vec<String>,
-    /// The user name for TURN, which contains the time at which the credential ends.
+    /// The user name for TURN, which contains the time at which the credential expires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
     /// The password for TURN.
@@ -148,7 +148,8 @@ impl MailRequest {
 }
 
 impl MailboxRequest {
-    /// The maximum of `wait_seconds`: less than the time for which proxies keep a silent connection.
+    /// The maximum of `wait_seconds`. Proxies close a silent connection after a longer time, so a
+    /// request that waits gets its response.
     pub const MAX_WAIT_SECONDS: u32 = 25;
 
     /// Reads a body.
@@ -167,7 +168,8 @@ impl MailboxRequest {
     }
 }
 
-/// The maximum number of messages that one request acknowledges: several times what a mailbox holds.
+/// The maximum number of messages that one request acknowledges: several times the capacity of a
+/// mailbox.
 const MAX_ACKNOWLEDGED: usize = 64;
 
 /// The ids of the messages that a request acknowledges.

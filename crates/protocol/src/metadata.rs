@@ -9,9 +9,9 @@ use serde_json::value::RawValue;
 use crate::Invalid;
 use crate::object::{NUMBER_RULE, Text, numbers_fit, string_width};
 
-/// A JSON object of at most 4 KiB as written and at most 16 levels. It is returned byte for byte,
-/// with its large numbers, order of keys and white space. No object in it repeats a key, and every
-/// string is valid Unicode, so that all parsers agree on its meaning.
+/// A JSON object of at most 4 KiB as written and at most 16 levels. It is returned byte for byte:
+/// numbers of any size, the order of keys and white space stay as they are. No object in it repeats
+/// a key, and every string is valid Unicode, so that all parsers read the same content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Metadata(Box<str>);
 

@@ -14,12 +14,12 @@ pub struct NetworkResponse {
     /// The most frequent archetypes, in descending order.
     pub archetypes: Vec<ArchetypePeers>,
     /// The rates of the last minutes. They are missing during the first minute of a process. They
-    /// are also missing if several processes share the store, because no process then sees every
+    /// are also missing if several processes share the store, because then no process sees every
     /// change.
     #[serde(flatten)]
     pub rates: Option<NetworkRates>,
-    /// The ratio of live peers, from 0 to 1, that no page of peers has listed during their last
-    /// lease. It is an estimate. It is missing if the store does not measure it.
+    /// The ratio of live peers, from 0 to 1, that no page has listed for the duration of a lease.
+    /// It is an estimate. It is missing if the store does not measure it.
     #[serde(flatten, with = "undiscovered_ratio")]
     pub undiscovered_ratio: Option<f64>,
     /// The risks to the network, one sentence each. Empty if none is known.

@@ -66,7 +66,7 @@ pub struct HeartbeatResponse<P = DiscoveredPage> {
     /// a mailbox.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mail: Option<Vec<Mail>>,
-    /// As in [`RegisterResponse`], if the response has mail.
+    /// As in [`RegisterResponse`]. It is present only if the response contains messages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ice_servers: Option<Vec<IceServer>>,
     /// The page for the `discover` key of the request.
@@ -95,9 +95,9 @@ pub struct DiscoverResponse<P = DiscoveredPage> {
 
 /// A page as a client reads it.
 ///
-/// It does not implement `Deserialize`, because serde's `flatten` cannot return metadata as the
-/// peer wrote it, and fails on numbers that do not fit a double. `from_body` of each response
-/// therefore separates the list from the other keys first.
+/// It does not implement `Deserialize`, because serde's `flatten` changes metadata: it does not
+/// return the text that the peer wrote, and fails on numbers that do not fit a double. `from_body`
+/// of each response therefore separates the list from the other keys first.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DiscoveredPage {
     /// The peers.
@@ -140,7 +140,7 @@ pub(crate) struct Body {
 
 impl Body {
     pub(crate) fn split(body: &[u8]) -> Result<Self, serde_json::Error> {
-        // The values stay text, so that no number in the metadata of a peer is converted.
+        // The values are kept as text, so that no number in the metadata of a peer is converted.
         let mut keys: BTreeMap<String, &RawValue> = serde_json::from_slice(body)?;
         let peers = keys.remove("peers").map(|list| serde_json::from_str(list.get())).transpose()?;
         Ok(Self { rest: serde_json::to_vec(&keys)?, peers: peers.unwrap_or_default() })
@@ -151,7 +151,7 @@ impl Body {
         serde_json::from_slice(&self.rest)
     }
 
-    /// The page, if the other keys contained `info`, the data about the list.
+    /// The page, if the other keys contained the data about the list, `info`.
     pub(crate) fn page(self, info: Option<PageInfo>) -> Option<DiscoveredPage> {
         info.map(|info| DiscoveredPage { peers: self.peers, info })
     }

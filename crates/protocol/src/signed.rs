@@ -126,7 +126,7 @@ impl SignedRecord {
         })
     }
 
-    /// Whether the peer of a record that was accepted before has a mailbox.
+    /// Whether `text`, a record that was accepted before, requests a mailbox.
     pub fn has_mailbox(text: &str) -> bool {
         let payload = || URL_SAFE_NO_PAD.decode(text.split('.').nth(1)?).ok();
         payload()

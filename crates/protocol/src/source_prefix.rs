@@ -16,9 +16,9 @@ const MIN_V6_BITS: u8 = 16;
 const MAX_V4_BITS: u8 = 32;
 const MAX_V6_BITS: u8 = 64;
 
-/// A prefix of source addresses, such as `203.0.113.0/24` or `2001:db8::/48`. An address that is
-/// written without a length means a single IPv4 address, or the /64 of an IPv6 address. Each of
-/// these is one source.
+/// A prefix of source addresses, such as `203.0.113.0/24` or `2001:db8::/48`. Without a length, an
+/// IPv4 address means itself, and an IPv6 address means its /64. The registry treats each of these
+/// as one source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct SourcePrefix {

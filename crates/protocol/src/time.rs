@@ -18,7 +18,8 @@ const LATEST_MILLIS: u64 = 253_402_300_799_999;
 /// A point in time: milliseconds since 1970-01-01T00:00:00 UTC, without leap seconds.
 ///
 /// On the wire it is `YYYY-MM-DDTHH:MM:SS` in UTC, rounded down and without a suffix. Legacy
-/// clients parse it with Python's `datetime.fromisoformat` and subtract naive times.
+/// clients parse it with Python's `datetime.fromisoformat`, and can only subtract times without a
+/// time zone from it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(u64);
 

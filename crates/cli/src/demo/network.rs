@@ -100,7 +100,7 @@ impl Network {
         self.log_line(now, &format!("{id} crashed: it sends no more heartbeats, and its lease will expire"))
     }
 
-    /// Records an event of the lease of a peer. Returns the new lines of the log.
+    /// Records an event of a peer's lease. Returns the new lines of the log.
     pub(super) fn record(&mut self, id: &PeerId, event: &Event, now: Instant) -> Vec<String> {
         match event {
             Event::Registered(response) => {
@@ -136,7 +136,8 @@ impl Network {
     /// Compares the peers with the service's list: a crashed peer that is not in the list has
     /// expired.
     pub(super) fn reconcile(&mut self, listed: &HashSet<PeerId>, now: Instant) -> Vec<String> {
-        // A peer may be missing from a list shortly before its lease ends on this clock.
+        // The service's clock may be ahead, so that it drops a peer from the list shortly before
+        // the lease ends by the local clock.
         let has_ended = |member: &Member| member.lease.is_none_or(|(ends, _)| ends <= now);
         let expired: Vec<_> = self
             .members
@@ -168,8 +169,8 @@ impl Network {
 
     /// The live peers that no other live peer knows.
     pub(super) fn undiscovered(&self) -> Vec<&PeerId> {
-        // Only the knowledge of live peers counts: a peer that is known to a crashed peer alone can
-        // not be reached through it.
+        // Only the peers that live peers know are counted: no peer can be discovered through a
+        // crashed one.
         let known: HashSet<&PeerId> = self.live_members().flat_map(|(_, member)| &member.known).collect();
         self.live_members().map(|(id, _)| id).filter(|id| !known.contains(id)).collect()
     }
@@ -180,7 +181,7 @@ impl Network {
         let mut components = 0;
         while let Some(first) = unvisited.pop_first() {
             components += 1;
-            // All peers that can be reached from the first one are in its component.
+            // The component of `first` consists of all peers that can be reached from it.
             let mut reached = vec![first];
             while let Some(id) = reached.pop() {
                 let neighbours: Vec<_> =
@@ -207,7 +208,8 @@ impl Network {
         )
     }
 
-    /// Restarts a lease. Returns the peers that this peer meets for the first time.
+    /// Records that a lease was acquired or renewed, and the peers that the response lists. Returns
+    /// those of them that this peer did not know.
     fn renew(
         &mut self,
         id: &PeerId,

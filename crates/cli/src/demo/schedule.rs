@@ -20,7 +20,7 @@ const JOIN_INTERVAL: Duration = Duration::from_millis(120);
 /// The time between two random events afterwards.
 const ACTION_INTERVAL: Duration = Duration::from_millis(900);
 
-/// An event of the lease of a peer.
+/// A peer, and an event of its lease.
 pub(super) type Report = (PeerId, Event);
 
 /// The peers of the demo, and the next event.

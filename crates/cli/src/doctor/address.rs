@@ -13,11 +13,12 @@ use super::test_peer::{TestPeer, describe_refusal, search_log};
 
 const CHECK: &str = "address";
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
-/// An address reserved for documentation, which no client has. If the service sees it, it has
-/// accepted a forged claim.
+/// An address reserved for documentation, which no client has. The doctor sends it in
+/// `X-Forwarded-For`. If the service reports it as the source address, it trusts a forged header.
 const FORGED: &str = "192.0.2.77";
 
-/// The finding if the service refuses requests because its proxies do not name the client.
+/// The finding if the service refuses requests because its proxies do not pass on the client's
+/// address.
 pub(crate) async fn unknown_client(client: &Client) -> Option<Finding> {
     let response = client.probe(Probe::get("discover").parameter("limit", "1")).await.ok()?;
     let error: ErrorBody = serde_json::from_slice(&response.body).ok()?;
@@ -32,8 +33,8 @@ pub(crate) async fn unknown_client(client: &Client) -> Option<Finding> {
     })
 }
 
-/// Compares the address that the service sees with this machine's own, and tries to claim another
-/// one.
+/// Compares the address that the service sees with this machine's own, and checks that the service
+/// does not accept a forged one.
 pub(crate) async fn examine(client: &Client, peer: &mut TestPeer) -> Vec<Finding> {
     let Some(registered) = &peer.registered else {
         let reason = "no response to /register says from which address the service saw this machine";
@@ -96,7 +97,8 @@ fn judge(observed: IpAddr, route: Option<Route>) -> Finding {
             format!("check that {observed} is the address of this machine or of its network, not of a proxy"),
         );
     };
-    // The four cases: a direct connection, a NAT, certainly a proxy, and possibly a proxy.
+    // The four cases below are: a direct connection, a NAT, certainly a proxy, and a NAT or a
+    // proxy.
     let proxied = "set --trusted-hops to the number of your own proxies, and configure each to append to X-Forwarded-For";
     if observed == local {
         Finding::ok(CHECK, format!("the service sees this machine as {observed}, its own address"))
@@ -128,7 +130,7 @@ fn judge(observed: IpAddr, route: Option<Route>) -> Finding {
 
 /// Whether an address is valid only within one network.
 fn is_private(address: IpAddr) -> bool {
-    const SHARED: u8 = 64; // 100.64.0.0/10, between providers and their customers
+    const SHARED: u8 = 64; // 100.64.0.0/10, for carrier-grade NAT
     match address.to_canonical() {
         IpAddr::V4(address) => {
             let [first, second, ..] = address.octets();

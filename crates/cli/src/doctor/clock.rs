@@ -11,12 +11,13 @@ use super::send_probe;
 use super::test_peer::{describe_refusal, search_log};
 
 const CHECK: &str = "clock";
-/// A larger difference, in seconds, misleads clients that compare `last_seen` with their own clock.
+/// The doctor warns about a larger difference of the clocks, in seconds. It misleads clients that
+/// compare `last_seen` with their own clock.
 const WARN_SECONDS: f64 = 2.0;
-/// Legacy clients ignore peers whose `last_seen` is more than 300 s ago. With a heartbeat every 200
-/// s, the clocks may differ by this much, in seconds.
+/// Legacy clients ignore peers whose `last_seen` is more than 300 s ago. If peers send a heartbeat
+/// every 200 s, a client whose clock is more than 100 s ahead ignores live peers.
 const FAIL_SECONDS: f64 = 100.0;
-/// Times are in whole seconds, so on average they are half a second old.
+/// Times are rounded down to whole seconds, so they are half a second too early on average.
 const ROUNDING: f64 = 0.5;
 
 /// The part of a list that this check reads. The peers in it may be malformed.
@@ -32,7 +33,7 @@ pub(crate) async fn examine(client: &Client) -> Vec<Finding> {
         Ok(response) => response,
         Err(finding) => return vec![finding],
     };
-    // The service read its clock about in the middle of the exchange.
+    // The service reads its clock about halfway between the request and the response.
     let local = began + response.elapsed.as_secs_f64() / 2.0;
     let uncertain = ROUNDING + response.elapsed.as_secs_f64() / 2.0;
     let Ok(page) = serde_json::from_slice::<Page>(&response.body) else {
@@ -45,10 +46,10 @@ pub(crate) async fn examine(client: &Client) -> Vec<Finding> {
     vec![judge(service - local, header, uncertain)]
 }
 
-/// Judges how many seconds the service, and the sender of the `Date` header, are ahead. Both values
-/// are accurate to `uncertain` seconds.
+/// `service` and `header` say how many seconds the service's clock and the `Date` header are ahead
+/// of the local clock. Both are accurate to `uncertain` seconds.
 fn judge(service: f64, header: Option<f64>, uncertain: f64) -> Finding {
-    // Within the uncertainty, the clocks may agree.
+    // A difference that is smaller than the uncertainty may be an error of the measurement.
     let difference = service.abs();
     if difference <= WARN_SECONDS + uncertain {
         return Finding::ok(
@@ -61,7 +62,8 @@ fn judge(service: f64, header: Option<f64>, uncertain: f64) -> Finding {
     }
     let side = if service > 0.0 { "ahead of" } else { "behind" };
     let message = format!("the service's clock is {difference:.0} s {side} this machine's");
-    // A proxy in front of the service has its own clock, and its `Date` differs from the timestamp.
+    // A proxy in front of the service writes `Date` by its own clock. If that clock agrees with the
+    // local one, the service's clock is wrong.
     let other = header.filter(|ahead| ahead.abs() <= WARN_SECONDS + uncertain);
     let fix = match other {
         Some(_) => "run NTP on the service's machine: the sender of the Date header agrees with this machine",

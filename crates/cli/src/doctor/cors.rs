@@ -11,8 +11,8 @@ const CHECK: &str = "cors";
 const ORIGIN: &str = "https://page.example";
 const ALLOW_ORIGIN: &str = "access-control-allow-origin";
 
-/// Sends what a browser would send from a page of another origin: a preflight, a request, and a
-/// request that is refused.
+/// Sends what a browser sends for a page from another origin: a preflight, a request, and a request
+/// that the service refuses.
 pub(crate) async fn examine(client: &Client) -> Vec<Finding> {
     let preflight = Probe::options("register")
         .header("origin", ORIGIN)
@@ -119,7 +119,7 @@ fn allows_origin(response: &ProbeResponse) -> bool {
 }
 
 fn allows_json(preflight: &ProbeResponse) -> bool {
-    // CORS permits the method POST without asking, but not a JSON content type.
+    // Browsers send a POST to another origin without permission, but not with a JSON content type.
     let headers = "access-control-allow-headers";
     allows_origin(preflight) && (lists(preflight, headers, "content-type") || lists(preflight, headers, "*"))
 }

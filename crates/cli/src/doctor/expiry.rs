@@ -11,11 +11,12 @@ use super::reach::explain;
 use super::test_peer::{TestPeer, describe_refusal, outcome, search_log};
 
 const CHECK: &str = "expiry";
-/// A lease lasts longer than the response said by at most one part in this many (a third).
+/// The service may extend a lease by one third, that is, by the lease divided by this number.
 const MAX_EXTENSION_PART: u32 = 3;
-/// The maximum time until a change is visible in a list.
+/// The maximum time until a change is visible in a list: see `lease::LAG`.
 const LAG: Duration = Duration::from_secs(6);
-/// The list is requested this much before the end of the lease, because the response takes time.
+/// How long before the end of the lease the list is requested. The response must arrive while the
+/// lease still runs.
 const BEFORE_THE_END: Duration = Duration::from_secs(2);
 
 /// Registers a peer with a lease of `lease_seconds` and waits for its end.

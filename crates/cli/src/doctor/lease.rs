@@ -75,8 +75,8 @@ async fn check_renewal(client: &Client, peer: &TestPeer) -> Result<Finding, Erro
     };
     let renewed = peer.heartbeat(client).await?;
     if renewed.status != 200 {
-        // One process lists the peer and another one does not know it, so the two do not share a
-        // registry.
+        // With 404, one process lists the peer and another one does not know it. The two processes
+        // then have different registries.
         let fix = if renewed.status == 404 {
             "let all processes behind this endpoint share one table (--store dynamodb), or route all requests to one"
                 .to_owned()
@@ -138,8 +138,8 @@ async fn deregister_and_check(client: &Client, peer: &TestPeer) -> Result<Findin
     })
 }
 
-/// The time until the peer was listed, or no longer listed. If that took too long, the last
-/// response to /discover in words.
+/// Waits until the peer is listed, or no longer listed if `listed` is false. Returns how long that
+/// took, or a description of the last response to /discover if it took longer than `timeout`.
 pub(crate) async fn wait_until_listed(
     client: &Client,
     peer: &TestPeer,

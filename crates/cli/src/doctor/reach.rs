@@ -17,7 +17,8 @@ const TITLE: &str = "Aurora Discovery";
 /// The text by which the doctor recognises the response to plain HTTP on a TLS port.
 const SERVES_HTTPS: &str = "This port serves HTTPS";
 const SECONDS_PER_DAY: u64 = 24 * 3_600;
-/// A certificate that expires earlier should have been renewed: ACME clients do so 30 days before.
+/// The doctor warns about a certificate with fewer days left. ACME clients renew a certificate 30
+/// days before it expires, so the renewal has probably failed.
 const RENEWAL_DAYS: u64 = 14;
 
 /// Runs these checks. Also returns whether the other checks can succeed.
@@ -58,8 +59,8 @@ pub(crate) fn explain(error: &Error) -> (String, String) {
     (message, fix.to_owned())
 }
 
-/// How to fix a failed connection, by the words in its `cause`. The cause may come from the
-/// system, the resolver, TLS or HTTP, which all phrase it differently.
+/// How to fix a failed connection, by the words in its `cause`. The system, the resolver, TLS and
+/// HTTP phrase causes differently.
 fn unreachable(cause: &str) -> &'static str {
     let cause = cause.to_ascii_lowercase();
     // The first match counts, so specific words come before general ones.

@@ -11,8 +11,8 @@ pub(crate) struct TestPeer {
     name: String,
     /// Whether the service accepted a registration.
     pub(crate) is_accepted: bool,
-    /// The response to its last registration; also `None` if a service of an older version accepted
-    /// it, whose response lacks some keys.
+    /// The response to its last registration. `None` if no registration was accepted, or if the
+    /// response of an older version of the service lacks some keys.
     pub(crate) registered: Option<RegisterResponse>,
 }
 
@@ -33,7 +33,8 @@ impl TestPeer {
         ttl_seconds: Option<u32>,
         header: Option<(&str, &str)>,
     ) -> Result<ProbeResponse, Error> {
-        // The token proves the holder if a proxy changes the source address between two requests.
+        // If a proxy changes the source address between two requests, the token proves that this is
+        // the holder.
         let token = self.registered.as_ref().and_then(|registered| registered.lease_token.clone());
         let body = json!({
             "peer_id": self.name, "archetypes": [self.name], "ttl_seconds": ttl_seconds, "lease_token": token,
@@ -58,8 +59,8 @@ impl TestPeer {
         client.probe(Probe::post("deregister", self.proof().to_string())).await
     }
 
-    /// The body of a request by the holder. Its token proves the holder even if proxies or NATs
-    /// change the source address from one request to the next.
+    /// The body of a request that only the holder may send. Its token identifies the holder even if
+    /// proxies or NATs change the source address from one request to the next.
     fn proof(&self) -> Value {
         let token = self.registered.as_ref().and_then(|registered| registered.lease_token.clone());
         json!({"peer_id": self.name, "lease_token": token})
@@ -76,8 +77,7 @@ impl TestPeer {
     }
 }
 
-/// Whether a page lists a peer. Other entries may be malformed, because this check is not about the
-/// peers of others.
+/// Whether a page lists a peer. Malformed entries of other peers are ignored.
 fn lists(page: &[u8], name: &str) -> Option<bool> {
     #[derive(Deserialize)]
     struct Page<'a> {
@@ -112,7 +112,7 @@ pub(crate) fn outcome(response: &ProbeResponse) -> String {
     format!("HTTP {}{id}", response.status)
 }
 
-/// Where the service's operator finds the cause of a response.
+/// The fix that tells the operator to look for the cause of a response in the log.
 pub(crate) fn search_log(response: &ProbeResponse) -> String {
     match response.header("x-request-id") {
         Some(id) => format!("search the service's log for request {id}"),

@@ -1,4 +1,5 @@
-//! Checks whether legacy clients on this machine understand the service's times.
+//! Checks whether the local time zone is UTC. Legacy clients compare the service's UTC times with
+//! the local time.
 
 use std::env;
 use std::fs;
@@ -9,7 +10,7 @@ use super::finding::Finding;
 const CHECK: &str = "zone";
 /// The system's time zone: a link to the data of a zone, or a copy of it.
 const LOCAL_TIME: &str = "/etc/localtime";
-/// The names of UTC in the time zone database, and how POSIX writes it.
+/// The names of UTC in the time zone database and in POSIX `TZ` rules.
 const UTC: [&str; 10] =
     ["", "UTC", "UTC0", "UCT", "GMT", "GMT0", "Etc/UTC", "Etc/UCT", "Etc/GMT", "Universal"];
 
@@ -33,7 +34,7 @@ fn judge(zone: Option<String>) -> Option<Finding> {
     ))
 }
 
-/// The name of a zone that may be the path of its file.
+/// The name of a time zone. `zone` is the name itself, or the path of the zone's file.
 fn name(zone: &str) -> &str {
     zone.split_once("/zoneinfo/").map_or(zone, |(_, name)| name)
 }

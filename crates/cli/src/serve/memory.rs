@@ -25,8 +25,8 @@ impl MemoryService {
         let mut options = ServerOptions::default();
         options.listen = listen;
         options.service.clock = Clock::steady();
-        // Draining gives load balancers time to notice the shutdown. All clients of this service are in the
-        // same process.
+        // Draining gives load balancers time to notice the shutdown. This service has no load
+        // balancer: all its clients are in this process.
         options.shutdown_drain = Duration::ZERO;
         let store = EmbeddedStore::in_memory(limits.clone());
         let registry = Registry::new(store, limits).map_err(Failure::other)?;

@@ -63,7 +63,7 @@ fn parameters(listen: IpAddr) -> Result<CertificateParams, rcgen::Error> {
     parameters.distinguished_name.push(DnType::CommonName, "Aurora Discovery, self-signed");
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let epoch = date_time_ymd(1970, 1, 1);
-    // The clock of a client may be behind.
+    // A client whose clock is behind must not reject the certificate as not yet valid.
     parameters.not_before = epoch + now.saturating_sub(DAY);
     parameters.not_after = epoch + now + VALIDITY;
     Ok(parameters)

@@ -86,7 +86,7 @@ fn request(args: &DiscoverArgs) -> Result<DiscoverRequest, Failure> {
 }
 
 impl DiscoverArgs {
-    /// Whether each request draws a random sample, also with `--watch`.
+    /// Whether the peers are a random sample. With `--watch`, each request then draws a new one.
     fn is_sample(&self) -> bool {
         self.fill || self.diverse
     }

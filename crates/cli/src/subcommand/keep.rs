@@ -79,8 +79,8 @@ pub(crate) async fn run(args: KeepArgs) -> Result<(), Failure> {
         tokio::select! {
             result = keeper.ended() => return Ok(result?),
             () = &mut leave => return stop(keeper, grace).await,
-            // The first keeper, which must not replace a live registration, has found one. It is
-            // dropped, and a second keeper replaces the registration.
+            // With `--replace`, the first keeper may not replace a live registration. If it finds
+            // one, the keeper is dropped, and a second one, which may replace it, is started.
             Some(()) = found_live.recv(), if args.replace && !may_replace => may_replace = true,
             Some(()) = is_registered.recv(), if runs_program => break keeper,
         }
@@ -107,11 +107,12 @@ async fn stop(keeper: LeaseKeeper, grace: Duration) -> Result<(), Failure> {
 struct Printer {
     id: PeerId,
     show_token: bool,
-    /// Whether the keeper will replace a live registration.
+    /// Whether a live registration will be replaced by a second keeper.
     replaces: bool,
-    /// Reports that the id is live, until the peer is registered.
+    /// Reports that the id is live. `None` once the peer is registered.
     live: Option<mpsc::Sender<()>>,
-    /// Reports that the peer is registered, to start the program. `None` if there is none.
+    /// Reports that the peer is registered, so that the program starts. `None` if there is no
+    /// program.
     registered: Option<mpsc::Sender<()>>,
 }
 

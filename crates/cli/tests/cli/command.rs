@@ -181,7 +181,7 @@ impl Service {
         Self::logging_at("127.0.0.1:0", arguments)
     }
 
-    /// The same at this address.
+    /// Like `logging`, at this address.
     pub(crate) fn logging_at(address: &str, arguments: &[&str]) -> Self {
         let serve = ["serve", "--listen", address, "--memory"];
         Self::of(Running::start_logging(&[&serve, arguments].concat()))

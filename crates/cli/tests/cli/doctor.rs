@@ -232,8 +232,9 @@ fn a_malformed_peer_of_a_stranger_does_not_count_against_the_service() {
          {{\"peers\":[{{\"peer_id\":7,\"metadata\":{{\"n\":1e999}}}}],\"count\":1,\"total\":1,\"timestamp\":\"{}\"}}",
         Timestamp::from_secs(now)
     );
-    // Under load the timestamp may be old when the doctor reads it. It then reports a difference of
-    // the clocks, which is not about the peer either.
+    // On a busy machine the timestamp may be old when the doctor reads it, and the doctor then
+    // warns about the clock. In either case its finding must be about the clock and not about the
+    // malformed peer.
     let page: &'static str = Box::leak(page.into_boxed_str());
     let poisoned = Proxy::routing(move |line| {
         if line.starts_with("GET /discover?limit=1 ") {
@@ -298,7 +299,7 @@ fn the_end_of_a_lease_and_its_revival_are_checked() {
 fn a_lease_that_ends_early_is_reported() {
     let services = [Service::start(&["--memory", "--ttl-min", "1"]), Service::in_memory()];
     let [address, elsewhere] = services.each_ref().map(|service| authority(&service.endpoint));
-    // The first requests of the examination reach the right registry. From the short lease on,
+    // Up to the registration with the short lease, requests reach the right registry. From then on,
     // another registry responds.
     let registered = Arc::new(AtomicUsize::new(0));
     let early = Proxy::routing(move |line| {

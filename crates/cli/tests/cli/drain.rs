@@ -12,7 +12,7 @@ use crate::command::Service;
 const CLIENTS: usize = 16;
 /// The number of requests of a client before and after the restart.
 const REQUESTS: usize = 50;
-/// Longer than any restart takes.
+/// The time limit for connecting and for a response. No restart takes as long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A client that keeps its connection until a response closes it.

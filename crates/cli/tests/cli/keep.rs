@@ -31,8 +31,8 @@ fn a_peer_that_another_client_deregistered_is_registered_again() {
     wait_until_listed(&service, "alice");
 }
 
-/// Waits, because a lease of a few seconds may end while this machine is paused. The next heartbeat
-/// then revives the peer.
+/// Retries until the peer is listed. A lease of a few seconds may end while this machine is paused,
+/// and the peer is missing until its next heartbeat revives it.
 fn wait_until_listed(service: &Service, peer: &str) {
     let begun = Instant::now();
     while !service.call(&["discover"]).out.contains(peer) {

@@ -106,7 +106,7 @@ fn sighup_opens_a_renamed_audit_log_again() {
     service.call(&["register", "bob"]);
     drop(service.call(&["deregister", "bob"]));
     let wait = |path: &std::path::Path, text: &str| {
-        // Another thread writes the lines.
+        // The service writes the audit log in another thread, so a line may follow the response.
         while !fs::read_to_string(path).is_ok_and(|lines| lines.contains(text)) {
             std::thread::sleep(std::time::Duration::from_millis(10));
         }

@@ -85,7 +85,7 @@ fn forward(mut client: TcpStream, route: &Route, edit: &Edit) -> Option<()> {
     client.write_all(response.as_bytes()).ok()
 }
 
-/// A real proxy is another machine, so this one connects from an address that is not the caller's.
+/// Connects from an address other than the client's, because a real proxy runs on another machine.
 fn from_another_address(to: SocketAddr) -> TcpStream {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
     let stream = runtime.block_on(async {

@@ -29,8 +29,8 @@ pub(crate) fn id() -> PeerId {
     PeerId::parse("peer").unwrap()
 }
 
-/// The ports of the peers that `client` lists: as soon as they satisfy the condition, or else after
-/// the maximum delay.
+/// Lists the peers until their ports satisfy the condition, but no longer than the maximum delay.
+/// Returns the last ports.
 pub(crate) async fn ports(client: &Client, satisfy: impl Fn(&[u16]) -> bool) -> Vec<u16> {
     let started = Instant::now();
     loop {

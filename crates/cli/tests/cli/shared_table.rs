@@ -44,8 +44,8 @@ fn start_with(table: &str, variables: &[(&str, &OsStr)]) -> (String, Running) {
     (endpoint, running)
 }
 
-/// Skips tests with special needs: the service uses DynamoDB's clock, and it enforces the limit of
-/// peers by an estimate.
+/// Skips the cases that need a settable clock or an exact limit of peers. On a table, the service
+/// uses DynamoDB's clock, and enforces the limit by an estimate.
 async fn serve(needs: Needs) -> Option<Target> {
     if needs != Needs::NONE {
         return None;

@@ -113,7 +113,8 @@ fn fill_adds_other_peers_to_a_rare_archetype() {
 #[test]
 fn text_from_peers_can_not_control_the_terminal() {
     let service = Service::in_memory();
-    // The service accepts a joiner within a word, and any text in metadata.
+    // The service accepts a zero-width joiner within a word of an archetype, and any text in
+    // metadata.
     let metadata = r#"{"x": "\u202e"}"#.replace("\\u202e", "\u{202e}");
     ok(service.call(&["register", "a", "--archetype", "ev\u{200d}il", "--metadata", &metadata]));
     for listed in [ok(service.call(&["discover"])), ok(service.call(&["discover", "--json"]))] {
@@ -218,7 +219,7 @@ fn watch_lists_all_peers_by_name_and_follows_the_changes() {
     for name in ["e", "d", "c", "b", "a"] {
         ok(service.call(&["register", name]));
     }
-    // Pages of two peers stand for those of a thousand.
+    // Two peers per page, so that a few peers take several pages.
     let arguments =
         ["discover", "--watch", "--limit", "2", "--interval", "1", "--endpoint", &service.endpoint];
     let mut watch = Running::start(&arguments);

@@ -38,7 +38,7 @@ fn discover(service: &Service) -> serde_json::Value {
     serde_json::from_str(&service.call(&["discover", "--json"]).out).unwrap()
 }
 
-/// Waits until no peer is listed, at most for the longest lease.
+/// Waits until no peer is listed. Asserts that the leases last neither too long nor too short.
 fn assert_leases_end(service: &Service, last_renewal: Instant) {
     while discover(service)["count"] != 0 {
         let lasted = last_renewal.elapsed();
@@ -55,7 +55,7 @@ fn assert_shown_time(service: &Service, shift: i64) {
     for time in [&page["timestamp"], &page["peers"][0]["last_seen"]] {
         let time = Timestamp::parse(time.as_str().unwrap()).unwrap();
         let shown = i64::try_from(time.as_millis() / 1_000).unwrap();
-        // The lease was renewed a few seconds ago.
+        // The tolerance covers `last_seen`: the lease was renewed up to a few seconds ago.
         assert!((shown - system - shift).abs() <= 8, "{time} is shown at {system} + {shift}");
     }
 }
@@ -71,7 +71,8 @@ fn a_process_that_is_stopped_for_two_leases_forgets_no_peer() {
         renew(&service);
     }
     let last_renewal = Instant::now();
-    // The offset is read again within a fraction of a second.
+    // After a pause, the service's clock is behind the wall clock. Within a fraction of a second,
+    // the service measures the difference again, and shown times include it.
     sleep(Duration::from_millis(500));
     assert_shown_time(&service, 0);
     assert_leases_end(&service, last_renewal);
@@ -88,7 +89,7 @@ fn step(file: &Path, shift: i64) {
     let new = file.with_extension("new");
     fs::write(&new, format!("{shift:+}")).unwrap();
     fs::rename(&new, file).unwrap();
-    // The clock's readers see the step within a tick.
+    // The service and the test read the new time within a second.
     sleep(Duration::from_millis(1_500));
 }
 

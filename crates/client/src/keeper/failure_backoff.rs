@@ -8,7 +8,8 @@ use super::lease::Lease;
 use crate::Error;
 use crate::retry::full_jitter;
 
-/// The upper bound of the first wait after a failure. The client has already retried by then.
+/// The upper bound of the first wait after a failure. It can be short, because a failure is
+/// reported only after the client's own retries.
 const FIRST_CEILING: Duration = Duration::from_secs(1);
 /// The upper bound of any wait while there is no lease.
 const HIGHEST_CEILING: Duration = Duration::from_secs(60);
@@ -66,9 +67,9 @@ fn honor_retry_after(error: &Error, longest: Duration, pause: Duration) -> Durat
     error.retry_after().map_or(pause, |delay| delay.min(longest).saturating_add(pause))
 }
 
-/// The wait after a failure. While the lease runs, retries are fast at first, to save it. After it
-/// has ended, there is nothing left to save, and retries are about as frequent as heartbeats. Fast
-/// retries of all clients would overload a service that comes back after a long outage.
+/// The wait after a failure. While the lease runs, the first retries follow quickly, so that the
+/// lease is renewed in time. After its end, retries are about as frequent as heartbeats, because
+/// quick retries of all clients would overload a service that comes back after a long outage.
 fn pause(failures: u32, highest: Duration, is_expired: bool, random: f64) -> Duration {
     if is_expired {
         highest.mul_f64(f64::midpoint(1.0, random))

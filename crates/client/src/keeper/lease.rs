@@ -9,8 +9,8 @@ use tokio::time::Instant;
 /// can make a peer flood the service.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(500);
 
-/// A lease. It is measured from before the request was sent, so that the service's lease does not
-/// end earlier.
+/// A lease. The client counts its time from before it sends the request, so that the lease never
+/// ends later by the client's count than by the service's.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lease {
     ends: Instant,

@@ -4,11 +4,11 @@ use aurora_discovery_protocol::{Code, HeartbeatRequest, LeaseToken, RegisterRequ
 
 use crate::{Client, Error};
 
-/// Whether another client may hold the id of `registration`: the service knows the id, and the
-/// registration has no token, or one that is not current.
+/// Whether another client may hold the id of `registration`. This is so if the service knows the
+/// id, and the registration has no token or not the current one.
 ///
-/// A keeper that must not replace a live registration asks this first, and makes its registration
-/// token-only if the id is known. The API has no registration that is conditional on a free id, but
+/// A keeper that must not replace a live registration calls this first, and makes its registration
+/// token-only if the id is known. The API cannot make a registration conditional on a free id, but
 /// two of its rules together have that effect:
 ///
 /// - A heartbeat with a wrong token changes nothing. It gets 404 for an unknown id and 403 for a
@@ -21,8 +21,8 @@ use crate::{Client, Error};
 /// for an id that the service knows.
 ///
 /// Two keepers that register an unknown id at the same moment may replace each other. The first one
-/// then reports that it was taken over. A service of an older version ignores tokens in heartbeats,
-/// and there a live registration is replaced.
+/// then reports that it was taken over. A service of an older version ignores tokens in heartbeats.
+/// With such a service, a live registration is replaced.
 pub(super) async fn is_known(client: &Client, registration: &RegisterRequest) -> Result<bool, Error> {
     let own = registration.lease_token.clone();
     let has_token = own.is_some();

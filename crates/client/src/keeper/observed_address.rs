@@ -10,7 +10,7 @@ use tokio::time::Instant;
 pub(super) struct ObservedAddress {
     /// The address at the last registration, which is the one that is listed.
     registered: Option<IpAddr>,
-    /// The new address that the last heartbeat came from.
+    /// The new address from which the last heartbeat was sent.
     candidate: Option<IpAddr>,
     /// Whether two consecutive heartbeats came from `candidate`.
     is_confirmed: bool,
@@ -40,8 +40,8 @@ impl ObservedAddress {
         self.candidate = candidate;
     }
 
-    /// Whether the peer has to register its new address. It tries at most once in `lease`, so that
-    /// a client that alternates between two addresses does not register all the time.
+    /// Whether the peer has to register its new address. It tries at most once per `lease`, so that
+    /// a peer that alternates between two addresses does not register all the time.
     pub(super) fn has_moved(&self, lease: Duration) -> bool {
         self.is_confirmed && self.tried_at.is_none_or(|at| at.elapsed() >= lease)
     }

@@ -40,8 +40,8 @@ impl KeeperOptions {
         Self { token_file: Some(TokenFile::new(path)), ..self }
     }
 
-    /// Signs the registration with this key, which locks the name to it: from then on, no client
-    /// without the key can register the name, and a restarted peer needs no token. See
+    /// Signs the registration with this key, which locks the name to the key: from then on, no
+    /// client without the key can register the name, and a restarted peer needs no token. See
     /// [`KeyFile`](crate::KeyFile).
     pub fn key(self, key: SecretKey) -> Self {
         Self { key: Some(key), ..self }
@@ -58,13 +58,14 @@ impl KeeperOptions {
         Self { audience: Some(audience.into()), ..self }
     }
 
-    /// Whether the keeper may replace a live registration from the same address, for which it has
-    /// no token. It may by default, so that a peer that crashed can register again at once. Without
-    /// this permission it waits until the lease ends, and two keepers of one id on one host do not
-    /// take over each other's registration.
+    /// Whether the keeper may replace a live registration from the same address without its token.
+    /// By default it may, so that a peer that crashed can register again at once. If it may not, it
+    /// waits until the lease ends, and two keepers of one id on one host do not take over each
+    /// other's registration.
     ///
-    /// A registration that the keeper has the token of is always replaced. One that was taken over
-    /// from the keeper never is: the keeper waits until the other lease ends.
+    /// This option does not matter in two cases. The keeper always replaces a registration whose
+    /// token it has. It never replaces one that was taken over from it, but waits until the other
+    /// lease ends.
     pub fn replace(self, replace: bool) -> Self {
         Self { replace, ..self }
     }

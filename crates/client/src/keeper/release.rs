@@ -39,9 +39,9 @@ impl HeldLease {
     async fn deregister(&self) -> Result<(), Error> {
         let request = DeregisterRequest { peer_id: self.peer_id.clone(), lease_token: self.token.clone() };
         if self.token.is_some() {
-            // The service treats a deregistration with an old token like one without a token, and
-            // accepts it from the holder's address. It always refuses a heartbeat with an old
-            // token, so the heartbeat shows whether another client holds the id.
+            // From the holder's address, the service accepts a deregistration with an old token, as
+            // it accepts one without a token. It always refuses a heartbeat with an old token, so
+            // the heartbeat shows whether another client holds the id.
             let heartbeat = HeartbeatRequest {
                 lease_token: self.token.clone(),
                 ..HeartbeatRequest::new(self.peer_id.clone())

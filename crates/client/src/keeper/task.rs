@@ -103,7 +103,8 @@ impl<F: FnMut(Event) + Send> Task<F> {
         }
     }
 
-    /// Signs the registrations. A token that is on disk remains the token of the peer.
+    /// Makes the keeper sign its registrations. If the token file has a token, the signer uses
+    /// that.
     pub(super) fn sign_with(&mut self, signer: Signer) {
         let saved = self.saved_token.as_ref().and_then(SavedToken::token).cloned();
         self.signer = Some(match saved {
@@ -157,12 +158,13 @@ impl<F: FnMut(Event) + Send> Task<F> {
     }
 
     async fn register(&mut self, sent_at: Instant) -> Result<(Lease, Option<Event>), Error> {
-        // The first registration is normally not token-only: after a crash before the token is on
-        // disk, no client, not even this peer, could use the id until its reservation ends.
+        // The first registration is normally not token-only. If the peer crashed before the token
+        // was on disk, not even the peer itself could use a token-only id until the reservation
+        // ends.
         let must_yield = match &self.signer {
-            // A signature would replace even another client that has the same key, such as a copy
-            // of this program. After a takeover, the keeper therefore registers only if the id is
-            // free.
+            // The service always lets a valid signature replace a registration, even one by another
+            // client with the same key, such as a copy of this program. After a takeover, the
+            // keeper therefore registers only if the id is free.
             Some(_) if self.was_taken_over => {
                 held_by_another(&self.client, &self.registration).await?.map_or(Ok(false), Err)?
             }
@@ -193,8 +195,8 @@ impl<F: FnMut(Event) + Send> Task<F> {
         Ok(response)
     }
 
-    /// Whether the registration has to be updated. It should be token-only exactly if the token is on
-    /// disk, and it should list the address at which the service sees the peer.
+    /// Whether the registration has to be updated. It should be token-only if and only if the token
+    /// is on disk, and it should list the address at which the service sees the peer.
     fn needs_update(&self, lease: Lease) -> bool {
         // A signed registration is not made token-only, because the signature protects the name
         // already.
@@ -243,9 +245,9 @@ impl<F: FnMut(Event) + Send> Task<F> {
             return Ok(Duration::ZERO);
         }
         self.update_failed = false;
-        // Jitter only shortens the interval. The next heartbeat is therefore never later than the
-        // service requested, and the client has the margin for lost heartbeats that the service has
-        // planned.
+        // Jitter only shortens the interval, so the next heartbeat is never later than the service
+        // requested. The service has chosen the interval so that a lease survives some lost
+        // heartbeats.
         Ok(lease.interval.mul_f64(1.0 - INTERVAL_JITTER * fastrand::f64()))
     }
 
@@ -317,9 +319,9 @@ impl<F: FnMut(Event) + Send> Task<F> {
         let may_hold = match self.state {
             State::Absent => false,
             State::HeldByAnother => return Ok(()),
-            // It is unknown whether the id belongs to this keeper or to another client at the same
-            // address, whose registration a deregistration without a token would remove. If it is
-            // the keeper's own, its lease ends by itself.
+            // The id may belong to this keeper or to another client at the same address. A
+            // deregistration without a token would remove either registration. If it is the
+            // keeper's own, its lease ends by itself.
             State::Unresolved if !self.may_replace && self.registration.lease_token.is_none() => {
                 return Ok(());
             }
@@ -359,8 +361,8 @@ pub(super) fn panic_message(payload: &(dyn Any + Send)) -> String {
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message").to_owned()
 }
 
-/// Whether a retry cannot help, because the request itself is refused. A lease that another client
-/// holds is not final, because it may end.
+/// Whether a retry cannot succeed, because the request itself is refused. A refusal because another
+/// client holds the lease is not final, because that lease may end.
 fn is_final(error: &Error) -> bool {
     match error {
         Error::Options(_) | Error::Invalid(_) => true,

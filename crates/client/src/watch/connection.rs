@@ -11,7 +11,7 @@ use crate::endpoint::root_cause;
 use crate::transport::Route;
 
 /// The maximum number of bytes that are read without a complete event, so that memory is bounded.
-/// The largest registration takes less than a tenth of it.
+/// The largest registration is smaller than a tenth of this.
 const MAX_EVENT_BYTES: usize = 256 * 1024;
 
 /// An open stream of events.

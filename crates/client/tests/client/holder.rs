@@ -79,7 +79,8 @@ async fn a_peer_never_takes_back_a_live_registration_by_its_address() {
     let server = ScriptedServer::start(|n, received| match (n, received.path()) {
         (0, _) => registered(),
         (_, "/heartbeat") => refuse(403, "not_holder"),
-        // A service lets the holder's address replace a registration, unless it is token-only.
+        // The service lets a registration from the holder's address replace the holder's, unless
+        // the new one is token-only and lacks the current token.
         _ if received.body.contains(r#""token_only":true"#) => refuse(403, "not_holder"),
         _ => registered(),
     })

@@ -52,7 +52,7 @@ async fn a_peer_that_two_heartbeats_saw_at_a_new_address_registers_there_at_most
         assert!(matches!(events.recv().await, Some(Event::Renewed(_))));
     }
     assert_eq!(registrations(&server).len(), 2);
-    // The keeper registers in place of the heartbeat that is due.
+    // When the next heartbeat is due, the keeper registers instead.
     clock.advance(100).await;
     assert!(matches!(events.recv().await, Some(Event::Moved { .. })));
     assert_eq!(registrations(&server).len(), 3);

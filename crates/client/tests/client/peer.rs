@@ -56,8 +56,8 @@ pub(crate) fn keep_with(
     Ok((keeper, events))
 }
 
-/// A clock that only the test moves. By itself, tokio moves a paused clock whenever all tasks wait,
-/// even for the network. A running blocking task prevents that.
+/// A clock that only the test moves. By itself, tokio advances a paused clock whenever all tasks
+/// wait, even if they wait for the network. A running blocking task prevents that.
 pub(crate) struct Clock {
     _running: mpsc::Sender<()>,
 }

@@ -42,7 +42,7 @@ fn client(server: &ScriptedServer) -> Client {
 #[tokio::test]
 async fn a_wrong_clock_is_corrected_by_the_service() {
     let server = ScriptedServer::start(|n, _| match n {
-        // The year 2000, so that the local clock is ahead.
+        // The service's clock is in the year 2000, so the local one is ahead of it.
         0 => stale(401, "stale_signature", r#""timestamp":"2000-01-01T00:00:00","nonce":"a-nonce""#),
         _ => accepted(),
     })

@@ -89,8 +89,8 @@ async fn a_new_token_replaces_the_one_in_the_file() {
     assert!(bodies(&server)[1].contains(r#""lease_token":"second","token_only":true"#));
 }
 
-/// Deletes the directory during the first registration, so that its token cannot be written. This
-/// is the state after a crash at that moment.
+/// Deletes the directory during the first registration, so that the token cannot be written. A
+/// crash between the registration and the write has the same result.
 async fn registered_without_a_saved_token(path: &Path) -> ScriptedServer {
     let directory = path.parent().unwrap().to_owned();
     service("first", move |n, _| {

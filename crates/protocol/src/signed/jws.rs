@@ -1,5 +1,5 @@
-//! Compact JWS (RFC 7515), restricted to the header parameters and the algorithm that signed
-//! registrations use.
+//! Compact JWS (RFC 7515), restricted to the algorithm and the header parameters that this crate
+//! uses: for signed registrations, for messages and for key rotation.
 
 use std::borrow::Cow;
 
@@ -27,7 +27,7 @@ pub(super) struct Jws {
 }
 
 impl Jws {
-    /// Parses a JWS of the type `typ`, which is the value of `field`.
+    /// Parses the value of `field` as a JWS of the type `typ`.
     pub(super) fn parse(text: &str, typ: &str, field: &'static str) -> Result<Self, Refusal> {
         let malformed = || {
             Invalid::rule("must be a compact JWS: three parts in base64url, joined by dots").in_field(field)

@@ -20,12 +20,13 @@ const MESSAGE_TYPE: &str = "aurora-mail+jws";
 const FIELD: &str = "message";
 /// The prefix of the payload's keys in a refusal.
 const PATH: &str = "message.";
-/// The minimum and maximum length of `sid` in characters. 16 characters have room for 96 random bits.
+/// The minimum and maximum length of `sid` in characters. 16 characters of base64 hold 96 random
+/// bits, which cannot be guessed.
 const SID_LEN: std::ops::RangeInclusive<usize> = 16..=64;
 /// The maximum length of `type`, in characters.
 const MAX_TYPE_LEN: usize = 16;
 
-/// A message that has the right form. [`SignedMessage::verify`] checks the signature.
+/// A message that conforms to the API. [`SignedMessage::verify`] checks the signature.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SignedMessage {
     jws: Jws,
@@ -36,17 +37,17 @@ pub struct SignedMessage {
     kind: Box<str>,
 }
 
-/// What a message says.
+/// The content of a message, apart from its sender and its receiver.
 #[derive(Clone, Copy, Debug)]
 pub struct MessageTerms<'a> {
-    /// The session: 16 to 64 visible ASCII characters, which the peer that makes the offer draws at
-    /// random. The answer repeats it.
+    /// The id of the session: 16 to 64 visible ASCII characters. The peer that makes the offer
+    /// draws it at random, and the answer repeats it.
     pub sid: &'a str,
     /// When it was signed, in seconds since the Unix epoch.
     pub issued_at: u64,
-    /// What it is: `offer` or `answer`, for example.
+    /// The kind of the message, for example `offer` or `answer`.
     pub kind: &'a str,
-    /// The session description.
+    /// The session description (SDP).
     pub sdp: &'a str,
 }
 
@@ -68,14 +69,16 @@ struct Described {
 }
 
 impl SignedMessage {
-    /// The maximum length of a message in bytes. An offer with a dozen candidates takes half of it.
+    /// The maximum length of a message in bytes. An offer with a dozen ICE candidates takes half of
+    /// it.
     pub const MAX_LEN: usize = 4 * 1024;
 
     /// Parses a message, without verifying its signature.
     ///
     /// # Errors
-    /// A [`Refusal`]: `invalid_field` if it is too long, is no JWS of an object without duplicate
-    /// keys, or a key breaks its rule, and `invalid_signature` if its header is not accepted.
+    /// A [`Refusal`] with `invalid_field` if the text is too long, if it is not a compact JWS, if
+    /// its payload is not a JSON object without duplicate keys, or if a key breaks its rule. A
+    /// [`Refusal`] with `invalid_signature` if the header is not accepted.
     pub fn parse(text: &str) -> Result<Self, Refusal> {
         if text.len() > Self::MAX_LEN {
             return Err(Invalid::rule("must have at most 4096 bytes").in_field(FIELD));
@@ -120,8 +123,8 @@ impl SignedMessage {
         &self.jws.text
     }
 
-    /// The key that the message says it was signed with. Only [`SignedMessage::verify`] shows
-    /// whether it was.
+    /// The key that the message names as its signer. [`SignedMessage::verify`] checks that this key
+    /// did sign it.
     pub fn claimed_key(&self) -> PublicKey {
         self.jws.key
     }
@@ -146,13 +149,13 @@ impl SignedMessage {
         self.issued_at
     }
 
-    /// What it is: `offer` or `answer`, for example.
+    /// The kind of the message, for example `offer` or `answer`.
     pub fn kind(&self) -> &str {
         &self.kind
     }
 
-    /// The session description. It is read from the payload each time, because a service, which
-    /// keeps many messages, has no use for it.
+    /// The session description. It is decoded from the payload on each call. A decoded copy would
+    /// take memory in a service, which keeps many messages and never reads it.
     pub fn sdp(&self) -> String {
         // `parse` has checked that the payload has one.
         serde_json::from_str(&self.jws.payload).map(|Described { sdp }| sdp).unwrap_or_default()
@@ -178,8 +181,8 @@ impl Serialize for SignedMessage {
     }
 }
 
-/// Leaves out the session description, because it contains addresses of the sender, which do not
-/// belong into logs.
+/// Leaves out the session description, because it contains addresses of the sender, which must not
+/// appear in logs.
 impl fmt::Debug for SignedMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { from, to, sid, issued_at, kind, .. } = self;

@@ -42,8 +42,8 @@ struct Payload<'a> {
 }
 
 impl SignedRecord {
-    /// Signs a registration. The record does not contain its `lease_token`, `token_only` and
-    /// `discover`.
+    /// Signs a registration. The registration's `lease_token`, `token_only` and `discover` are left
+    /// out of the record.
     ///
     /// # Errors
     /// A [`Refusal`] if the record would not be accepted, for example because `seq` is too large.

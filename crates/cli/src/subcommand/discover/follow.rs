@@ -63,11 +63,12 @@ struct Follower<'a> {
     request: DiscoverRequest,
     args: &'a DiscoverArgs,
     peers: BTreeMap<PeerId, Peer>,
-    /// The figures and the time of the last list.
+    /// The counts of the last list, and the time of its response.
     listed: Option<(PageInfo, Timestamp)>,
     /// The stream of changes. Without it, the list is requested repeatedly.
     stream: Option<Watch>,
-    /// Whether the list has to be requested again, although there is a stream.
+    /// Whether the last request for the list failed. The next tick then repeats it, although there
+    /// is a stream.
     must_list: bool,
     /// Whether something has changed since the last frame.
     has_changed: bool,
@@ -77,7 +78,8 @@ struct Follower<'a> {
 
 impl<'a> Follower<'a> {
     fn new(client: &'a Client, request: DiscoverRequest, args: &'a DiscoverArgs) -> Self {
-        // The stream does not report renewals, which the full view shows, and it draws no samples.
+        // The stream cannot replace the list in two cases: it does not report renewals, which the
+        // full view shows, and it draws no samples.
         let is_streamed = !(args.full || args.is_sample());
         Self {
             client,
@@ -121,14 +123,14 @@ impl<'a> Follower<'a> {
             }
             Some(Err(error)) => return Err(error.into()),
             None => self.stream = None,
-            // An event of a later version.
+            // A kind of event that a later version adds.
             Some(Ok(_)) => {}
         }
         Ok(())
     }
 
-    /// Requests the list. After a transient failure or an expired cursor, which is shown, the next
-    /// tick requests it again.
+    /// Requests the list. A transient failure and an expired cursor are shown to the user, and the
+    /// next tick requests the list again. Any other failure ends the command.
     async fn list(&mut self) -> Result<(), Failure> {
         self.must_list = true;
         match self.request_list().await {
@@ -171,7 +173,7 @@ impl<'a> Follower<'a> {
         self.error = Some(error.to_string());
     }
 
-    /// The figures of the list, and its time.
+    /// The counts of the list, and its time.
     fn figures(&self) -> Option<(PageInfo, Timestamp)> {
         let (info, timestamp) = self.listed.clone()?;
         if self.args.is_sample() {
@@ -216,7 +218,7 @@ impl<'a> Follower<'a> {
     }
 }
 
-/// The figures of a list of all peers that match.
+/// The counts of a list that contains all matching peers.
 fn complete(count: usize) -> PageInfo {
     let total = u64::try_from(count).unwrap_or(u64::MAX);
     PageInfo { count, total, total_is_estimate: false, next_cursor: None }

@@ -65,7 +65,8 @@ fn start(command: &[OsString]) -> Result<Child, Failure> {
         .map_err(|error| Failure::Other(format!("{} can't be started: {error}", program.to_string_lossy())))
 }
 
-/// The exit code is that of the program, even if the peer can't be deregistered.
+/// Deregisters the peer. A failure only prints a warning, because the exit code of the command is
+/// that of the program.
 async fn deregister(keeper: LeaseKeeper, grace: Duration) {
     if let Err(failure) = stop(keeper, grace).await {
         warn(failure);
