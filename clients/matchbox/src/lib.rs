@@ -12,8 +12,8 @@ use aurora_discovery_client::{Client, PublicKey, SecretKey};
 use matchbox_socket::async_trait::async_trait;
 use matchbox_socket::{PeerEvent, PeerId, PeerRequest, SignalingError, Signaller, SignallerBuilder};
 use tokio::runtime::Handle;
-use tokio::sync::RwLock;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::watch;
 
 /// Joins rooms on an Aurora Discovery service, for
 /// [`WebRtcSocketBuilder::signaller_builder`](matchbox_socket::WebRtcSocketBuilder::signaller_builder).
@@ -27,8 +27,8 @@ pub struct AuroraSignallerBuilder {
     /// `None`: each socket gets a new key.
     key: Option<SecretKey>,
     keys: Keys,
-    /// Each room holds a read lock until it is left.
-    rooms: Arc<RwLock<()>>,
+    /// The number of rooms that are being joined or are not left yet.
+    rooms: Arc<watch::Sender<usize>>,
 }
 
 /// The keys of the peers with which there was contact.
@@ -55,11 +55,29 @@ impl AuroraSignallerBuilder {
         self.keys.0.lock().unwrap_or_else(PoisonError::into_inner).get(&peer).copied()
     }
 
-    /// Waits until the rooms are left, which happens once their sockets are dropped. Others then no
-    /// longer find this peer there. If the program ends earlier, others find it until its lease
-    /// ends, as after a crash.
+    /// Waits until no socket of this builder and its clones is in a room or joins one. A socket leaves
+    /// its room once it is dropped, and others then no longer find it there. Sockets that join while
+    /// this waits are waited for as well. If the program ends earlier, others find its sockets until
+    /// their leases end, as after a crash.
     pub async fn left(&self) {
-        let _all = self.rooms.write().await;
+        // It fails only without a sender, which this builder has.
+        let _ = self.rooms.subscribe().wait_for(|rooms| *rooms == 0).await;
+    }
+}
+
+/// Counts a room until it is left, or until joining it has failed.
+struct Staying(Arc<watch::Sender<usize>>);
+
+impl Staying {
+    fn new(rooms: Arc<watch::Sender<usize>>) -> Self {
+        rooms.send_modify(|rooms| *rooms += 1);
+        Self(rooms)
+    }
+}
+
+impl Drop for Staying {
+    fn drop(&mut self) {
+        self.0.send_modify(|rooms| *rooms -= 1);
     }
 }
 

@@ -40,8 +40,9 @@ pub(crate) struct Post {
     key: SecretKey,
     /// How far the clock of the service is ahead of the local one, in seconds.
     clock_offset: i64,
-    /// When each message was received, by its sender and its id.
-    seen: Mutex<HashMap<(PeerId, String), Instant>>,
+    /// When each message was received, by its sender, the key that signed it, and its id. Without the
+    /// key, a message with another one would use up the ids of the sender's own.
+    seen: Mutex<HashMap<(PeerId, PublicKey, String), Instant>>,
     last_sent: Mutex<Option<Instant>>,
     has_sent: Notify,
 }
@@ -105,14 +106,14 @@ impl Post {
         }
         let key = message.verify().ok()?;
         let signals = serde_json::from_str(&message.sdp()).ok()?;
-        let from = matchbox_socket::PeerId(Uuid::parse_str(mail.from.as_str()).ok()?);
-        self.is_new(message.from(), message.sid()).then_some(Letter { from, key, signals })
+        let from = id_of(&mail.from)?;
+        self.is_new(message.from(), key, message.sid()).then_some(Letter { from, key, signals })
     }
 
-    fn is_new(&self, from: &PeerId, sid: &str) -> bool {
+    fn is_new(&self, from: &PeerId, key: PublicKey, sid: &str) -> bool {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.retain(|_, at| at.elapsed() < MEMORY);
-        seen.insert((from.clone(), sid.to_owned()), Instant::now()).is_none()
+        seen.insert((from.clone(), key, sid.to_owned()), Instant::now()).is_none()
     }
 
     /// Requests mail until `mail` is closed. Each request acknowledges the messages of the one before.
@@ -164,6 +165,13 @@ impl Post {
     pub(crate) fn now(&self) -> u64 {
         local_time().saturating_add_signed(self.clock_offset)
     }
+}
+
+/// The id of the peer with this name. `None` if the name is not the usual text of an id. The other
+/// texts of the same id, such as one in upper case, are names that anyone can register.
+pub(crate) fn id_of(name: &PeerId) -> Option<matchbox_socket::PeerId> {
+    let id = matchbox_socket::PeerId(Uuid::parse_str(name.as_str()).ok()?);
+    (id.to_string() == name.as_str()).then_some(id)
 }
 
 fn local_time() -> u64 {

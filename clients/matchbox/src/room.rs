@@ -9,14 +9,13 @@ use aurora_discovery_client::{
     RegisterRequest, RegisterResponse, SecretKey, SignedRecord, View,
 };
 use matchbox_socket::{PeerEvent, PeerId, PeerRequest, PeerSignal, SignalingError};
-use tokio::sync::OwnedRwLockReadGuard;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use crate::post::{Letter, Post, batches};
-use crate::{AuroraSignaller, AuroraSignallerBuilder, Keys, failure};
+use crate::post::{Letter, Post, batches, id_of};
+use crate::{AuroraSignaller, AuroraSignallerBuilder, Keys, Staying, failure};
 
 /// The maximum number of peers in one response: the most that a heartbeat may request.
 const PAGE: u32 = 100;
@@ -31,6 +30,8 @@ pub(crate) struct Room {
     pub(crate) keys: Keys,
     /// The peers that this one has made contact with.
     pub(crate) met: HashSet<PeerId>,
+    /// Those of them that have sent signals. They may be connected.
+    pub(crate) answered: HashSet<PeerId>,
     /// What is to be sent to each peer. `None` only says that this peer has joined.
     pub(crate) outboxes: HashMap<PeerId, UnboundedSender<Option<PeerSignal>>>,
     /// One task receives mail, and one sends to each peer. The latter returns the peer if it could
@@ -46,7 +47,7 @@ pub(crate) async fn join(
     room: &str,
 ) -> Result<AuroraSignaller, SignalingError> {
     let AuroraSignallerBuilder { client, key, keys, rooms, .. } = builder;
-    let staying = rooms.read_owned().await;
+    let staying = Staying::new(rooms);
     let me = PeerId(Uuid::new_v4());
     let key = key.map_or_else(new_key, Ok)?;
     let archetype = format!("matchbox:{room}");
@@ -72,7 +73,8 @@ pub(crate) async fn join(
     let (events, event_receiver) = unbounded_channel();
     let mut tasks = JoinSet::new();
     tasks.spawn(Arc::clone(&post).receive(mail_sender));
-    let mut room = Room { me, post, keys, met: HashSet::new(), outboxes: HashMap::new(), tasks, events };
+    let (met, answered, outboxes) = Default::default();
+    let mut room = Room { me, post, keys, met, answered, outboxes, tasks, events };
     room.tell(PeerEvent::IdAssigned(me));
     room.meet(response.page);
     tokio::spawn(room.stay(keeper, life, mail, requests, staying));
@@ -115,7 +117,7 @@ impl Room {
         mut life: UnboundedReceiver<Event>,
         mut mail: UnboundedReceiver<Mail>,
         mut requests: UnboundedReceiver<PeerRequest>,
-        _staying: OwnedRwLockReadGuard<()>,
+        _staying: Staying,
     ) {
         loop {
             tokio::select! {
@@ -171,6 +173,9 @@ impl Room {
         if signals.is_empty() && is_new && self.me < from {
             self.tell(PeerEvent::NewPeer(from));
         }
+        if !signals.is_empty() {
+            self.answered.insert(from);
+        }
         for data in signals {
             self.tell(PeerEvent::Signal { sender: from, data });
         }
@@ -187,9 +192,14 @@ impl Room {
         let _ = outbox.send(signal);
     }
 
-    /// A peer could not be reached. If it is still there, a later heartbeat lists it again.
+    /// A peer could not be reached by mail. If it is still there, a later heartbeat lists it again. Of a
+    /// peer that has sent signals, only the connection shows whether it has left: what could not be
+    /// delivered may be a late candidate that the connection does not need.
     pub(crate) fn lose(&mut self, peer: PeerId) {
         self.outboxes.remove(&peer);
+        if self.answered.contains(&peer) {
+            return;
+        }
         self.met.remove(&peer);
         if self.me < peer {
             self.tell(PeerEvent::PeerLeft(peer));
@@ -204,10 +214,10 @@ impl Room {
 
 /// A listed peer that has signed its registration and has a mailbox, and its key.
 fn member(peer: &Peer) -> Option<(PeerId, PublicKey)> {
-    let id = Uuid::parse_str(peer.peer_id.as_str()).ok()?;
+    let id = id_of(&peer.peer_id)?;
     let text = peer.signed.as_deref().filter(|text| SignedRecord::has_mailbox(text))?;
     let record = SignedRecord::parse(text).ok().filter(|record| *record.peer_id() == peer.peer_id)?;
-    Some((PeerId(id), record.verify().ok()?))
+    Some((id, record.verify().ok()?))
 }
 
 /// Sends to one peer what arrives in `queue`. Returns the peer if it can't be reached.

@@ -9,13 +9,14 @@ use aurora_discovery_client::{
 };
 use aurora_discovery_protocol::{Freshness, RecordTerms, SignedTokenHash};
 use matchbox_socket::{PeerEvent, PeerId, PeerSignal};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, yield_now};
 use uuid::Uuid;
 
-use crate::Keys;
-use crate::post::{Post, batches};
+use crate::post::{Post, batches, id_of};
 use crate::room::Room;
+use crate::{AuroraSignallerBuilder, Keys, Staying};
 
 const SID: &str = "0123456789abcdef";
 
@@ -49,6 +50,7 @@ fn room(number: u8) -> (Room, UnboundedReceiver<PeerEvent>) {
         post: Arc::new(post(number)),
         keys: Keys::default(),
         met: HashSet::new(),
+        answered: HashSet::new(),
         outboxes: HashMap::new(),
         tasks: JoinSet::new(),
         events,
@@ -61,17 +63,21 @@ fn mail(from: u8, message: &SignedMessage) -> Mail {
 }
 
 fn page(numbers: &[u8]) -> Option<DiscoveredPage> {
-    let peers: Vec<_> = numbers.iter().map(|number| listed(*number)).collect();
+    let peers: Vec<_> = numbers.iter().map(|number| listed(&name(*number), &key(*number))).collect();
+    page_of(&peers)
+}
+
+fn page_of(peers: &[String]) -> Option<DiscoveredPage> {
     let body = format!(
         r#"{{"peers":[{}],"count":{},"timestamp":"2025-10-02T12:00:00","total":9}}"#,
         peers.join(","),
-        numbers.len()
+        peers.len()
     );
     Some(DiscoverResponse::from_body(body.as_bytes()).unwrap().page)
 }
 
-fn listed(number: u8) -> String {
-    let registration = RegisterRequest::builder(name(number)).mail(true).build().unwrap();
+fn listed(name: &Name, key: &SecretKey) -> String {
+    let registration = RegisterRequest::builder(name.clone()).mail(true).build().unwrap();
     let terms = RecordTerms {
         seq: 1,
         freshness: Freshness::IssuedAt(1),
@@ -79,10 +85,10 @@ fn listed(number: u8) -> String {
         audience: None,
         replaces: None,
     };
-    let signed = SignedRecord::sign(&registration, &terms, &key(number)).unwrap();
+    let signed = SignedRecord::sign(&registration, &terms, key).unwrap();
     format!(
         r#"{{"peer_id":"{}","address":"10.0.0.1","port":0,"archetypes":[],"last_seen":"2025-10-02T12:00:00","metadata":{{}},"signed":"{}"}}"#,
-        name(number),
+        name,
         signed.as_str()
     )
 }
@@ -137,8 +143,58 @@ async fn a_peer_keeps_its_first_key() {
     };
     room.take(&signed(SID, 4));
     assert_eq!(told(&mut events), []);
-    room.take(&signed("another-0123456789", 3));
-    assert_eq!(told(&mut events).len(), 1);
+    room.take(&signed(SID, 3));
+    assert_eq!(told(&mut events).len(), 1, "the message with another key has not used up the id");
+}
+
+#[test]
+fn only_the_usual_text_of_an_id_names_a_peer() {
+    let usual = peer(0xab).to_string();
+    assert_eq!(id_of(&Name::parse(&usual).unwrap()), Some(peer(0xab)));
+    for other in [usual.to_uppercase(), usual.replace('-', ""), format!("urn:uuid:{usual}"), "ada".to_owned()]
+    {
+        assert_eq!(id_of(&Name::parse(&other).unwrap()), None, "{other}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_only_parses_to_the_id_of_another_peer_gets_nowhere() {
+    let (mut room, mut events) = room(5);
+    let upper = Name::parse(&peer(0xab).to_string().to_uppercase()).unwrap();
+    room.meet(page_of(&[listed(&upper, &key(4))]));
+    let now = post(3).now();
+    let terms = MessageTerms { sid: SID, issued_at: now, kind: "matchbox", sdp: "[{\"Offer\":\"\"}]" };
+    let message = SignedMessage::sign(&upper, &name(5), &terms, &key(4)).unwrap();
+    room.take(&Mail { from: upper, ..mail(3, &message) });
+    assert_eq!(told(&mut events), []);
+    assert!(room.keys.matches(peer(0xab), key(0xab).public()), "its key is not taken either");
+}
+
+#[tokio::test]
+async fn a_peer_that_has_sent_signals_is_not_reported_as_gone() {
+    let (mut room, mut events) = room(5);
+    room.meet(page(&[7]));
+    room.take(&mail(7, &post(7).seal(&name(5), &[PeerSignal::Answer(String::new())]).unwrap()));
+    told(&mut events);
+    room.lose(peer(7));
+    room.meet(page(&[7]));
+    assert_eq!(told(&mut events), [], "it is neither gone nor new");
+}
+
+#[tokio::test]
+async fn left_waits_for_all_rooms_and_for_those_that_are_joined_meanwhile() {
+    let builder = AuroraSignallerBuilder::new(Client::new("http://127.0.0.1:9").unwrap(), Handle::current());
+    builder.left().await;
+    let first = Staying::new(Arc::clone(&builder.rooms));
+    let clone = builder.clone();
+    let waiting = tokio::spawn(async move { clone.left().await });
+    yield_now().await;
+    let second = Staying::new(Arc::clone(&builder.rooms));
+    drop(first);
+    yield_now().await;
+    assert!(!waiting.is_finished());
+    drop(second);
+    waiting.await.unwrap();
 }
 
 #[test]
