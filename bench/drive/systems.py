@@ -179,7 +179,7 @@ class Tracker(System):
     keeps = "in memory"
     protocol = "announce"
     duties = ("join", "renew", "get", "both")
-    # Its peers are told apart by their ports.
+    # It distinguishes peers by their ports.
     most_peers = 1_000_000
 
 

@@ -101,7 +101,7 @@ impl SamplingPlan {
         let width = width.min(u128::from(Lane::WIDTH));
         let mean = u64::try_from((entries * width) >> 64).unwrap_or(u64::MAX).max(1);
         // At most a third of the average is picked, because almost every accepted window has at
-        // least so many peers.
+        // least that many peers.
         let max_picks = usize::try_from(mean / 3).unwrap_or(usize::MAX).max(1);
         Self {
             width: u64::try_from(width).unwrap_or(Lane::WIDTH),

@@ -14,8 +14,8 @@ pub struct ApiKey(Box<str>);
 impl ApiKey {
     /// The maximum length of a key, in characters.
     pub const MAX_LEN: usize = 256;
-    /// The number of random bytes in a generated key. So many random bits cannot be guessed, so it
-    /// is safe to store a fast hash of the key.
+    /// The number of random bytes in a generated key. That is too many to guess, so it is safe to
+    /// store a fast hash of the key.
     pub const RANDOM_BYTES: usize = 32;
 
     /// Makes a key from random bytes.
