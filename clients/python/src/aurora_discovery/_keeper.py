@@ -24,7 +24,7 @@ from enum import Enum, auto
 from typing import NoReturn
 
 from ._calls import Calls
-from ._lease import Lease, ObservedAddress, FailureBackoff
+from ._lease import FailureBackoff, Lease, ObservedAddress
 from .errors import DiscoveryError, RefusedError, TokenFileError
 from .events import (
     Deregistered,
