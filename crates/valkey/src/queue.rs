@@ -48,7 +48,7 @@ struct Sent {
 
 /// One item of a batch.
 pub(crate) enum Item {
-    /// A change that a request waits for.
+    /// A decision that a request waits for. It may change nothing ([`Change::is_none`]).
     Change {
         change: Change,
         /// Whether it must be confirmed before its request gets a response.
@@ -65,10 +65,10 @@ pub(crate) enum Item {
 /// The result of writing a change.
 #[derive(Clone, Debug)]
 pub(crate) enum Outcome {
-    /// The change is written, and confirmed if it is durable.
-    Written,
-    /// The change is not written, because another process has changed the peer. A replica that has
-    /// read the log up to this entry knows that change.
+    /// The decision holds. Its change, if there is one, is written, and confirmed if it is durable.
+    Done,
+    /// The decision does not hold, and its change is not written, because another process has changed
+    /// the peer. A replica that has read the log up to this entry knows that change.
     Conflict(StreamId),
     /// The change failed. The error says whether it may have taken effect.
     Failed(StoreError),

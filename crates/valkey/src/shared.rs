@@ -10,6 +10,7 @@ use aurora_discovery_embedded::replica::Replica;
 use aurora_discovery_protocol::Timestamp;
 use aurora_discovery_registry::{Limits, StoreClock, StoreError};
 use parking_lot::Mutex;
+use redis::RedisError;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -53,6 +54,8 @@ pub(crate) struct Shared {
     /// The latest time for which peers were listed, or leases were ended, while the replica was
     /// current, in milliseconds since the epoch.
     last_listed_at: AtomicU64,
+    /// Why the follower could not read the log the last time.
+    pub(crate) follow_failure: Mutex<Option<RedisError>>,
     /// Why the last change that must be durable was not confirmed. `None` if it was.
     not_durable: Mutex<Option<String>>,
 }
@@ -74,6 +77,7 @@ impl Shared {
             outdated: AtomicBool::new(false),
             current_at: Mutex::default(),
             last_listed_at: AtomicU64::new(0),
+            follow_failure: Mutex::default(),
             not_durable: Mutex::default(),
             options,
         })

@@ -33,6 +33,8 @@ use crate::writer::Writer;
 
 /// How long the first load of all peers may take.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(120);
+/// The code of the server's error for a command that the user may not run.
+const NO_PERMISSION: &str = "NOPERM";
 /// The number of conflicts after which a change reads its peer from the server. After the first
 /// conflict, the log has what the other process changed. If there is another conflict, the reason
 /// may be that the peer on the server can't be parsed.
@@ -62,14 +64,22 @@ impl ValkeyStore {
             tokio::spawn(Writer::new(Arc::clone(&shared)).run()),
         ];
         let store = Self { shared, secret, tasks };
-        let loaded = async {
-            while store.shared.check_current().is_err() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
         let too_slow = |_| OpenError("reading all peers from Valkey took too long".to_owned());
-        tokio::time::timeout(LOAD_TIMEOUT, loaded).await.map_err(too_slow)?;
+        tokio::time::timeout(LOAD_TIMEOUT, store.loaded()).await.map_err(too_slow)??;
         Ok(store)
+    }
+
+    /// Waits until all peers are loaded. Fails if the user lacks a permission that this takes, since
+    /// another attempt would fail in the same way.
+    async fn loaded(&self) -> Result<(), OpenError> {
+        while self.shared.check_current().is_err() {
+            let failure = self.shared.follow_failure.lock().take();
+            if let Some(error) = failure.filter(|error| error.code() == Some(NO_PERMISSION)) {
+                return Err(error.into());
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
     }
 
     /// A function that returns the time of the server, on which all processes that share the server
@@ -79,9 +89,10 @@ impl ValkeyStore {
         move || shared.clock.now()
     }
 
-    /// Decides about a change of a peer, and waits until it is written. `decide` applies the change
-    /// to the replica and passes it to its argument. If another process has changed the peer, this
-    /// waits until the replica has that change, and decides again.
+    /// Decides about a request for a peer, and waits until the server has confirmed that the peer is
+    /// still as the decision assumes, and has written the change, if there is one. `decide` applies
+    /// the change to the replica and passes it to its argument. If another process has changed the
+    /// peer, this waits until the replica has that change, and decides again.
     async fn change<T>(
         &self,
         peer: &PeerId,
@@ -97,10 +108,10 @@ impl ValkeyStore {
         loop {
             let mut outcome = None;
             let result = decide(&mut |change| outcome = Some(self.queue(change, now, durable)));
-            // There is no change: the request is refused, or is a heartbeat that renews nothing.
+            // An import whose name is known does not depend on the state of the peer.
             let Some(outcome) = outcome else { return Ok(result) };
             match outcome.await {
-                Ok(Outcome::Written) => return Ok(result),
+                Ok(Outcome::Done) => return Ok(result),
                 Ok(Outcome::Conflict(last)) => {
                     conflicts += 1;
                     self.wait_for_entry(last).await;
@@ -133,7 +144,7 @@ impl ValkeyStore {
             let mut is_complete = true;
             for (peer, count, outcome) in outcomes {
                 match outcome.await {
-                    Ok(Outcome::Written) => evicted = evicted.plus(count),
+                    Ok(Outcome::Done) => evicted = evicted.plus(count),
                     Ok(Outcome::Conflict(last)) => {
                         is_complete = false;
                         self.wait_for_entry(last).await;
@@ -154,6 +165,7 @@ impl ValkeyStore {
         for peer in self.shared.replica.take_evicted() {
             self.shared.queue.evict(peer, now);
         }
+        let durable = durable && !change.is_none();
         self.shared.queue.push(change, durable)
     }
 

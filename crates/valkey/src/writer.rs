@@ -23,6 +23,7 @@ const SCRIPT: &str = include_str!("script/commit.lua");
 /// fit into a batch (16 KiB), they take 256 MiB.
 const LOG_ENTRIES: u32 = 16_384;
 /// The kinds of changes in `commit.lua`.
+const CHECK: &str = "check";
 const SET: &str = "set";
 const EVICT: &str = "evict";
 const DELETE: &str = "delete";
@@ -40,8 +41,8 @@ pub(crate) struct Writer {
 struct Reply {
     /// The last entry of the log after the batch.
     last: StreamId,
-    /// For each change of the batch, whether the script has written it.
-    written: Vec<bool>,
+    /// For each item of the batch, whether its condition holds, so that it is written.
+    holds: Vec<bool>,
     /// Whether the written changes are durable, or why not. `None` if no change of the batch must
     /// be durable.
     durable: Option<Result<(), String>>,
@@ -173,22 +174,18 @@ impl Writer {
     /// Finishes the changes of a batch according to the reply.
     async fn settle(&mut self, nonce: Nonce, batch: Vec<Item>, reply: &Reply) {
         let conflict = Outcome::Conflict(reply.last);
-        let is_conflict =
-            |(item, written): &(&Item, &bool)| !**written && !matches!(item, Item::Evict { .. });
-        let conflicts: HashSet<_> = batch
-            .iter()
-            .zip(&reply.written)
-            .filter(is_conflict)
-            .map(|(item, _)| item.peer().clone())
-            .collect();
-        let (mut written, mut refused) = (Vec::new(), Vec::new());
-        for (item, is_written) in batch.into_iter().zip(&reply.written) {
-            if *is_written { written.push(item) } else { refused.push(item) }
+        let is_conflict = |(item, holds): &(&Item, &bool)| !**holds && !matches!(item, Item::Evict { .. });
+        let conflicts: HashSet<_> =
+            batch.iter().zip(&reply.holds).filter(is_conflict).map(|(item, _)| item.peer().clone()).collect();
+        let (mut done, mut refused) = (Vec::new(), Vec::new());
+        for (item, holds) in batch.into_iter().zip(&reply.holds) {
+            if *holds { done.push(item) } else { refused.push(item) }
         }
-        if written.is_empty() {
-            self.shared.queue.forget(nonce);
-        } else {
+        // The log has an entry only for a batch that has changed something.
+        if done.iter().any(Item::is_written) {
             self.shared.queue.acknowledge(nonce);
+        } else {
+            self.shared.queue.forget(nonce);
         }
         if !conflicts.is_empty() {
             self.shared.counters.conflicts.add(conflicts.len() as u64);
@@ -197,10 +194,10 @@ impl Writer {
             self.revert(|shared| [refused, shared.queue.take_of(&conflicts)].finish_all(&conflict));
             self.reload_peers(&conflicts).await;
         }
-        for item in written {
+        for item in done {
             let outcome = match &reply.durable {
                 Some(Err(cause)) if item.must_be_durable() => Outcome::Failed(may_have_taken_effect(cause)),
-                _ => Outcome::Written,
+                _ => Outcome::Done,
             };
             item.finish(outcome);
         }
@@ -268,6 +265,11 @@ impl Writer {
 }
 
 impl Item {
+    /// Whether the script writes something for the item.
+    fn is_written(&self) -> bool {
+        !matches!(self, Self::Change { change, .. } if change.is_none())
+    }
+
     /// Whether the item must be confirmed before it is finished.
     fn must_be_durable(&self) -> bool {
         matches!(self, Self::Change { durable: true, .. })
@@ -297,7 +299,8 @@ fn push_arguments(pipeline: &mut Pipeline, item: &Item) {
         Item::Change { change, .. } => {
             let text = |lease: Option<_>| lease.map(lease::to_text).unwrap_or_default();
             let expected = text(change.before.as_ref()).into_bytes();
-            (SET, expected, text(change.after.as_ref()), change.record.as_deref().unwrap_or_default())
+            let kind = if change.is_none() { CHECK } else { SET };
+            (kind, expected, text(change.after.as_ref()), change.record.as_deref().unwrap_or_default())
         }
         Item::Evict { now, .. } => (EVICT, now.as_millis().to_string().into_bytes(), String::new(), &[]),
         Item::Delete { lease, .. } => (DELETE, lease.clone(), String::new(), &[]),
@@ -309,6 +312,6 @@ fn push_arguments(pipeline: &mut Pipeline, item: &Item) {
 fn parse_reply(values: Vec<Value>, changes: usize) -> Option<Reply> {
     let mut values = values.into_iter();
     let last = StreamId::parse(&bytes(values.next()?)?)?;
-    let written: Vec<_> = values.map(|value| value == Value::Int(1)).collect();
-    (written.len() == changes).then_some(Reply { last, written, durable: None })
+    let holds: Vec<_> = values.map(|value| value == Value::Int(1)).collect();
+    (holds.len() == changes).then_some(Reply { last, holds, durable: None })
 }

@@ -49,6 +49,22 @@ async fn what_one_process_writes_another_lists_renews_and_deregisters() {
 }
 
 #[tokio::test]
+async fn a_heartbeat_and_a_refusal_know_what_another_process_has_just_confirmed() {
+    let (_, one, other) = two().await;
+    for round in 0..50 {
+        let name = format!("p{round}");
+        // The name is unknown here until the follower has read the log.
+        assert_eq!(register(&one, &name).await, STORED);
+        let renewed = other.renew(&peer(&name), &claim(HOME), NOW).await;
+        assert!(matches!(renewed, Ok(Renewal::Renewed { .. })), "{renewed:?}");
+        // And here it still has the lease that the other process has just removed.
+        let removed = Ok(Removal::Removed { was_live: true });
+        assert_eq!(other.remove(&peer(&name), &claim(HOME), NOW).await, removed);
+        assert_eq!(one.renew(&peer(&name), &claim(HOME), NOW).await, Ok(Renewal::Unknown));
+    }
+}
+
+#[tokio::test]
 async fn of_two_processes_that_register_an_unused_name_at_once_one_succeeds() {
     let (_, one, other) = two().await;
     for round in 0..50 {

@@ -92,3 +92,13 @@ async fn the_user_and_the_password_of_an_acl_are_used_with_tls() {
     let nobody = refusal(options(&server, format!("rediss://localhost:{port}"), Some(certificate))).await;
     assert!(nobody.contains("uthentication required") || nobody.contains("NOAUTH"), "{nobody}");
 }
+
+#[tokio::test]
+async fn a_user_without_a_permission_is_refused_with_the_name_of_the_command() {
+    let server = OwnServer::start().await;
+    let mut administrator = support::connection(&server.registry()).await;
+    support::send(&mut administrator, "ACL SETUSER app on >secret ~* +@all -xread").await;
+    let url = format!("redis://app:secret@127.0.0.1:{}", server.port());
+    let refused = refusal(options(&server, url, None)).await;
+    assert!(refused.contains("xread"), "{refused}");
+}

@@ -17,12 +17,15 @@ use crate::index::{Entry, Index, Keys, Lease, LeaseState, ParsedRecord, RemovalD
 /// The caller writes the change to the shared store, on the condition that the peer there is still
 /// as it was when the replica decided. If it is not, the caller calls [`Replica::revert`]. Changes
 /// of other processes come in through [`Replica::apply`].
+///
+/// A decision that changes nothing, such as a refusal, holds only under the same condition. It is
+/// passed as a change that leaves the peer as it is ([`Change::is_none`]).
 #[derive(Clone)]
 pub struct Replica {
     store: Arc<EmbeddedStore>,
 }
 
-/// A change that the replica has decided and applied.
+/// A change that the replica has decided and applied, or a decision that changes nothing.
 #[derive(Debug)]
 pub struct Change {
     /// The peer.
@@ -37,6 +40,19 @@ pub struct Change {
     /// The record of the peer before the change. `None` if the change neither replaces nor deletes
     /// a peer.
     undo: Option<Box<[u8]>>,
+}
+
+impl Change {
+    /// A decision that leaves the peer in this slot, or an unknown peer, as it is.
+    fn none(peer: PeerId, index: &Index, slot: Option<u32>) -> Self {
+        let state = slot.map(|slot| index.lease_state(slot));
+        Self { peer, before: state, after: state, record: None, undo: None }
+    }
+
+    /// Whether the decision leaves the peer as it is.
+    pub fn is_none(&self) -> bool {
+        self.record.is_none() && self.before == self.after
+    }
 }
 
 /// The state of a peer, as another process has written it.
@@ -76,7 +92,8 @@ impl Replica {
         &self.store
     }
 
-    /// Decides about a registration. If it is accepted, it is applied and passed to `queue`.
+    /// Decides about a registration. If it is accepted, it is applied. The decision is passed to
+    /// `queue`.
     pub fn put(&self, put: PutRequest, now: Timestamp, queue: impl FnOnce(Change)) -> PutResult {
         let PutRequest { registration, ttl, claim, token_only, new_token, signing } = put;
         let replacement = Replacement { claim: &claim, token_only, signing: &signing };
@@ -86,7 +103,11 @@ impl Replica {
         let mut index = self.store.write(now);
         let admission = match index.admit(&mut entry, &replacement, now) {
             Ok(admission) => admission,
-            Err(refusal) => return refusal,
+            Err(refusal) => {
+                let slot = index.find_peer(&entry.peer_id);
+                queue(Change::none(entry.peer_id, &index, slot));
+                return refusal;
+            }
         };
         if let (true, Some(token)) = (admission.token_kept, claim.token) {
             entry.content.holder.token = token;
@@ -102,20 +123,26 @@ impl Replica {
         PutResult::Stored { token_kept: admission.token_kept }
     }
 
-    /// Decides about a heartbeat. If it changes the lease, the change is applied and passed to
-    /// `queue`.
+    /// Decides about a heartbeat. If it changes the lease, the change is applied. The decision is
+    /// passed to `queue`.
     pub fn renew(&self, peer: &PeerId, claim: &Claim, now: Timestamp, queue: impl FnOnce(Change)) -> Renewal {
         let hash = self.shared().keys.peer(peer.as_str().as_bytes());
+        let unchanged = |index: &Index| Change::none(peer.clone(), index, index.find(peer, hash));
         // Most heartbeats change nothing. Only if this one does, the decision is made again with
         // exclusive access to the index.
-        if let RenewalDecision::Unchanged(renewal) =
-            self.store.read(now).decide_renewal(peer, hash, claim, now)
         {
-            return renewal;
+            let index = self.store.read(now);
+            if let RenewalDecision::Unchanged(renewal) = index.decide_renewal(peer, hash, claim, now) {
+                queue(unchanged(&index));
+                return renewal;
+            }
         }
         let mut index = self.store.write(now);
         match index.decide_renewal(peer, hash, claim, now) {
-            RenewalDecision::Unchanged(renewal) => renewal,
+            RenewalDecision::Unchanged(renewal) => {
+                queue(unchanged(&index));
+                renewal
+            }
             RenewalDecision::Change { renewal, slot, after } => {
                 let before = Some(index.lease_state(slot));
                 index.set_lease_state(slot, &after);
@@ -129,7 +156,8 @@ impl Replica {
         }
     }
 
-    /// Decides about a deregistration. If it is granted, it is applied and passed to `queue`.
+    /// Decides about a deregistration. If it is granted, it is applied. The decision is passed to
+    /// `queue`.
     pub fn remove(
         &self,
         peer: &PeerId,
@@ -139,10 +167,17 @@ impl Replica {
     ) -> Removal {
         let hash = self.shared().keys.peer(peer.as_str().as_bytes());
         let mut index = self.store.write(now);
-        let (slot, was_live) = match index.check_removal(peer, hash, claim, now) {
-            RemovalDecision::Granted { slot, is_live } => (slot, is_live),
-            RemovalDecision::Held(held) => return Removal::Held(held),
-            RemovalDecision::Unknown => return Removal::Unknown,
+        let decision = match index.check_removal(peer, hash, claim, now) {
+            RemovalDecision::Granted { slot, is_live } => Ok((slot, is_live)),
+            RemovalDecision::Held(held) => Err(Removal::Held(held)),
+            RemovalDecision::Unknown => Err(Removal::Unknown),
+        };
+        let (slot, was_live) = match decision {
+            Ok(granted) => granted,
+            Err(refusal) => {
+                queue(Change::none(peer.clone(), &index, index.find(peer, hash)));
+                return refusal;
+            }
         };
         let before = Some(index.lease_state(slot));
         let undo = record_of(&index, Some(slot));
@@ -204,7 +239,7 @@ impl Replica {
     /// between. A peer that has changed again since then stays as it is.
     pub fn revert(&self, changes: impl FnOnce() -> Vec<Change>) {
         let mut index = self.shared().write();
-        for change in changes() {
+        for change in changes().into_iter().filter(|change| !change.is_none()) {
             let slot = index.find_peer(&change.peer);
             let current = slot.map(|slot| index.lease_state(slot));
             // The change is reverted only if it is the latest one of its peer.

@@ -16,13 +16,14 @@
 --          kind      the condition of the change:
 --                    `set`: the peer has the lease `expected`, apart from the last field; if
 --                    `expected` is empty, the peer is unknown
+--                    `check`: the same, but nothing is written
 --                    `evict`: the lease of the peer has ended by the time `expected`
 --                    `delete`: the peer has exactly the lease `expected`
 --          peer      the id of the peer
 --          expected  see above
 --          lease     the new lease of the peer; empty: the peer is deleted
 --          record    the new record of the peer; empty: the record stays as it is
--- Reply: the id of the last entry of the log, then for each change 1 if it was written, otherwise 0
+-- Reply: the id of the last entry of the log, then for each change 1 if its condition holds, otherwise 0
 --
 -- Times are decimal milliseconds since the Unix epoch.
 
@@ -48,7 +49,7 @@ for i = 3, #ARGV, 5 do
   local kind, peer, expected, lease, record = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
   local current = redis.call('HGET', leases, peer) or ''
   local holds
-  if kind == 'set' then
+  if kind == 'set' or kind == 'check' then
     holds = but_last_field(current) == but_last_field(expected)
   elseif kind == 'evict' then
     local ends = tonumber(string.match(current, '^%d+') or '0')
@@ -56,7 +57,7 @@ for i = 3, #ARGV, 5 do
   else
     holds = current == expected
   end
-  if holds then
+  if holds and kind ~= 'check' then
     local value = lease
     if lease == '' then
       redis.call('HDEL', leases, peer)
