@@ -71,7 +71,7 @@ export class LeaseKeeper {
   /** @type {RTCIceServer[]} The servers that the service named last. */
   #iceServers = [];
   /** @type {FailureBackoff | undefined} */
-  #outage;
+  #backoff;
   #observedAddress = new ObservedAddress();
   /** Whether another client has taken over the id since the last registration. */
   #wasTakenOver = false;
@@ -389,9 +389,9 @@ export class LeaseKeeper {
     if (event) {
       this.#notify(event);
     }
-    if (this.#outage) {
-      const afterSeconds = this.#outage.duration();
-      this.#outage = undefined;
+    if (this.#backoff) {
+      const afterSeconds = this.#backoff.duration();
+      this.#backoff = undefined;
       this.#notify({ type: "recovered", afterSeconds });
     }
     if (unsaved) {
@@ -447,8 +447,8 @@ export class LeaseKeeper {
     }
     if ((error.code === "not_holder" || error.code === "name_locked") && !isHeld) {
       this.#state = "held_by_another";
-      this.#outage ??= new FailureBackoff();
-      const retryInSeconds = this.#outage.afterNotHolder(error);
+      this.#backoff ??= new FailureBackoff();
+      const retryInSeconds = this.#backoff.afterNotHolder(error);
       this.#notify({ type: "refused", reason: error.message, retryInSeconds });
       return retryInSeconds;
     }
@@ -464,9 +464,9 @@ export class LeaseKeeper {
    * @param {Lease} [lease]
    */
   #retry(error, lease) {
-    this.#outage ??= new FailureBackoff();
-    const retryInSeconds = this.#outage.afterFailure(error, lease);
-    const hasJustExpired = this.#outage.reportsEndOf(lease);
+    this.#backoff ??= new FailureBackoff();
+    const retryInSeconds = this.#backoff.afterFailure(error, lease);
+    const hasJustExpired = this.#backoff.reportsEndOf(lease);
     this.#notify({ type: "failed", error, retryInSeconds });
     if (hasJustExpired) {
       this.#notify({ type: "expired" });
