@@ -1,4 +1,5 @@
-//! Announces of BitTorrent over HTTP. Each archetype is a torrent, and a peer is in one of them.
+//! BitTorrent's tracker protocol over HTTP. A peer joins, renews and gets others by announces. Each
+//! archetype is a torrent, and each peer belongs to one torrent.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,7 +15,7 @@ const PORTS: u64 = 64_000;
 const FIRST_PORT: u64 = 1_024;
 const TORRENTS: u64 = ARCHETYPES.len() as u64;
 
-/// A failure is sent with the status 200. Its reason is then the only key.
+/// A tracker reports a failure with the status 200 and a body whose only key is the reason.
 const FAILURE: &[u8] = b"d14:failure reason";
 
 pub(super) struct Announce {
@@ -62,8 +63,9 @@ impl Protocol for Announce {
         self.keeps_connections
     }
 
-    /// An announce creates a peer that is not known. So this counts all peers of all torrents, by one
-    /// announce of peer 0 in each.
+    /// The protocol cannot tell whether a single peer is known, because an announce creates an
+    /// unknown peer. So this announces peer 0 in each torrent, and adds up the numbers of peers in
+    /// the responses.
     fn count_known(&self, target: SocketAddr, peers: &[u64]) -> io::Result<usize> {
         let mut known = 0;
         for torrent in 0..TORRENTS {
