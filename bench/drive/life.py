@@ -14,7 +14,8 @@ from drive.functions import dynamodb
 
 HOME, OTHER_SOURCE = "203.0.113.7", "198.51.100.1"
 HOUR = 3_600
-# The possible intervals, in seconds, until the next heartbeat for a lease of 300 s.
+# The possible intervals, in seconds, that the service requests until the next heartbeat, for a
+# lease of 300 s.
 THIRD, JITTERED, STEADY = range(100, 101), range(80, 101), range(120, 150)
 
 

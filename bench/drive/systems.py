@@ -89,7 +89,7 @@ class OnValkey(ValkeyServer):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, DURABLE)
-        # The default command may lack this store.
+        # A build with the default features lacks the store on Valkey.
         built = TOOLS / "valkey" / "release" / "aurora-discovery"
         self.program = str(built if built.exists() else binary())
         stores = printed(self.program, "serve", "--help", pattern="--valkey-url")
@@ -140,7 +140,7 @@ class Constant(System):
     has_state = False
 
     def __init__(self, folder: Path) -> None:
-        """Runs a service for a moment, to learn the sizes of its responses."""
+        """Runs a service for a moment, to measure the sizes of its responses."""
         super().__init__(folder)
         sample = folder / "sample"
         sample.mkdir()
@@ -179,7 +179,7 @@ class Tracker(System):
     keeps = "in memory"
     protocol = "announce"
     duties = ("join", "renew", "get", "both")
-    # It distinguishes peers by their ports.
+    # A tracker distinguishes the peers at one address by their ports.
     most_peers = 1_000_000
 
 
@@ -263,7 +263,7 @@ class Etcd(System):
     name = "etcd with leases"
     keeps = "on disk, synced before the response"
     protocol = "etcd"
-    # A hundred thousand take minutes.
+    # The joins of a hundred thousand peers would take minutes.
     most_peers = 20_000
 
     def __init__(self, folder: Path) -> None:
@@ -286,7 +286,7 @@ class Peerjs(System):
     name = "PeerJS server"
     keeps = "in memory"
     protocol = "peerjs"
-    # Each peer is an open connection.
+    # Each peer needs an open connection.
     most_peers = 10_000
     most_joins = 6_000
 
