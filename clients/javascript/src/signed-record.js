@@ -49,7 +49,7 @@ export class SignedRecord {
     /** The service that the record is for, if it names one.
      * @type {string | undefined} */
     this.audience = payload.aud ?? undefined;
-    /** The key that `signed_by` replaces, which has signed so too. */
+    /** The old key that `signed_by` replaces. It has signed the replacement. */
     this.replaces = replaces;
   }
 
@@ -116,8 +116,8 @@ function isHash(value) {
 }
 
 /**
- * The old key that has signed its replacement by `newKey`. Rejects if it has signed that for another
- * record.
+ * The old key that has signed its replacement by `newKey`. Rejects if the old key has signed the
+ * replacement for another record.
  * @param {string} text
  * @param {any} record
  * @param {string} newKey

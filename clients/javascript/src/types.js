@@ -8,8 +8,8 @@
  * @property {string[]} [archetypes] List peers that have any of these archetypes (at most 8), or all.
  * @property {number} [limit] The maximum number of peers, 1 to 1000.
  * @property {string} [exclude] The id of a peer to leave out, normally the caller's own.
- * @property {"sample" | "diverse" | "all"} [order] A uniform random sample (default), one of which half
- *   comes from different networks, or an enumeration.
+ * @property {"sample" | "diverse" | "all"} [order] `sample` (default) is a uniform random sample.
+ *   Half of a `diverse` sample comes from different networks. `all` is an enumeration.
  * @property {string} [cursor] `next_cursor` of the previous page of an enumeration.
  * @property {"legacy" | "full" | "contact" | "observer"} [view] The representation of each peer.
  * @property {"any"} [fill] Fill a short sample with random peers of the whole network.
@@ -34,8 +34,8 @@
  * @typedef {object} HeartbeatRequest
  * @property {string} peer_id
  * @property {string} [lease_token] Proves that the caller is the holder.
- * @property {boolean} [mail] If true, the response includes the mail of the peer, and the servers with
- *   which it finds a path to others.
+ * @property {boolean} [mail] If true, the response includes the messages in the mailbox of the
+ *   peer, and its STUN and TURN servers.
  * @property {DiscoverRequest} [discover] If given, the response includes this page of peers.
  */
 
@@ -76,8 +76,8 @@
  */
 
 /**
- * `next_poll_seconds` is how long to wait before the next request. It is 0 if the service lets requests
- * wait for mail.
+ * `next_poll_seconds` is how long the client should wait before the next request. It is 0 if the
+ * service lets requests wait for mail.
  * @typedef {{mail: Mail[], next_poll_seconds: number}} MailboxResponse
  */
 
@@ -208,7 +208,7 @@
  */
 
 /**
- * Where a lease keeper keeps its lease token across restarts. `TokenFile` is one.
+ * Keeps the lease token of a lease keeper across restarts. `TokenFile` is a token store.
  * @typedef {object} TokenStore
  * @property {() => Promise<string | undefined>} load Reads the token. Rejects if tokens cannot be kept.
  * @property {(token: string) => Promise<void>} save When it resolves, the token survives a crash.

@@ -49,8 +49,8 @@ from .token_file import TokenFile
 
 EventHandler = Callable[[KeeperEvent], None]
 
-# Statuses that say that the request itself is wrong, so that a retry cannot help. A lease that another
-# client holds is not final, because it may end.
+# Statuses that mean that the request itself is wrong, so that a retry cannot help. 403, the status
+# while another client holds the id, is not one of them, because the lease of that client may end.
 _FINAL_STATUSES = frozenset({400, 401, 404, 405, 413, 501})
 
 
