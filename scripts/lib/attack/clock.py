@@ -16,7 +16,7 @@ from lib.service import Service
 
 LEASE_SECONDS = 4
 PEERS = [f"sleeper-{number}" for number in range(20)]
-# A service that forgets a peer as soon as its lease has ended.
+# The options of a service that forgets a peer as soon as its lease has ended.
 FORGETFUL = ("--ttl-min", "1", "--revival-hours", "0")
 # How much later than expected a lease may end. On a busy machine, requests are late, and the service may
 # treat a delay of more than a second as a pause of its process.
