@@ -120,6 +120,6 @@ LIFE = [
 
 
 def due() -> dict[str, int]:
-    """Values for `Table.change`: a time at which a lease ends soon, in milliseconds, and the present time
-    as the time at which markers end, in seconds."""
+    """Values for `Table.change`: `soon`, the end of a lease that ends in a minute, in milliseconds,
+    and `now`, the end of markers that end at present, in seconds."""
     return {"soon": int((time.time() + 60) * 1000), "now": int(time.time())}

@@ -19,7 +19,8 @@ from drive.servers import TOOL, length_and_headers
 SOURCES = ROOT / "bench" / "systems"
 # Where `bench/compare --setup` installs what is not a Debian package.
 TOOLS = Path(os.environ.get("COMPARE_TOOLS", ROOT / ".tools" / "compare"))
-# BitTorrent names a torrent by 20 bytes. The load generator has one for each archetype.
+# The names of the torrents. BitTorrent names a torrent by 20 bytes. The load generator uses one
+# torrent for each archetype.
 TORRENTS = [f"archetype-{number:010}" for number in range(16)]
 SETUP = "`bench/compare --setup` installs it"
 

@@ -217,8 +217,8 @@ def item_after_conflict(conflict: table.ConditionFailed, peer_id: str, attempt: 
 
 
 def drop_markers(replaced: Stored, kept: list[str]) -> None:
-    """Deletes markers. A failure does not fail the registration, because every read ignores markers that
-    remain."""
+    """Deletes the markers that the replaced registration had and the new one does not have. A
+    failure does not fail the registration, because every read ignores markers that remain."""
     peer_id = replaced.item["peer_id"]
     for archetype in replaced.archetypes():
         if archetype not in kept:

@@ -36,7 +36,7 @@ class Fault:
 
 @dataclass
 class Seen:
-    """A request that the proxy has received, by the monotonic clock."""
+    """A request that the proxy has received. Times are those of the monotonic clock."""
 
     path: str
     received: float

@@ -1,5 +1,6 @@
-// Channels between browsers: between two windows of the page, with messages that a dishonest service or
-// peer lists, to receivers that come late or never, and across restarts of the service.
+// Checks of channels between browsers: between two windows of the page, with messages that a
+// dishonest service or peer has changed, with receivers that fetch their mail late or never, and
+// across restarts of the service.
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -10,7 +10,8 @@ use super::{Duty, Protocol, Request, connect, exchange};
 use crate::synthetic::ARCHETYPES;
 use crate::wire::{Framing, Http, Response, get};
 
-/// Trackers tell peers at the same address apart by their ports, of which these are used.
+/// Trackers distinguish the peers at one address by their ports. The load generator uses this many
+/// ports, from `FIRST_PORT` on.
 const PORTS: u64 = 64_000;
 const FIRST_PORT: u64 = 1_024;
 const TORRENTS: u64 = ARCHETYPES.len() as u64;

@@ -18,8 +18,8 @@ const HIGHEST_CEILING = 60;
 const LONGEST_WAIT_FOR_HOLDER = 300;
 
 /**
- * A lease. It is measured on the monotonic clock and from before the request was sent, so that the
- * service's lease does not end before this one.
+ * A lease. Its end is computed on the monotonic clock, from a time before the request was sent, so
+ * that the service's lease does not end before this one.
  */
 export class Lease {
   #ends;

@@ -33,7 +33,7 @@ const HIGHEST_CEILING = 30;
  */
 
 /**
- * `onMessage` gets each message once. If a sender sends several messages with the same `sid`, it
+ * `onMessage` gets each message once. Of several messages of one sender with the same `sid`, it
  * gets only the first. While `isExpecting` returns true, mail is requested as often as the service
  * permits, even if the service does not let requests wait for mail.
  * @typedef {object} MailboxOptions

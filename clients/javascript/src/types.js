@@ -25,7 +25,8 @@
  * @property {object | string} [metadata] A JSON object, or its text, which others get byte for byte.
  * @property {number} [ttl_seconds] The lease to request.
  * @property {string} [lease_token] Proves that the caller is the holder.
- * @property {boolean} [token_only] From now on only the token replaces, renews and deregisters the peer.
+ * @property {boolean} [token_only] From now on, only a client with the token can replace, renew or
+ * deregister the peer.
  * @property {boolean} [mail] The peer has a mailbox. The registration has to be signed.
  * @property {DiscoverRequest} [discover] If given, the response includes this page of peers.
  */
@@ -112,7 +113,8 @@
  * @typedef {object} LeaseInfo
  * @property {string} ttl_expires
  * @property {number} ttl_seconds
- * @property {number} heartbeat_interval_seconds The time until the service wants the next heartbeat.
+ * @property {number} heartbeat_interval_seconds How long to wait until the next heartbeat, as the
+ * service requests it.
  */
 
 /**

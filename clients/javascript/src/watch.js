@@ -21,8 +21,8 @@ const HIGHEST_CEILING = 60;
 /**
  * The changes of the peers that match, as an async iterator. `Client.watch` creates it.
  *
- * After a transient failure it yields `interrupted` and reconnects without limit. It continues at the
- * last event, so that no change is missed. A permanent failure is thrown and ends the watch.
+ * After a transient failure it yields `interrupted` and reconnects without limit. It resumes after
+ * the last event, so that no change is missed. A permanent failure is thrown and ends the watch.
  */
 export class Watch {
   #transport;

@@ -102,7 +102,8 @@ def renew(api: Api, when: str) -> list[str]:
 
 
 def shown_time(api: Api, shift: int) -> list[str]:
-    """Whether the service shows the stepped time. Otherwise the steps would prove nothing."""
+    """Checks that the service shows the stepped time, because otherwise the steps would prove
+    nothing. Returns the failures."""
     shown = datetime.fromisoformat(api.discover().body["timestamp"]).replace(tzinfo=UTC).timestamp()
     difference = shown - time.time() - shift
     return [] if abs(difference) <= SHOWN_SECONDS else [f"the clock is {difference:+.0f} s off after a step"]

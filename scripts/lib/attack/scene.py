@@ -237,7 +237,7 @@ def await_responses(opened: socket.socket, count: int) -> None:
 
 
 def until(seconds: float, holds: object) -> bool:
-    """Whether a condition holds within `seconds`."""
+    """Waits until a condition holds, for at most `seconds`. Returns whether it holds."""
     assert callable(holds)
     end = time.monotonic() + seconds
     while not holds():

@@ -26,8 +26,8 @@ _LONGEST_WAIT_FOR_HOLDER = 300.0
 
 
 class Lease:
-    """A lease. It is measured on the monotonic clock and from before the request was sent, so that
-    the service's lease does not end before this one."""
+    """A lease. Its end is computed on the monotonic clock, from a time before the request was sent,
+    so that the service's lease does not end before this one."""
 
     def __init__(self, sent_at: float, ttl: float, interval: float) -> None:
         self.ttl = ttl

@@ -195,8 +195,8 @@ class Client:
 class Watch:
     """The changes of the peers that match, as an iterator.
 
-    After a transient failure it yields Interrupted and reconnects without limit. It continues at the
-    last event, so that no change is missed. A permanent failure is raised and ends the watch.
+    After a transient failure it yields Interrupted and reconnects without limit. It resumes after
+    the last event, so that no change is missed. A permanent failure is raised and ends the watch.
     """
 
     def __init__(self, watcher: Watcher) -> None:

@@ -81,7 +81,7 @@ class RegisterResponse:
     ttl_expires: datetime
     ttl_seconds: int
     heartbeat_interval_seconds: int
-    """The time until the service wants the next heartbeat."""
+    """How long to wait until the next heartbeat, as the service requests it."""
     observed_address: str
     """The address that the request came from."""
     lease_token: str = field(repr=False)
@@ -112,7 +112,7 @@ class HeartbeatResponse:
     ttl_expires: datetime
     ttl_seconds: int
     heartbeat_interval_seconds: int
-    """The time until the service wants the next heartbeat."""
+    """How long to wait until the next heartbeat, as the service requests it."""
     observed_address: str | None = None
     """The address that the request came from."""
     page: Page | None = None
