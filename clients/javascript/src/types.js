@@ -26,7 +26,7 @@
  * @property {number} [ttl_seconds] The lease to request.
  * @property {string} [lease_token] Proves that the caller is the holder.
  * @property {boolean} [token_only] From now on, only a client with the token can replace, renew or
- * deregister the peer.
+ *   deregister the peer.
  * @property {boolean} [mail] The peer has a mailbox. The registration has to be signed.
  * @property {DiscoverRequest} [discover] If given, the response includes this page of peers.
  */
@@ -114,7 +114,7 @@
  * @property {string} ttl_expires
  * @property {number} ttl_seconds
  * @property {number} heartbeat_interval_seconds How long to wait until the next heartbeat, as the
- * service requests it.
+ *   service requests it.
  */
 
 /**

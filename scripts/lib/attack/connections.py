@@ -1,4 +1,5 @@
-"""Attacks with connections, headers and responses that the client does not read."""
+"""Attacks with many connections, with large headers, and with responses that the client does not
+read."""
 
 from __future__ import annotations
 
