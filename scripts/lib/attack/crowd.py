@@ -176,7 +176,7 @@ class Members:
         self._epoll.register(opened, member.interest)
 
     def _serve(self, member: Member, events: int) -> bool:
-        """Whether the connection is still open afterwards."""
+        """Handles the events of a connection. Returns whether it is still open."""
         try:
             if events & select.EPOLLIN:
                 self._read(member)

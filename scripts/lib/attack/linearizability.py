@@ -50,7 +50,8 @@ def check(form: Form, seed: int) -> Tally:
 
 
 def accepts_an_unregistered_port(calls: list[Call]) -> bool:
-    """Whether the check accepts a response that is wrong on purpose, which would make it useless."""
+    """Tests the check itself: returns whether it accepts a history in which one response was made
+    wrong on purpose."""
     listing = next((call for call in calls if call.listed is not None), None)
     wrong = [replace(call, listed=0) if call is listing else call for call in calls]
     return listing is not None and is_linearizable(wrong)
