@@ -10,12 +10,13 @@ use aurora_discovery_registry::Registry;
 use parking_lot::Mutex;
 use tokio::time::{MissedTickBehavior, interval};
 
-/// How often [`keep_time`] reads the clock. A steady clock takes more than a second between two
-/// readings for a pause. It is therefore read several times a second, so that a short delay of the
+/// How often [`keep_time`] reads the clock. A steady clock treats more than a second between two
+/// readings as a pause. It is therefore read several times a second, so that a short delay of the
 /// process does not count as a pause.
 const TICK: Duration = Duration::from_millis(250);
-/// Smaller changes of the difference between the clocks are ignored. Both clocks are rounded to
-/// milliseconds, and the times of one peer should not differ between two responses because of that.
+/// Smaller changes of the difference between a steady clock and the system's clock are ignored.
+/// Both clocks are rounded to milliseconds. Without this minimum, two responses could show
+/// different times for the same peer because of the rounding.
 const MIN_OFFSET_CHANGE_MILLIS: u64 = 100;
 
 /// A clock: the system's, one that leaves out pauses, a shared store's, or one that a test
@@ -59,8 +60,9 @@ impl Clock {
     }
 }
 
-/// Reads the clock regularly, and tells the registry how far it differs from the system's time,
-/// which responses show. Runs until the future is dropped.
+/// Reads the clock regularly, and passes the difference between it and the system's clock to the
+/// registry. Responses show the system's time, so the registry adds the difference to its times.
+/// Runs until the future is dropped.
 ///
 /// It is a task of its own, so that a slow sweep does not count as a pause.
 pub(crate) async fn keep_time(clock: Clock, registry: Arc<Registry>) {
@@ -117,7 +119,8 @@ struct Steady {
 impl Steady {
     /// A longer time between two readings is a gap.
     const MAX_STEP: u64 = 1_000;
-    /// `last` is not written for every reading, so that threads do not contend for it.
+    /// The minimum time between two writes of `last`. If each reading wrote it, threads would
+    /// contend for it.
     const MIN_STEP: u64 = 50;
 
     fn new(start: u64) -> Self {

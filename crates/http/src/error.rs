@@ -12,8 +12,8 @@ use http::{HeaderValue, StatusCode};
 
 use crate::origin::UnknownClient;
 
-/// After how many seconds to try again if a limit of the registry is reached: leases end and peers
-/// deregister within about a minute.
+/// After how many seconds to try again if a limit of the registry is reached. Within about a
+/// minute, some peers have probably deregistered, or their leases have ended.
 const FULL_RETRY_SECONDS: u32 = 30;
 /// After how many seconds to try again if a mailbox is full: most receivers wait for messages, and
 /// fetch them at once.
@@ -33,7 +33,7 @@ pub(crate) struct Failure {
     pub(crate) cause: Option<Cow<'static, str>>,
     /// The status, if it is not the usual one of the code.
     pub(crate) status: Option<StatusCode>,
-    /// What the client needs to sign again.
+    /// What the client needs to sign its registration again.
     pub(crate) resign: Option<Box<Resign>>,
 }
 

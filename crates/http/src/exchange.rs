@@ -50,8 +50,9 @@ pub(crate) struct ConnectionDetails {
     pub(crate) unknown_client: Option<Failure>,
 }
 
-/// An extension of a response. It says that the source of the request exceeds its rate of requests
-/// that are always served. The connection delays such a response.
+/// An extension of a response to a request that is served even if its source exceeds its rate, such
+/// as a health check. It says that the source exceeds that rate. The connection then delays the
+/// response.
 #[derive(Clone, Copy)]
 pub(crate) struct OverRate;
 
@@ -132,12 +133,14 @@ impl DiscoveryService {
             access: access.clone(),
             connection,
         });
-        // Pinned here, because it is large and would otherwise be moved for each future around it.
+        // The handler's future is pinned here. It is large, and each future around it would
+        // otherwise move it.
         let handler = pin!(self.handle(Request::from_parts(parts, Body::empty())));
         // `None` if no handler of the API gets the request: for an unknown path, for another
         // method, and for operators' routes if there is no key for them.
         let handled_route = route.filter(|route| access.has(*route) && route.accepts_method(&method));
         // Malformed requests, requests without a handler and health checks always get a response.
+        // If their source exceeds its rate, the response is only delayed.
         let is_free = malformed.is_some() || handled_route.is_none_or(|route| route.charge().is_none());
         let is_over_rate = is_free && service.rates.take(Charge::Others, source, 1).is_err();
         let mut response = match (malformed, handled_route) {
@@ -183,7 +186,7 @@ impl DiscoveryService {
         response
     }
 
-    /// Writes the lines of this request to the audit log. There are none for most requests.
+    /// Writes the lines about this request to the audit log. Most requests cause none.
     fn audit(
         &self,
         route: Option<Route>,

@@ -54,7 +54,8 @@ pub(crate) fn next_poll_seconds(service: &Service, peer: &PeerId) -> u32 {
     if may_wait { 0 } else { POLL_SECONDS }
 }
 
-/// A response that waits. It is counted until it is dropped.
+/// A response that waits. Until it is dropped, it holds its permit and counts in the metric
+/// `mail_waits`.
 pub(crate) struct Wait {
     service: Arc<Service>,
     connection: Option<StreamGuard>,

@@ -16,8 +16,8 @@ use crate::rate::RateLimits;
 pub struct ServiceOptions {
     /// The clock that leases depend on.
     pub clock: Clock,
-    /// A prefix of paths, such as `/dev`, which reach the same routes as without it. `None` if
-    /// there is none.
+    /// A prefix of paths, such as `/dev`. A path reaches the same route with the prefix and without
+    /// it. `None` if there is no prefix.
     pub base_path: Option<String>,
     /// Whether scripts of other origins may read the responses (CORS).
     pub cors: bool,
@@ -51,9 +51,9 @@ pub struct ServiceOptions {
     pub max_watchers: usize,
     /// The bytes per second of all `/watch` streams together, because each change is sent once to
     /// each watcher. Streams that fall behind are ended, and their clients reconnect later. With 0,
-    /// they are not limited. The default, a fifth of what made heartbeats slow on two cores, is
-    /// enough for 10,000 watchers of a network with two changes a second, or for 30 watchers of all
-    /// changes among a million peers.
+    /// they are not limited. The default is a fifth of the rate that made heartbeats slow on two
+    /// cores. It is enough for 10,000 watchers of a network with two changes a second, or for 30
+    /// watchers of all changes among a million peers.
     pub watch_bytes_per_second: u32,
     /// How often a stream without changes sends a comment. Proxies close connections that are
     /// silent for half a minute.
@@ -92,8 +92,8 @@ impl Default for ServiceOptions {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ServerOptions {
-    /// The options of the service. Here the page is served and the rates of each source are limited
-    /// by default.
+    /// The options of the service. By default, a server serves the web page and limits the rates of
+    /// each source, in contrast to the default of `ServiceOptions`.
     pub service: ServiceOptions,
     /// The address to listen on. The default is loopback, because an operator should choose to run
     /// a registry that anyone can fill.
@@ -128,8 +128,9 @@ pub struct ServerOptions {
     /// mobile network.
     pub write_timeout: Duration,
     /// How long the server still accepts and responds after it was asked to stop, while it asks
-    /// clients to leave. Clients that send a request at least this often lose none. A load balancer
-    /// that checks `/readyz` this often sends no more requests.
+    /// clients to leave. A client that sends a request on each of its connections at least this
+    /// often loses no request. A load balancer that checks `/readyz` at least this often stops
+    /// sending requests in time.
     pub shutdown_drain: Duration,
     /// How long requests in flight may take after the drain. With the drain it is shorter than the
     /// ten seconds after which Docker kills a container.

@@ -9,7 +9,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// A request came on a trusted connection, but its headers do not say from which client.
+/// The service trusts proxies to name the client of each request, but the headers of this request
+/// do not name one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "X-Forwarded-For has no valid IP address as entry {hops} from the right, where the outermost \

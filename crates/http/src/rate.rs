@@ -77,10 +77,10 @@ pub(crate) enum Charge {
     Mail,
 }
 
-/// How many messages a source may send: sixteen times as many as a sender, because a household, an
-/// office or a machine may have many.
+/// How many messages a source may send: sixteen times as many as one peer (`MAIL_PER_MINUTE`),
+/// because many peers may run in one household, in one office or on one machine.
 const MAIL: Rate = Rate { per_second: 8, burst: 480 };
-/// How many messages a sender may send in a minute. It needs two for each peer that it connects to.
+/// How many messages a peer may send in a minute. It needs two for each peer that it connects to.
 const MAIL_PER_MINUTE: u32 = 30;
 
 /// The buckets of all sources.
@@ -92,7 +92,7 @@ pub(crate) struct Rates {
     pages: Option<Limiter>,
     connections: Option<Limiter>,
     mail: Option<Limiter>,
-    /// The messages of each sender, however many addresses it sends them from.
+    /// The messages of each sending peer, from all its addresses together.
     senders: Buckets<PeerId>,
 }
 

@@ -37,8 +37,8 @@ use crate::tls::{Tls, TlsError};
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// The length of the last part of a drain. In this part the system ignores new attempts to connect,
-/// while attempts that have already begun still complete. It is longer than a round trip to most
-/// places.
+/// while attempts that have already begun still complete. It is longer than the round trip to most
+/// clients.
 const LAST_CONNECTIONS: Duration = Duration::from_millis(250);
 
 /// Why the server can't serve.
@@ -208,9 +208,9 @@ struct Acceptor {
     connections: JoinSet<()>,
 }
 
-/// When a connection ends, charges its source for what the connection cost the service without a
-/// request. This also happens if the connection's task is aborted because another connection takes
-/// its place.
+/// When a connection ends, charges its source for the work that the connection caused without a
+/// request that reached the service. This also happens if the connection's task is aborted because
+/// another connection takes its place.
 struct WasteGuard {
     service: Arc<Service>,
     state: Arc<ConnectionState>,

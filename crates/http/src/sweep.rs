@@ -1,6 +1,6 @@
-//! The task that sweeps the registry twice a second. The store ends the leases and evicts the
-//! dormant peers that are due. The task also enforces blocks, forgets idle sources, and records
-//! snapshots for `/network`.
+//! The task that sweeps the registry twice a second. In a sweep, the store ends the leases that
+//! have expired, and evicts the dormant peers that no heartbeat can revive any more. The task also
+//! enforces blocks, forgets idle sources, and records snapshots for `/network`.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -63,7 +63,7 @@ fn element(der: &[u8]) -> Option<Element<'_>> {
 fn seconds(time: &Element<'_>) -> Option<u64> {
     let text = std::str::from_utf8(time.content).ok()?.strip_suffix('Z').filter(|text| text.is_ascii())?;
     let full = match time.tag {
-        // Years from 50 on are those of the last century.
+        // `UTCTime` has only two digits of the year. From 50 on, they mean a year before 2000.
         UTC_TIME => format!("{}{text}", if text < "50" { "20" } else { "19" }),
         GENERALIZED_TIME => text.to_owned(),
         _ => return None,

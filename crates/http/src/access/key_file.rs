@@ -17,7 +17,7 @@ pub enum KeyFileError {
         /// The error of the system.
         source: io::Error,
     },
-    /// The file has a line that is not a key.
+    /// A line of the file is not a valid key.
     #[error("{}: {source}", path.display())]
     Invalid {
         /// The file.
@@ -37,17 +37,15 @@ pub struct KeyFile {
 impl KeyFile {
     /// Reads the keys of a file.
     ///
-    /// # Errors
-    /// The file can't be read, or has a line that is not a key; the error says which.
+    /// # Errors The file can't be read, or one of its lines is not a valid key. The error has the
+    /// number of that line.
     pub fn load(path: &Path) -> Result<Self, KeyFileError> {
         Ok(Self { path: path.to_owned(), ring: KeyRing::new(read(path)?) })
     }
 
-    /// Reads the file again. Returns the number of keys that requests are checked against from now
-    /// on.
+    /// Reads the file again, and replaces the keys in use. Returns the number of the new keys.
     ///
-    /// # Errors
-    /// The file can't be used. The keys in use stay.
+    /// # Errors The file can't be read or has an invalid line. The previous keys then stay in use.
     pub fn reload(&self) -> Result<usize, KeyFileError> {
         let keys = read(&self.path)?;
         let count = keys.len();

@@ -137,7 +137,8 @@ mod tests {
     use super::*;
     use crate::options::ServerOptions;
 
-    /// How often a task reads one head before it must let others run.
+    /// How many of `heads` heads a task reads, each with one read, before it must let other tasks
+    /// run.
     async fn reads_at_once(heads: u8) -> usize {
         let empty_heads = (1..=heads).map(|head| [0, 0, 0, 1, 0, 0, 0, 0, 2 * head - 1]);
         let bytes = [PREFACE.to_vec(), empty_heads.flatten().collect()].concat();

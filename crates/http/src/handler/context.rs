@@ -67,7 +67,7 @@ impl Context {
         if !self.service.pending_responses.has_room(address) {
             return Err(too_many_unread());
         }
-        // Takes the first kilobyte. The rest is charged when the size of the page is known.
+        // Charges the first kilobyte of the page. The rest is charged when its size is known.
         self.service.rates.take(Charge::Pages, address, 1)
     }
 

@@ -24,8 +24,8 @@ pub(crate) async fn heartbeat(context: Context, RequestBody(body): RequestBody) 
 }
 
 async fn renew_one(context: Context, mut request: HeartbeatRequest) -> Result<Response, Failure> {
-    // `begin` fetches a page with a cursor, because an invalid cursor must fail the request before
-    // it renews the lease.
+    // If the request has a cursor, `begin` fetches the page now: an invalid cursor must fail the
+    // request before it renews the lease.
     let page = InlinePage::begin(&context, request.discover.take(), Writes::Renewals(1)).await?;
     let token = request.lease_token.as_ref();
     let lease = context.registry().heartbeat(&request.peer_id, token, &context.caller, context.now).await?;

@@ -28,9 +28,10 @@ pub(super) const FRAME_BYTES: usize = 16 * 1024;
 /// network wakes a watcher at most fifty times a second.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// A body that ends only when the service stops, or when all streams together exceed their budget.
-/// It holds a position instead of a queue, so a client that does not read costs no additional
-/// memory: the stream takes changes from the change log when the connection asks for more data.
+/// The body of a `/watch` response. It ends by itself only when the service stops, or when it has
+/// been behind for too long because all streams together exceed their budget. It holds a position
+/// instead of a queue, so a client that does not read costs no additional memory: the stream takes
+/// changes from the change log when the connection asks for more data.
 pub(crate) struct EventStream {
     watching: Watcher,
     /// The first frame, until it is sent.
