@@ -58,7 +58,7 @@ impl Prices {
     ///
     /// # Errors
     ///
-    /// Never; a test proves it.
+    /// Never: a test checks that the built-in list is valid.
     pub fn built_in() -> Result<Self, PriceError> {
         Self::parse(BUILT_IN, BUILT_IN_NAME)
     }

@@ -33,7 +33,7 @@ const AHEAD: f64 = 3.0;
 /// client counts the interval from the last response.
 const LATE_SECONDS: f64 = 0.05;
 
-/// Bytes of a peer's item, with a registration like those of the original clients.
+/// Bytes of a peer's item, with a registration like those of legacy clients.
 const PEER_BYTES: f64 = 415.0;
 /// Source markers of each peer. The store counts the peers of a source by these items.
 const SOURCE_MARKERS: f64 = 1.0;
@@ -77,11 +77,13 @@ pub(crate) fn write_fraction(interval: f64, lease: f64) -> f64 {
 /// A heartbeat writes its renewal if it arrives later than a third of the lease after the last
 /// renewal that was written.
 fn write_fraction_for_gap(gap: f64, lease: f64) -> f64 {
-    // All heartbeats within that third write nothing, and the next one writes.
+    // Heartbeats within a third of the lease after a written renewal write nothing, and the next
+    // one writes.
     1.0 / ((lease / AHEAD / gap).floor() + 1.0)
 }
 
-/// Read units of one discover among `peers`, if one process receives `per_second` of them.
+/// Read units of one discover in a network of `peers`, if one process receives `per_second`
+/// discovers a second.
 pub(crate) fn discover_reads(peers: f64, archetypes: f64, limit: f64, per_second: f64) -> f64 {
     if peers * items(archetypes) > SNAPSHOT_ITEMS {
         return SAMPLE_READS_PER_PEER * limit.min(peers);
@@ -157,7 +159,8 @@ mod tests {
         assert_near(discover_reads(10_000.0, 2.0, 20.0, 1.0), large, 0.01);
     }
 
-    /// Simulates a month of heartbeats with the store's decisions, to the millisecond.
+    /// The fraction of heartbeats that cause a write, from a simulation of a month that decides for
+    /// each heartbeat as the store does.
     fn simulated(gap_millis: u64, lease_millis: u64) -> f64 {
         let (mut expires_at, mut written, mut heartbeats) = (lease_millis, 0.0, 0.0);
         for now in (gap_millis..2_592_000_000).step_by(usize::try_from(gap_millis).unwrap()) {

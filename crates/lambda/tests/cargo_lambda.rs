@@ -51,7 +51,7 @@ async fn start() -> (CargoLambda, Bootstrap) {
     let settings = [
         ("AURORA_TABLE", table.as_str()),
         ("AURORA_DYNAMODB_ENDPOINT", &endpoint),
-        // The suite tests the bound of the contract, not the lower default on a table.
+        // The suite tests the bounds that the API documents. The defaults on a table are lower.
         ("AURORA_MAX_ARCHETYPES_PER_PEER", "32"),
         ("AURORA_MAX_PAGE_BYTES", "1048576"),
     ];

@@ -25,8 +25,8 @@ use runtime_api::RuntimeApi;
 /// The time limit of an invocation.
 const TIME: Duration = Duration::from_secs(10);
 
-/// How long the store waits for a table that does not respond, if the invocation has more time than
-/// that.
+/// The store's own timeout for a table that does not respond. If the invocation has less time left,
+/// the function responds earlier.
 const STORE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Settings with a table that no test reaches.

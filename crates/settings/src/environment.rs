@@ -1,5 +1,5 @@
-//! Parses settings from flags and environment variables. On top of clap, it ignores empty
-//! variables, accepts values for switches, and names the variable in errors.
+//! Parses settings from flags and environment variables. In addition to what clap does, it ignores
+//! empty variables, accepts values for switches, and names the variable in errors.
 
 use std::ffi::OsString;
 
@@ -49,7 +49,7 @@ pub fn parse<T: Args>(
 /// A value that breaks its rule, or a request for help.
 pub fn matches(command: &mut Command, arguments: &[OsString]) -> Result<ArgMatches, ParseError> {
     command.try_get_matches_from_mut(arguments.iter()).map_err(|error| {
-        // The error of clap does not say which value is not UTF-8.
+        // clap's error does not say which value is not UTF-8.
         if error.kind() == ErrorKind::InvalidUtf8
             && let Some(variable) = variable_not_in_utf8(command)
         {

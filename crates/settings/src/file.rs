@@ -60,7 +60,8 @@ impl SettingsFile {
                 .iter()
                 .find(|arg| arg.get_long() == Some(key))
                 .ok_or_else(|| self.unknown(key, &known))?;
-            // clap would report a broken default as a bug of the command, so it is checked first.
+            // A default that breaks its rule makes clap panic in debug builds, and its error would
+            // not name the file. The value is therefore checked first.
             check(arg, value).map_err(|rule| {
                 SettingError::new(format!("{}: {key} = {value:?}: {rule}", self.path.display()))
             })?;

@@ -37,15 +37,17 @@ pub struct KeyFile {
 impl KeyFile {
     /// Reads the keys of a file.
     ///
-    /// # Errors The file can't be read, or one of its lines is not a valid key. The error has the
-    /// number of that line.
+    /// # Errors
+    /// The file can't be read, or one of its lines is not a valid key. The error has that line's
+    /// number.
     pub fn load(path: &Path) -> Result<Self, KeyFileError> {
         Ok(Self { path: path.to_owned(), ring: KeyRing::new(read(path)?) })
     }
 
     /// Reads the file again, and replaces the keys in use. Returns the number of the new keys.
     ///
-    /// # Errors The file can't be read or has an invalid line. The previous keys then stay in use.
+    /// # Errors
+    /// The file can't be read or has an invalid line. The previous keys then stay in use.
     pub fn reload(&self) -> Result<usize, KeyFileError> {
         let keys = read(&self.path)?;
         let count = keys.len();
