@@ -1,6 +1,5 @@
-//! Compresses the files of the page for people, and writes a list of them that `src/page.rs`
-//! includes. Compresses the description of the API. The binary contains these files in compressed
-//! form only.
+//! Compresses the files of the web page, and writes a list of them that `src/page.rs` includes.
+//! Compresses the description of the API. The binary contains these files in compressed form only.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

@@ -26,8 +26,8 @@ pub(crate) const SEND_WRITES: f64 = 2.0;
 pub(crate) const FETCH_READS: f64 = 2.0;
 /// Write units of acknowledging a message. DynamoDB bills the larger of the old item and the new one.
 pub(crate) const ACKNOWLEDGE_WRITES: f64 = 2.0;
-/// A renewal that is written extends the lease by more than was granted: by the lease divided by
-/// this number (`AHEAD` of the store).
+/// A renewal that is written extends the stored lease beyond what was granted, by the lease divided
+/// by this number (`AHEAD` of the store).
 const AHEAD: f64 = 3.0;
 /// How much later than the interval a client's next heartbeat arrives, in seconds, because the
 /// client counts the interval from the last response.

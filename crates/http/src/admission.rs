@@ -32,7 +32,8 @@ const LARGEST_SOURCES: usize = 4;
 /// The open connections.
 pub(crate) struct Connections {
     max: usize,
-    /// Whether only the total is limited.
+    /// Whether many clients share an address, as those behind a proxy do. Then only the total is
+    /// limited.
     shared_sources: bool,
     open: Mutex<Open>,
 }
@@ -104,15 +105,15 @@ impl Connections {
         }
     }
 
-    /// Closes a connection if there is no room for one from `source`. `None` if there is no room
-    /// and no connection that may be closed.
+    /// Makes room for a connection from `source`, if necessary by closing another connection.
+    /// `None` if there is no room and no connection that may be closed.
     fn make_room(&self, open: &mut Open, source: Source) -> Option<()> {
         let own = open.count_of(source);
         match Group::all_of(source).find(|group| self.is_full(open, *group, source)) {
             None if open.all.len() < self.max => Some(()),
             None => {
-                // All connections are in use. Only a source that has more connections than `source`
-                // loses one.
+                // The total number of connections has reached its maximum. Only a source that has
+                // more connections than `source` loses one.
                 let larger = open.by_count.iter().rev().take_while(|(count, ..)| *count > own);
                 let largest: Vec<_> = larger.take(LARGEST_SOURCES).map(|(.., source)| *source).collect();
                 let mut largest = largest.into_iter().map(Group::Source);

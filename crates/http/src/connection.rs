@@ -51,8 +51,8 @@ use wrong_protocol::{CheckedIo, TlsHint};
 /// A request with a larger head gets a 431. A head of more than four times this size ends the
 /// connection.
 const MAX_HEAD_BYTES: u32 = 32 * 1024;
-/// The maximum number of concurrent requests on one HTTP/2 connection: enough for a page in a
-/// browser, and a small part of the requests that may be in flight.
+/// The maximum number of concurrent requests on one HTTP/2 connection: enough for a browser that
+/// loads the web page, and a small part of the requests that may be in flight.
 const MAX_STREAMS: u32 = 32;
 
 /// The maximum number of bytes that an HTTP/2 client may send before the service reads them, on one

@@ -136,8 +136,8 @@ impl DiscoveryService {
         // The handler's future is pinned here. It is large, and each future around it would
         // otherwise move it.
         let handler = pin!(self.handle(Request::from_parts(parts, Body::empty())));
-        // `None` if no handler of the API gets the request: for an unknown path, for another
-        // method, and for operators' routes if there is no key for them.
+        // `None` if no handler of the API gets the request: for an unknown path, for a method that
+        // the route does not have, and for operators' routes if no key has the scope `admin`.
         let handled_route = route.filter(|route| access.has(*route) && route.accepts_method(&method));
         // Malformed requests, requests without a handler and health checks always get a response.
         // If their source exceeds its rate, the response is only delayed.
@@ -234,8 +234,8 @@ impl DiscoveryService {
         if let Some(refusal) = unknown_client {
             return Err(refusal);
         }
-        // Taken before the key is checked, because the rate also bounds how many keys a source can
-        // try.
+        // The request counts against the rate before its key is checked, so that the rate also
+        // bounds how many keys a source can try.
         self.service.rates.take(charge, source, 1)?;
         route.scope().map_or(Ok(()), |scope| access.check(scope))
     }
@@ -249,8 +249,8 @@ impl DiscoveryService {
 }
 
 /// Removes the body of a response to `HEAD`. axum does so for the responses of its router. A
-/// response that the limits around the router have made still has a body, which hyper would send
-/// over HTTP/2.
+/// response that was made outside the router, such as the refusal by a rate limit, still has a
+/// body, which hyper would send over HTTP/2.
 fn remove_body(response: &mut Response) {
     if let Some(length) = response.body().size_hint().exact().filter(|length| *length > 0) {
         response.headers_mut().insert(CONTENT_LENGTH, length.into());

@@ -90,7 +90,8 @@ impl History {
         if snapshots.back().is_some_and(|last| snapshot.at < last.at) {
             snapshots.clear();
         }
-        // Keeps the last snapshot before the span, so that the whole span is covered.
+        // Keeps one snapshot that is older than the span, so that the history covers the whole
+        // span.
         while snapshots.get(1).is_some_and(|second| snapshot.at.millis_since(second.at) >= SPAN_MILLIS) {
             snapshots.pop_front();
         }
@@ -125,7 +126,8 @@ pub(crate) fn rounded(value: f64, steps: f64) -> f64 {
 
 fn rates(first: Snapshot, now: Snapshot) -> Option<NetworkRates> {
     let millis = now.at.millis_since(first.at);
-    // The oldest snapshot may lie before the span, but never counts as more than the span.
+    // The oldest snapshot may be slightly older than the span. The reported minutes are still at
+    // most the span.
     let minutes = (millis / MILLIS_PER_MINUTE).min(SPAN_MILLIS / MILLIS_PER_MINUTE);
     if minutes == 0 {
         return None;

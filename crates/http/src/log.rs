@@ -72,7 +72,7 @@ impl RequestLog {
 struct LineLimit {
     per_second: u64,
     started: Instant,
-    /// The second in which refusals are counted, since `started`.
+    /// The second in which `refusals` are counted, as a number of seconds since `started`.
     second: AtomicU64,
     /// The number of refusals in that second.
     refusals: AtomicU64,
@@ -101,7 +101,7 @@ impl LineLimit {
     }
 }
 
-/// The path that a client sent, bounded and with escapes, because a client can put anything there.
+/// The path that a client sent, shortened and escaped, because a client can put anything there.
 fn shown(path: &str) -> String {
     path.chars().take(MAX_PATH_CHARS).flat_map(char::escape_default).collect()
 }

@@ -129,7 +129,8 @@ impl MailReader {
                 // No message is left: they have expired, or another request has acknowledged them.
                 Ok((letters, _)) if letters.is_empty() && !is_last => {}
                 Ok((letters, now)) => return (listed(letters, now), 0),
-                // The next request gets the error.
+                // This response can't report the error, because its head has been sent. If the
+                // error persists, the next request gets it.
                 Err(_) => return (Vec::new(), 0),
             }
         }

@@ -101,12 +101,12 @@ pub struct ServerOptions {
     /// The address for metrics. It is a separate listener, so that metrics are never public by
     /// accident. `None` disables it.
     pub metrics_listen: Option<SocketAddr>,
-    /// The file with the API keys, which replaces the service's own `keys`.
+    /// The file with the API keys. If there is one, its keys replace `service.keys`.
     pub keys: Option<PathBuf>,
-    /// The file of the audit log, or `-` for standard output, which replaces the service's own
-    /// `audit`.
+    /// The file of the audit log, or `-` for standard output. If it is set, this log replaces
+    /// `service.audit`.
     pub audit_log: Option<PathBuf>,
-    /// The STUN and TURN servers, which replace the service's own `ice_servers` if there are any.
+    /// The STUN and TURN servers. If there are any, they replace `service.ice_servers`.
     pub ice: IceOptions,
     /// The certificate and key for TLS; `None` disables TLS.
     pub tls: Option<TlsFiles>,
@@ -128,9 +128,9 @@ pub struct ServerOptions {
     /// mobile network.
     pub write_timeout: Duration,
     /// How long the server still accepts and responds after it was asked to stop, while it asks
-    /// clients to leave. A client that sends a request on each of its connections at least this
-    /// often loses no request. A load balancer that checks `/readyz` at least this often stops
-    /// sending requests in time.
+    /// clients to close their connections. A client that sends a request on each of its connections
+    /// at least this often loses no request. A load balancer that checks `/readyz` at least this
+    /// often stops sending requests in time.
     pub shutdown_drain: Duration,
     /// How long requests in flight may take after the drain. With the drain it is shorter than the
     /// ten seconds after which Docker kills a container.

@@ -1,4 +1,4 @@
-//! The page for people: `GET /` from a browser, and the files that the page loads.
+//! The web page that shows the network: `GET /` from a browser, and the files that the page loads.
 //!
 //! The binary contains the files in gzip format only. The page loads nothing from other origins,
 //! which its `Content-Security-Policy` enforces.

@@ -55,10 +55,10 @@ impl Default for RateLimits {
     }
 }
 
-/// How many kilobytes of pages a source gets for each request of its rate: half of a page with the
-/// default maximum of peers. The bucket holds what a source gets in one second. A burst of requests
-/// for small pages costs the service little, but one for large pages would keep it busy for
-/// seconds.
+/// The rate of pages of a source is its rate of requests times this many kilobytes, which is half
+/// of a page with the default maximum of peers. The bucket holds what a source gets in one second.
+/// A burst of requests for small pages costs the service little, but one for large pages would keep
+/// it busy for seconds.
 const PAGE_KILOBYTES_PER_REQUEST: u32 = 100;
 
 /// The buckets that a request counts against.

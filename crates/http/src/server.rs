@@ -283,8 +283,8 @@ impl Acceptor {
         self.open.started(id, task);
     }
 
-    /// Asks clients to leave, still accepts connections for `time`, and then closes the listener.
-    /// Returns the connections that are open.
+    /// Asks clients to close their connections, still accepts connections for `time`, and then
+    /// closes the listener. Returns the connections that are open.
     async fn drain(mut self, listener: TcpListener, time: Duration) -> JoinSet<()> {
         self.service.shutdown.enter(Stage::Draining);
         tracing::info!(

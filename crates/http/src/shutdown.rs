@@ -51,7 +51,7 @@ impl Shutdown {
         self.stage.send_replace(stage);
     }
 
-    /// Whether clients are to leave.
+    /// Whether clients are asked to close their connections.
     pub(crate) fn is_draining(&self) -> bool {
         self.is_draining.load(Relaxed)
     }

@@ -75,7 +75,8 @@ pub(crate) struct GatewayEvent {
     /// The address that called the gateway; `None` for test calls from the AWS console, which come
     /// from no address.
     pub(crate) source: Option<IpAddr>,
-    /// The addresses that called the proxies in front of the gateway, and then the gateway.
+    /// `X-Forwarded-For`: the addresses that sent the request to the proxies in front of the
+    /// gateway and, as the last entry, to the gateway.
     pub(crate) forwarded_for: Option<HeaderValue>,
     /// The `Origin` headers, which say that a web page sent the request.
     pub(crate) web_origins: Vec<HeaderValue>,

@@ -85,8 +85,8 @@ impl Established {
     /// Updates the candidates: the archetypes of this census that several sources use. Other
     /// candidates are forgotten, so their number is bounded.
     fn update_candidates(&self, state: &mut State, store: &dyn Store, census: &Census, now: Timestamp) {
-        // After a longer gap between two observations, all candidates start over, because it is not
-        // known what happened in the gap.
+        // If more than a lease has passed since the last observation, all candidates start over,
+        // because it is not known whether they had peers in the meantime.
         let is_continuous = now.millis_since(state.observed_at) <= self.lease_millis;
         let before = std::mem::take(&mut state.candidates);
         for (archetype, _) in &census.by_archetype {

@@ -1,4 +1,5 @@
-//! What strangers must not achieve, on services with small bounds.
+//! Attacks that must fail: clients that try to take names of other peers, to keep others from
+//! registering, or to fill the registry. The services have small limits.
 
 use std::net::Ipv6Addr;
 
@@ -30,8 +31,9 @@ async fn a_stranger_can_not_keep_a_name_from_its_owner_by_heartbeats() {
         service.clock.advance(LEASE / 3);
         service.client_at(STRANGER).heartbeat("name").await.ok();
     }
-    // The owner registers from another network without its token, so it can't prove that it holds
-    // the name. That works again 12 leases after the last proof, whatever the stranger does.
+    // The owner registers from another network without its token, so it can't prove that it is the
+    // holder of the name. Such a registration is accepted only 12 leases after the holder's last
+    // proof. The stranger's heartbeats do not count as proof.
     let moved = service.client_at("192.0.2.9");
     moved.register("name").await.refused(403, "not_holder", None);
     service.clock.advance(LEASE / 3);

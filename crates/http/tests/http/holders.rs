@@ -1,4 +1,5 @@
-//! Ordinary behaviour of legacy clients and other peers, which the holder rule must not prevent.
+//! Only the holder of a live peer may replace or deregister it. These tests check that the rule
+//! does not affect the ordinary behaviour of legacy clients and other peers.
 
 use serde_json::json;
 
