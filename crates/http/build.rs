@@ -18,7 +18,7 @@ const EXCLUDED_MODULES: [&str; 6] =
 
 fn main() -> io::Result<()> {
     // `page/client` is a symbolic link to the modules of the JavaScript client. Cargo follows the
-    // link, also when it makes a package of this crate.
+    // link, also when it packages this crate.
     println!("cargo::rerun-if-changed=page");
     println!("cargo::rerun-if-changed=page/client/");
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());

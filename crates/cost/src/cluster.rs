@@ -50,7 +50,7 @@ pub(crate) struct ClusterBill {
     pub(crate) disks: f64,
     /// The public IPv4 addresses of the two services.
     pub(crate) addresses: f64,
-    /// The traffic between the machines, each of which is in another zone.
+    /// The traffic between the machines, which are in three different zones.
     pub(crate) between_zones: f64,
     pub(crate) egress: f64,
     pub(crate) total: f64,

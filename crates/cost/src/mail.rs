@@ -125,7 +125,8 @@ mod tests {
         assert_eq!((whole(month.messages), whole(month.requests)), ("300".to_owned(), "87150".to_owned()));
         let by_heartbeats = Mail { connections_per_day: 10.0, poll_seconds: 0.0 }.month(1.0, 43_200.0);
         assert_eq!(whole(by_heartbeats.requests), "750");
-        // Each heartbeat reads the peer and its mailbox, in addition to the lease.
+        // Each heartbeat fetches mail, which reads the peer and its mailbox. The reads for the
+        // renewal itself are not included.
         assert_eq!(
             whole(by_heartbeats.read_units),
             whole(300.0 * units::SEND_READS + 43_650.0 * units::FETCH_READS)
@@ -140,7 +141,8 @@ mod tests {
         );
     }
 
-    /// The design expected 0.3 to 0.6 US dollars, and almost nothing without polls.
+    /// The design of the mailboxes estimated 0.3 to 0.6 US dollars with polls, and almost nothing
+    /// without.
     #[test]
     fn polling_costs_a_peer_less_than_half_a_dollar_and_heartbeats_a_cent() {
         let [polling, by_heartbeats] = bills(&hundred_peers(60.0, false), &Prices::built_in().unwrap());

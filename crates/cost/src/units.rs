@@ -20,7 +20,8 @@ pub(crate) const HEARTBEAT_WRITES: f64 = 1.0;
 pub(crate) const MESSAGE_BYTES: f64 = 1_200.0;
 /// Read units of sending a message: strong reads of the sender, of the receiver and of its mailbox.
 pub(crate) const SEND_READS: f64 = 3.0;
-/// Write units of sending a message to an empty mailbox, which then has more than 1 KiB.
+/// Write units of sending a message to an empty mailbox. With the message, the mailbox is larger
+/// than 1 KiB.
 pub(crate) const SEND_WRITES: f64 = 2.0;
 /// Read units of fetching mail: strong reads of the peer and of its mailbox.
 pub(crate) const FETCH_READS: f64 = 2.0;
@@ -35,7 +36,8 @@ const LATE_SECONDS: f64 = 0.05;
 
 /// Bytes of a peer's item, with a registration like those of legacy clients.
 const PEER_BYTES: f64 = 415.0;
-/// Source markers of each peer. The store counts the peers of a source by these items.
+/// The number of source markers of each peer. A source marker is an item by which the store counts
+/// the peers of a source.
 const SOURCE_MARKERS: f64 = 1.0;
 /// Bytes of the marker of an archetype. A peer has one for each of its archetypes.
 const MARKER_BYTES: f64 = 90.0;
@@ -53,8 +55,8 @@ const HALF_UNIT_BYTES: f64 = 4_096.0;
 const SNAPSHOT_ITEMS: f64 = 1_000.0;
 /// How long the store uses such a snapshot (`snapshot_hold` of the store).
 const SNAPSHOT_SECONDS: f64 = 4.0;
-/// Read units for each peer of a sample from a larger network. For 20 of 10,000 peers, 17.15 were
-/// counted, and no more for 20 of a million.
+/// Read units for each peer of a sample from a larger network. A sample of 20 of 10,000 peers took
+/// 17.15 units, and a sample of 20 of a million peers took no more.
 const SAMPLE_READS_PER_PEER: f64 = 0.8575;
 
 /// Write units of the registration of a new peer or of a deregistration, which write the peer and
@@ -111,8 +113,8 @@ pub(crate) fn stored_bytes(peers: f64, archetypes: f64) -> f64 {
 mod tests {
     use super::*;
 
-    /// The read units and write units of an operation among this many peers, from the table in the
-    /// decision.
+    /// The read units and write units of an operation in a network of `peers`, from the table in
+    /// docs/decisions/0003-dynamodb-model.md.
     fn recorded(operation: &str, peers: u32) -> (f64, f64) {
         let decision = include_str!("../../../docs/decisions/0003-dynamodb-model.md");
         let start = format!("| {operation} | {peers} | ");

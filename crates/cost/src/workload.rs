@@ -18,7 +18,8 @@ const SMALL_RESPONSE_BYTES: f64 = 201.0;
 const PAGE_BYTES: f64 = 100.0;
 /// Bytes of a peer in a page, with a registration like those of legacy clients.
 const LISTED_PEER_BYTES: f64 = 225.0;
-/// The same in a compressed page. 42 bytes were measured, and peers that differ more take more.
+/// The same in a compressed page. The measured peers took 42 bytes each. Real peers differ more
+/// from each other, so they compress less.
 const COMPRESSED_PEER_BYTES: f64 = 50.0;
 /// Bytes of a compressed page in addition to its peers.
 const COMPRESSED_PAGE_BYTES: f64 = 150.0;
@@ -181,8 +182,8 @@ fn page_bytes(peers: f64) -> f64 {
 pub(crate) mod tests {
     use super::*;
 
-    /// A hundred peers like those of the original network: two archetypes, a lease of five minutes,
-    /// and a discover of 20 peers every five minutes.
+    /// A hundred peers with two archetypes each, a lease of five minutes, and a discover of 20
+    /// peers every five minutes.
     pub(crate) fn hundred_peers(heartbeat_seconds: f64, discover_in_heartbeat: bool) -> Workload {
         Workload {
             peers: 100.0,

@@ -53,8 +53,8 @@ const EXCESS_READS_WITH_CHANGES: f64 = 8.0 / 2.0 + LARGEST_ITEM_READ / 2.0;
 /// store reads up to four times as many index entries as the source may have peers, with 85 bytes
 /// each, and up to a hundred peers.
 const COUNT_READS: f64 = 4.0 * PEERS_PER_SOURCE * 85.0 / 8_192.0 + 100.0 * LARGEST_ITEM_READ / 2.0;
-/// The billed duration of such a request in milliseconds. The function waits for all these reads
-/// and writes.
+/// The billed duration of a request in milliseconds, including the time in which the function waits
+/// for its reads and writes.
 const BILLED_MILLIS: f64 = 100.0;
 /// The memory of the function.
 const MEMORY_GB: f64 = 0.25;

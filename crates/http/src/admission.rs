@@ -40,8 +40,8 @@ pub(crate) struct Connections {
 
 #[derive(Default)]
 struct Open {
-    /// The connections by their ids. The ids are random, so that any successive ids are a random
-    /// sample.
+    /// The connections by their ids. The ids are random, so any range of successive ids is a random
+    /// sample of the connections.
     entries: HashMap<u64, Entry>,
     /// The ids of all connections, in order.
     all: BTreeSet<u64>,

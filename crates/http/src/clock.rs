@@ -19,12 +19,13 @@ const TICK: Duration = Duration::from_millis(250);
 /// different times for the same peer because of the rounding.
 const MIN_OFFSET_CHANGE_MILLIS: u64 = 100;
 
-/// A clock: the system's, one that leaves out pauses, a shared store's, or one that a test
-/// controls.
+/// A clock. It can be the system's clock, a steady clock, which leaves out pauses of the process,
+/// the clock of a shared store, or one that a test controls.
 #[derive(Clone)]
 pub struct Clock {
     read: Arc<dyn Fn() -> Timestamp + Send + Sync>,
-    /// Whether it may differ from the system's clock. Responses then add the difference.
+    /// Whether this is a steady clock, which may differ from the system's clock. Responses then add
+    /// the difference to its times.
     is_steady: bool,
 }
 
@@ -112,7 +113,7 @@ struct Steady {
     /// The sum of all gaps. It is written before `last`, so that a reader that sees a `last` after
     /// a gap also sees the gap.
     skipped: AtomicI64,
-    /// Held while a gap is left out, so that only one thread does so.
+    /// Held while a gap is skipped, so that only one thread skips it.
     gap: Mutex<()>,
 }
 
@@ -139,8 +140,8 @@ impl Steady {
                 self.last.fetch_max(elapsed, AcqRel);
             }
             let skipped = self.skipped.load(Acquire);
-            // If another thread has left out a gap in the meantime, `elapsed` may be from before
-            // it, so the clock is read again.
+            // If another thread has skipped a gap in the meantime, `elapsed` may be from before the
+            // gap, so the clock is read again.
             if skipped == before {
                 let elapsed = i64::try_from(elapsed).unwrap_or(i64::MAX);
                 return self.start.saturating_add_signed(elapsed.saturating_sub(skipped));
@@ -148,8 +149,8 @@ impl Steady {
         }
     }
 
-    /// Leaves out the gap before the current reading, which it returns. A monotonic clock does not
-    /// step back by itself, but tools that fake the time make it do so.
+    /// Skips the gap before the current reading of the clock, and returns that reading. A monotonic
+    /// clock does not step back by itself, but tools that fake the time make it do so.
     fn skip_gap(&self, read: impl Fn() -> u64) -> u64 {
         let _guard = self.gap.lock();
         // The clock is read again: another thread may have skipped the gap in the meantime, and the

@@ -38,7 +38,8 @@ use crate::route::Route;
 use crate::router::{not_found, router};
 use crate::service::Service;
 
-/// What a connection of the server knows about a request, in addition to its [`Origin`].
+/// What the server's connection passes to the service with a request, in addition to its
+/// [`Origin`].
 #[derive(Default)]
 pub(crate) struct ConnectionDetails {
     /// The state of the connection.

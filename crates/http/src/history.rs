@@ -140,8 +140,8 @@ fn rates(first: Snapshot, now: Snapshot) -> Option<NetworkRates> {
         since(|snapshot| snapshot.expired),
         since(|snapshot| snapshot.revived),
     );
-    // The number of live peers grows by those that joined or were revived, and shrinks by those
-    // that left or expired. Those that joined follow from the other numbers.
+    // The number of live peers grows by the peers that joined or were revived, and shrinks by those
+    // that left or expired. The number that joined is computed from the other numbers.
     let joined = (now.live + left + expired).saturating_sub(first.live + revived);
     Some(NetworkRates {
         minutes,

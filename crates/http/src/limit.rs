@@ -18,7 +18,8 @@ use crate::error::Failure;
 use crate::service::Service;
 
 /// Runs a handler. The response is a 503 if no permit is left or if the handler exceeds its
-/// deadline, and a 500 if it panics, because a bug that one request meets must not end the process.
+/// deadline. It is a 500 if the handler panics, because a bug in the handling of one request must
+/// not end the process.
 ///
 /// `time_left` is how long the transport will still wait for the response, if that is known.
 pub(crate) async fn limited(

@@ -29,17 +29,18 @@ pub struct ServiceOptions {
     /// The log of registrations, refusals, removals and actions of operators. `None` if there is
     /// none.
     pub audit: Option<AuditLog>,
-    /// The scopes that a request needs a key for. Administration always needs one.
+    /// The scopes that a request needs a key for. Requests of operators (`admin`) always need one.
     pub require_key: Scopes,
     /// The maximum number of requests that are handled at once; others get 503. Each holds a body
-    /// of up to 16 KiB. If this many requests are waiting for a disk, it is better for clients to
-    /// try again.
+    /// of up to 16 KiB. If this many requests wait for a slow disk, a further request is better
+    /// refused, so that its client tries again later.
     pub max_in_flight: usize,
     /// How long a handler may take before its response becomes a 503: longer than a short stall of
     /// a disk, shorter than clients wait.
     pub request_timeout: Duration,
     /// One in this many successful requests is logged, in addition to those that fail. With 0, the
-    /// default, no successful request is logged, because a line costs more than a heartbeat.
+    /// default, no successful request is logged, because a line takes more processor time than
+    /// handling a heartbeat.
     pub log_one_in: u32,
     /// The rates of each source; requests beyond them get 429. `None` by default, for transports
     /// whose callers are throttled before they reach the service, as by API Gateway.
@@ -58,8 +59,8 @@ pub struct ServiceOptions {
     /// How often a stream without changes sends a comment. Proxies close connections that are
     /// silent for half a minute.
     pub watch_keep_alive: Duration,
-    /// How long a request to `/mailbox` may wait for a message at most. With 0, none waits, for
-    /// transports that pay for each second.
+    /// How long a request to `/mailbox` may wait for a message at most. With 0, no request waits.
+    /// This is for transports where each second of a request costs money, such as AWS Lambda.
     pub max_mail_wait: Duration,
     /// The STUN and TURN servers that responses name to peers with a mailbox.
     pub ice_servers: IceServers,

@@ -20,7 +20,7 @@ use bucket::Buckets;
 /// How many requests a source and its networks may send.
 ///
 /// A source is an IPv4 address or an IPv6 /64. Loopback addresses are exempt: programs on the
-/// service's own machine are trusted, and a proxy there forwards the requests of all clients.
+/// service's own machine are trusted, and a proxy there may forward the requests of all clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimits {
     /// All requests except heartbeats and health checks. A source with the default maximum of

@@ -82,8 +82,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds the listeners, reads the files of TLS, API keys and TURN, and opens the audit log.
-    /// Errors in them therefore appear before the server starts.
+    /// Binds the listeners, reads the files of TLS, API keys and TURN, and opens the audit log. An
+    /// error in any of them is therefore reported before the server starts.
     ///
     /// # Errors
     ///

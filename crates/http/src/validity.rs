@@ -1,7 +1,7 @@
-//! When a certificate expires, which rustls does not tell.
+//! Reads from a certificate when it expires, because rustls does not offer this.
 //!
-//! This reads one date at a fixed place (RFC 5280, 4.1). A parser of X.509 would add a dozen
-//! crates.
+//! The code reads only this date, which is at a fixed place (RFC 5280, 4.1). A parser of X.509
+//! would add a dozen crates.
 
 use aurora_discovery_protocol::Timestamp;
 use rustls::pki_types::CertificateDer;

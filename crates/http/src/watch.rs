@@ -49,8 +49,8 @@ impl Watchers {
         self.permits.take(address, 1)
     }
 
-    /// The stream of the changes that `watching` sees. `connection` is the guard of its connection,
-    /// if the transport keeps one.
+    /// A stream of the changes that `watching` returns. `connection` is the guard by which the
+    /// stream reports its progress to its connection, if the transport has one.
     pub(crate) fn stream(
         &self,
         watching: Watcher,

@@ -51,7 +51,8 @@ const ESCAPED_IN_QUERY: &AsciiSet = &CONTROLS
 /// The bytes to escape in a path.
 const ESCAPED_IN_PATH: &AsciiSet = &ESCAPED_IN_QUERY.add(b'?');
 
-/// The header in which proxies, and the gateway itself, write the address that called them.
+/// The header to which each proxy, and the gateway itself, appends the address from which it
+/// received the request.
 pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// An event as Lambda delivers it.

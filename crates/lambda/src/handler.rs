@@ -28,8 +28,8 @@ const SWEEPS_PER_EVENT: u32 = 40;
 /// The time that an invocation must have left for another sweep: the maximum duration of a sweep,
 /// which the store enforces.
 const SWEEP_TIME: Duration = Duration::from_secs(5);
-/// The source of requests whose event names none: an address reserved for documentation, which no
-/// client has.
+/// The source of requests whose event names none: an address that is reserved for documentation, so
+/// no client has it.
 const UNKNOWN_SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 0));
 
 /// Handles events, one at a time.

@@ -1,4 +1,4 @@
-//! The file with the API keys, which is read again on request.
+//! The file with the API keys. The operator can make the service read it again.
 
 use std::fs;
 use std::io;

@@ -94,7 +94,7 @@ impl Keys {
     /// reveals nothing about them. This is only a precaution: a client that learned a part of a
     /// hash still could not make a key for it.
     pub(super) fn find(&self, text: &str) -> Option<&Key> {
-        // A text that is too long to be a key would also take long to hash.
+        // Rejects texts that can't be keys. A long text would otherwise take long to hash.
         ApiKey::parse(text).ok()?;
         let hash: [u8; HASH_LEN] = Sha256::digest(text.as_bytes()).into();
         self.keys.iter().fold(None, |found, key| if key.hash.ct_eq(&hash).into() { Some(key) } else { found })

@@ -56,7 +56,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for MonitoredIo<S> {
         // Checks the budget of the task. A socket does so itself, but a TLS stream can return data
         // that it has buffered without asking the socket.
         let budget = ready!(poll_proceed(context));
-        // A read may complete without data, at the end of the stream.
+        // Counts only reads with data. At the end of the stream, a read completes without data.
         let before = buffer.filled().len();
         let this = &mut *self;
         let polled = Pin::new(&mut this.stream).poll_read(context, buffer);

@@ -19,8 +19,8 @@ use parking_lot::Mutex;
 use super::stall::stalls_after;
 use super::state::{ConnectionState, NEVER, ReadQuota};
 
-/// The maximum length of a piece that the connection takes at once. The connection may keep one
-/// piece that the client does not read.
+/// The maximum length of a piece of the body that the connection takes at once. The connection may
+/// hold one such piece while the client does not read.
 const PIECE_BYTES: usize = 32 * 1024;
 
 /// The unread responses of one connection.

@@ -48,8 +48,8 @@ async fn renew_one(context: Context, mut request: HeartbeatRequest) -> Result<Re
     json_with_peers(peers, &response)
 }
 
-/// The messages that wait for the peer, if the heartbeat asks for them. `None` also if they can't
-/// be read: the lease is renewed already, so the heartbeat succeeds without them.
+/// The messages that wait for the peer, if the heartbeat asks for them. `None` also if reading them
+/// fails. The lease is renewed already, so the heartbeat then succeeds without messages.
 async fn waiting_mail(context: &Context, request: &HeartbeatRequest) -> Option<Vec<Mail>> {
     let token = request.lease_token.as_ref().filter(|_| request.mail)?;
     let (peer, acknowledged) = (&request.peer_id, request.acknowledge.as_slice());

@@ -13,11 +13,11 @@ const SILENT_MINUTES: u64 = 3;
 /// has listed it during its last lease. A lower ratio is normal: the next pages will list those
 /// peers.
 const MIN_UNDISCOVERED_RATIO: f64 = 0.05;
-/// The maximum number of archetypes with a single peer that are named.
+/// The maximum number of archetypes with a single peer that the sentences name.
 const MAX_NAMED: usize = 5;
 
-/// A sentence for each risk that the figures show. `live` peers are live; `established` are the
-/// archetypes that matter, with the live peers of each.
+/// A sentence for each risk that the figures show. `live` is the number of live peers, and
+/// `established` the established archetypes with the number of live peers of each.
 pub(super) fn sentences(
     live: u64,
     established: &[(Archetype, u64)],

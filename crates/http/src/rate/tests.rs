@@ -84,7 +84,8 @@ async fn connections_have_the_rates_of_requests_and_heartbeats_together() {
     assert_eq!(connections("203.0.113.7"), 15);
     advance(Duration::from_secs(2)).await;
     assert_eq!(connections("203.0.113.7"), 6);
-    // The debt for what a connection cost in addition must be covered before another is accepted.
+    // A connection has caused additional work, whose cost leaves the bucket in debt. No connection
+    // is accepted until the bucket has refilled enough to cover the debt.
     rates.charge(Charge::Connections, "203.0.113.7".parse().unwrap(), 60);
     advance(Duration::from_secs(20)).await;
     assert_eq!(connections("203.0.113.7"), 0);
