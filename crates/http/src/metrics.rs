@@ -186,7 +186,8 @@ impl Metrics {
     ) {
         // The entry after the last route is that of all other paths.
         let metrics = &self.routes[route.map_or(Route::ALL.len(), |route| route as usize)];
-        // Statuses below 200 and above 599 do not occur, but must not index outside the array.
+        // Statuses below 200 and above 599 do not occur. `clamp` ensures that the index is valid
+        // even if they do.
         let class = usize::from(status.as_u16() / 100).clamp(2, 5) - 2;
         metrics.by_class[class].inc();
         metrics.latency.observe(latency.as_secs_f64());

@@ -133,8 +133,8 @@ pub struct ServerOptions {
     /// at least this often loses no request. A load balancer that checks `/readyz` at least this
     /// often stops sending requests in time.
     pub shutdown_drain: Duration,
-    /// How long requests in flight may take after the drain. With the drain it is shorter than the
-    /// ten seconds after which Docker kills a container.
+    /// How long requests in flight may take after the drain. Together, the defaults of the drain
+    /// and of this time are shorter than the ten seconds after which Docker kills a container.
     pub shutdown_grace: Duration,
 }
 

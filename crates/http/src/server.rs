@@ -178,7 +178,8 @@ impl Server {
 
         acceptor.accept_until(&listener, shutdown).await;
         let connections = acceptor.drain(listener, options.shutdown_drain).await;
-        // Event streams do not end by themselves and would delay the shutdown.
+        // Event streams do not end by themselves, and would delay the shutdown by the whole grace
+        // period.
         service.watchers.end();
         service.shutdown.enter(Stage::Stopping);
         end_connections(connections, &service, options.shutdown_grace).await;

@@ -62,7 +62,8 @@ impl Shutdown {
     }
 }
 
-/// Completes at `stage` or a later one; never if the server is gone.
+/// Completes when the server reaches `stage` or a later one. Never completes if the server was
+/// dropped before that.
 pub(crate) async fn reached(mut stages: watch::Receiver<Stage>, stage: Stage) {
     if stages.wait_for(|current| *current >= stage).await.is_err() {
         std::future::pending::<()>().await;

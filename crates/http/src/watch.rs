@@ -72,7 +72,8 @@ impl Watchers {
     pub(crate) fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut end = self.end.subscribe();
         async move {
-            // If the sender is gone, nothing ends the streams any more.
+            // If the sender was dropped, no signal to end can arrive any more, so this never
+            // completes.
             if end.wait_for(|end| *end).await.is_err() {
                 std::future::pending::<()>().await;
             }

@@ -174,7 +174,8 @@ async fn a_panic_fails_only_one_event() {
     assert!(process.0.try_wait().unwrap().is_none(), "the process must not have ended");
 }
 
-// Two threads, so that the API keeps serving while the test waits for the process.
+// Two threads, so that the stand-in for the Runtime API still serves requests while the test waits
+// for the process.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_response_rejected_by_lambda_fails_one_event_and_a_failure_of_lambda_ends_the_process() {
     let api = RuntimeApi::start().await;

@@ -22,7 +22,8 @@ pub enum ParseError {
 }
 
 /// Parses a group of settings from the environment and from `arguments`. A function on AWS Lambda
-/// has no arguments. An error about a setting that has its default value names its variable.
+/// has no arguments, so an error about a setting that has its default value names the variable
+/// instead of the flag.
 ///
 /// # Errors
 ///
@@ -35,8 +36,9 @@ pub fn parse<T: Args>(
     let mut command = ignore_empty_variables(declared.clone());
     let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
     let matches = matches(&mut command, &arguments)?;
-    // `command` has lost the declarations of variables that are empty. The sources are taken from
-    // `declared`, which has them all, so that an error about a default value names the variable.
+    // `command` no longer declares the variables that are empty. The sources are taken from
+    // `declared`, which still declares all, so that an error about a default value names the
+    // variable.
     let sources = Sources::of(&declared, &matches, Source::Environment);
     Ok((T::from_arg_matches(&matches)?, sources))
 }

@@ -110,7 +110,8 @@ fn as_text(value: Value) -> Option<String> {
     }
 }
 
-/// A parser's message in one line. The original spans several lines to show the position.
+/// The message of a TOML error in one line. The original message spans several lines to show the
+/// position.
 fn one_line(error: &toml::de::Error) -> String {
     let text = error.to_string();
     let position = text.lines().next().unwrap_or_default();

@@ -3,7 +3,8 @@
 //!
 //! hyper runs each stream as a task, and asks a body for more data only when the client has read
 //! the previous data. Each time, the body announces the time at which it will count as stalled. If
-//! the task is not polled for more data until then, it ends, and hyper resets the stream.
+//! hyper does not ask the body for more data before that time, the task ends, and hyper resets the
+//! stream.
 
 use std::cell::Cell;
 use std::future::poll_fn;

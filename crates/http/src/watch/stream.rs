@@ -100,7 +100,7 @@ impl EventStream {
     /// The next frame of the stream, once there is one.
     fn next(&mut self, context: &mut Context<'_>) -> Poll<Vec<u8>> {
         if let Some(preface) = self.preface.take() {
-            // A stream that starts at the present has nothing to catch up on.
+            // A stream that starts at the end of the change log is not behind.
             if self.watching.poll_changes(context).is_pending() {
                 self.budget.caught_up();
             }

@@ -89,7 +89,8 @@ impl RuntimeApi {
     }
 
     /// Delivers an event as soon as the function requests one, and waits for the response. The
-    /// deadline of the invocation is `time` after the delivery, but this does not enforce it.
+    /// deadline of the invocation is `time` after the delivery, but this stand-in does not enforce
+    /// the deadline.
     pub(crate) async fn invoke(&self, event: Value, time: Duration) -> Outcome {
         let (reply, outcome) = oneshot::channel();
         self.events.send(Invocation { event, time, reply }).unwrap_or_else(|_| panic!("the API has stopped"));
