@@ -46,7 +46,7 @@ pub struct ServiceOptions {
     /// whose callers are throttled before they reach the service, as by API Gateway.
     pub rate_limits: Option<RateLimits>,
     /// The maximum number of open `/watch` streams and of requests that wait for mail; others get
-    /// 503. One source may have about an eighth of them. Each occupies its connection for as long
+    /// 503. One source may have about a ninth of them. Each occupies its connection for as long
     /// as its client likes. The default leaves half of
     /// [`max_connections`](ServerOptions::max_connections) for other requests.
     pub max_watchers: usize,
