@@ -142,13 +142,14 @@ def run(attack: Attack, scene: Scene, clients: list[Clients]) -> tuple[Outcome, 
     attack.prepare(scene)
     begin(clients, scene.form)
     without = end(clients)
-    monitor = Monitor(scene.service)
-    begin(clients, scene.form)
     with ExitStack() as stack:
         plans = attack.plans(scene.form)
+        # Started before the period, because the start of a process takes a core for some time.
         scene.crowds = [stack.enter_context(Crowd(plan, scene.port)) for plan in plans]
+        monitor = Monitor(scene.service)
+        begin(clients, scene.form)
         for crowd in scene.crowds:
-            crowd.wait_until_open()
+            crowd.attack()
         during = end(clients)
         usage = monitor.end()
         held = sum(held_by(scene.port, plan.sources) for plan in plans)
