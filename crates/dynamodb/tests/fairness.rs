@@ -1,5 +1,5 @@
-//! Tests that no peer is sampled more often than others, by a hundred thousand draws for each way
-//! to produce a sample. Meanwhile peers register and leave.
+//! Tests that every peer is equally likely to be sampled, with a hundred thousand draws for each of
+//! the three ways to draw a sample. Meanwhile other peers register and leave.
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
 #[path = "support/stand_in.rs"]

@@ -174,8 +174,8 @@ async fn a_peer_that_is_removed_from_the_index_and_revived_by_one_process_is_lis
     assert_eq!(listed(&store, &[], at(2_002)).await, [("dormant7".to_owned(), 9001)]);
 }
 
-/// The maximum size of a page permits about 70 of 900 peers. Such a page is sampled from the list
-/// of all entries and from windows of the ring, and it is enumerated.
+/// About 70 of 900 peers fit into the maximum size of a page. The test samples such a page from the
+/// list of all entries and from windows of the ring, and also enumerates it.
 #[tokio::test]
 async fn a_page_cut_at_its_maximum_size_reads_few_unlisted_peers() {
     const PEERS: u16 = 900;
@@ -195,8 +195,8 @@ async fn a_page_cut_at_its_maximum_size_reads_few_unlisted_peers() {
         };
         let (listed, read) = (peers_of(&page).len(), store.units().read - before);
         assert!(page.peers.bytes() <= 20_000 && listed > 60, "{listed} peers");
-        // Each peer costs half a unit, and the index costs some units, too. To read all peers would
-        // cost 450 units.
+        // Reading a peer costs half a unit, and reading the index costs some units, too. Reading
+        // all 900 peers would cost 450 units.
         assert!(read < 110.0, "{read} units for {listed} peers of at most {limit}");
     }
     let all = store.sample(&query(&[], 1_000), at(1)).await.unwrap();
