@@ -236,8 +236,8 @@ impl Core {
         PageBuilder::new(query, scale(self.max_page_half_units, bytes, most), now)
     }
 
-    /// Whether a peer is live and has any of the archetypes. If there are none, every live peer
-    /// matches.
+    /// Whether a peer is live and has any of the archetypes. If `archetypes` is empty, every live
+    /// peer matches.
     pub(crate) fn is_listed(stored: &StoredPeer, archetypes: &[Archetype], now: Timestamp) -> bool {
         stored.is_live(now) && stored.has_any_of(archetypes)
     }

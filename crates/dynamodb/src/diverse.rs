@@ -43,8 +43,8 @@ impl Core {
         let (mut uniform_left, mut different_left) = diverse_halves(query.limit);
         let mut candidates = Candidates::new(query);
         for round in 0..MAX_ROUNDS {
-            // Splits what the page still needs between the halves. Some of the chosen peers may be
-            // dormant, so more entries are chosen than peers are needed.
+            // Splits the number of peers that the page still needs between the two halves. Some of
+            // the chosen peers may be dormant, so more entries are chosen than peers are needed.
             let missing = page.missing().min(page.readable());
             let different = different_left.min(missing / 2);
             let uniform = known.entries_needed_for(uniform_left.min(missing - different));
@@ -243,7 +243,8 @@ mod tests {
             assert_eq!(candidates.take_from_networks(20).len(), 6 + again);
             taken.into_iter().for_each(|(_, _, class)| *counts.entry(class).or_insert(0) += 1);
         }
-        // 4,000 draws of five of eleven classes: 1,818 ± 31 each.
+        // Five of eleven classes are drawn 4,000 times. Each class is therefore expected 1,818
+        // times, with a standard deviation of 31.
         assert!(
             counts.len() == 11 && counts.values().all(|count| (1_550..2_080).contains(count)),
             "{counts:?}"

@@ -173,8 +173,8 @@ impl Core {
     }
 }
 
-/// The position before `from`. A page from `from` on that covers no position ends there. `None` at
-/// the start of the ring.
+/// The position before `from`, which is the cursor of a page that covers no position. `None` at the
+/// start of the ring.
 fn position_before(from: RingPosition) -> Option<RingPosition> {
     from.0.checked_sub(1).map(RingPosition)
 }

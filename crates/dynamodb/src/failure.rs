@@ -66,7 +66,7 @@ fn kind<E: ProvideErrorMetadata>(error: &SdkError<E>) -> &str {
         SdkError::TimeoutError(_) => TIMED_OUT,
         SdkError::DispatchFailure(failure) if failure.is_timeout() => TIMED_OUT,
         SdkError::DispatchFailure(failure) if failure.is_io() => NO_CONNECTION,
-        // The connection ended before the response did.
+        // The connection ended before the whole response had arrived.
         SdkError::DispatchFailure(failure) if failure.as_other().is_some() => NO_CONNECTION,
         SdkError::ResponseError(_) => MALFORMED,
         SdkError::ServiceError(rejected) => match error.code() {

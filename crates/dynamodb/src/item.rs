@@ -180,7 +180,7 @@ impl StoredPeer {
         self.registration.archetypes.as_slice()
     }
 
-    /// Whether the peer has any of these archetypes. `true` if there are none.
+    /// Whether the peer has any of these archetypes. `true` if `archetypes` is empty.
     pub(crate) fn has_any_of(&self, archetypes: &[Archetype]) -> bool {
         archetypes.is_empty() || archetypes.iter().any(|archetype| self.archetypes().contains(archetype))
     }

@@ -57,9 +57,9 @@ impl RecentWrites {
     /// Remembers a renewal, unless a newer write is remembered.
     pub(crate) fn record_renewal(&self, position: RingPosition, stored: Arc<StoredPeer>) {
         let mut inner = self.0.lock();
-        // If the remembered write has another generation, the peer was registered again after the
-        // renewal had read it. If it has the same generation, it is newer if it has a longer lease
-        // or is a removal.
+        // If the remembered write has another generation, the peer was registered again, or was
+        // removed from the index, after the renewal had read it. If it has the same generation, it
+        // is newer if it has a longer lease or is a removal.
         let newer = inner.writes.get(&position).is_some_and(|(_, written)| match written {
             RecentWrite::Stored(other) => {
                 other.generation != stored.generation || other.expires_at > stored.expires_at

@@ -21,8 +21,8 @@ use crate::lane::RingPosition;
 use crate::table::WriteOutcome;
 
 /// If a renewal is written, the lease runs for longer than the granted duration. The extra time is
-/// that duration divided by this number. A heartbeat within the extra time finds a lease that is
-/// long enough, and writes nothing.
+/// that duration divided by this number. A heartbeat that arrives within the extra time after that
+/// write finds a lease that is long enough, and writes nothing.
 const AHEAD: u64 = 3;
 
 impl Core {

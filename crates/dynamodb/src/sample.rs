@@ -234,8 +234,8 @@ impl Core {
         Ok((drawn, seen))
     }
 
-    /// Reads the index entries of a query in a range, and corrects them by the recent writes of
-    /// this process. Also returns the cost of the read in half read units.
+    /// Reads the index entries of a query in a range, and applies the recent writes of this process
+    /// to them. Also returns the cost of the read in half read units.
     pub(crate) async fn entries(
         &self,
         query: &Query,

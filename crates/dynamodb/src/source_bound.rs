@@ -2,8 +2,8 @@
 //!
 //! A *newcomer* is a registration that adds a live peer to its source. It is admitted if the source
 //! then has no more live peers than the bound. The store keeps no counter, because every
-//! registration would have to write it. Instead, the index has a marker of each peer in the list of
-//! its source, and the markers are counted in two steps:
+//! registration would have to write it. Instead, each peer has a marker that lists it in the index
+//! under its source, and the markers are counted in two steps:
 //!
 //! 1. One query lists the markers of the source. If there are fewer than the bound, the newcomer is
 //!    admitted.

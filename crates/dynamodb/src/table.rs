@@ -23,7 +23,8 @@ use crate::expression::Expression;
 use crate::failure::store_error;
 use crate::item::Item;
 
-/// The index that discovery queries. Its name is that of the original service's index.
+/// The name of the index from which peers are listed. The index of the original service has the
+/// same name.
 pub const INDEX: &str = "LastSeenIndex";
 
 /// The IAM actions that the store uses. A role needs these permissions and no others: `Query` on
@@ -266,7 +267,7 @@ fn units(consumed: Option<&ConsumedCapacity>) -> Option<f64> {
     consumed.and_then(ConsumedCapacity::capacity_units)
 }
 
-/// Converts units to half units. Reads with eventual consistency are billed in these.
+/// Converts units to half units, because reads with eventual consistency are billed in half units.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

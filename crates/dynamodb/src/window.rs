@@ -241,7 +241,8 @@ mod tests {
             let distances = listed.iter().map(|count| (f64::from(*count) - expected).powi(2));
             let chi_square = distances.sum::<f64>() / (expected * (1.0 - share));
             let freedom = to_f64(peers - 1);
-            // The picks of one window are not independent of each other, so even a fair sample of
+            // The distance of chi-square from its expected value, in standard deviations. The picks
+            // of one window are not independent of each other, so even a fair sample with the limit
             // 100 deviates by 1.8. If slow windows were dropped, the first ring would deviate by
             // 110.
             let deviation = (chi_square - freedom) / (2.0 * freedom).sqrt();

@@ -60,7 +60,7 @@ async fn a_proof_is_stored_with_every_write_of_a_proven_heartbeat() {
     store.put(put("p", &[], HOLDER, 1), at(0)).await.unwrap();
     renew(&store, &claim(HOLDER), at(60)).await;
     assert_eq!(proven_at(&options).await, at(60));
-    // The clock of another process is behind.
+    // Another process, whose clock is behind, renews the lease.
     renew(&store, &claim(HOLDER), at(50)).await;
     assert_eq!(proven_at(&options).await, at(60));
 }

@@ -1,4 +1,4 @@
-//! The cost of a page in read units.
+//! Tests of the cost of a page in read units.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[path = "support/stand_in.rs"]

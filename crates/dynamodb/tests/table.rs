@@ -111,8 +111,8 @@ async fn stores_that_start_concurrently_agree_on_the_tables_secret() {
     futures_util::future::try_join_all(puts).await.unwrap();
     for store in &stores {
         assert_eq!(listed(store, &["a"], at(0)).await.len(), 8);
-        // Each page of the enumeration comes from another store. It is complete only if the stores
-        // agree on the positions of all peers.
+        // Each page of the enumeration comes from another store. The enumeration is complete only
+        // if the stores agree on the positions of all peers.
         let mut all = Vec::new();
         let mut after = None;
         for other in stores.iter().cycle().take(100) {
@@ -246,8 +246,8 @@ async fn a_large_network_is_sampled_from_windows_of_the_ring() {
         );
         peers.into_iter().for_each(|(name, _)| *times.entry(name).or_default() += 1);
     }
-    // There are 60 samples, and each contains a peer with the probability 20 in 1,200. More than
-    // half of the peers are then in a sample. Once in 770 million runs, one of the 1,200 peers is
+    // Each of the 60 samples contains a given peer with the probability 20 in 1,200. More than half
+    // of the peers are therefore in at least one sample. In one of 770 million runs, some peer is
     // in 14 samples.
     assert!(times.len() > 600 && times.values().all(|count| *count < 14), "{times:?}");
     let mut enumerated = Vec::new();

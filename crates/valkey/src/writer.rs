@@ -47,7 +47,7 @@ struct Reply {
     durable: Option<Result<(), String>>,
 }
 
-/// Why the writer got no reply of the script.
+/// Why the writer got no reply from the script.
 enum Failure {
     /// The server refused to execute the script.
     Refused(RedisError),

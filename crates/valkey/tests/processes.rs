@@ -38,8 +38,8 @@ async fn what_one_process_writes_another_lists_renews_and_deregisters() {
     let later = NOW.plus_millis(250_000);
     let renewed = other.renew(&peer("p"), &claim(HOME), later).await.unwrap();
     assert!(matches!(renewed, Renewal::Renewed { revived: false, .. }), "{renewed:?}");
-    // By then, the lease of the registration has ended. The first process lists the peer only if it
-    // knows of the heartbeat.
+    // At this time, the lease of the registration has ended. The first process lists the peer only
+    // if it knows of the heartbeat.
     let end = NOW + TTL;
     eventually("the heartbeat arrives", || async { listed(&one, end).await == Ok(1) }).await;
     let removed = one.remove(&peer("p"), &claim(HOME), later).await;
