@@ -79,7 +79,7 @@ def main(url: str) -> None:
         registered.wait()
         peer, record = find(client, SKILL)
         print(f"{record.peer_id} has {SKILL}, signed by {record.signed_by}")
-        # The address is the one that the service saw, because the registration left it out.
+        # If the record has no address, `peer.address` is the one that the service saw.
         print("it answered:", ask(record.address or peer.address, record.port, "stressed"))
     listener.close()
 

@@ -48,7 +48,7 @@ def renew(
             if result.code == "peer_not_registered":
                 tokens[agent.peer_id] = client.register(agent).lease_token
                 print(f"registered {agent.peer_id} again")
-        # The shortest interval, because one request renews all leases.
+        # One request renews all leases, so the shortest of the requested intervals applies.
         wait = interval or min(intervals, default=1.0)
 
 

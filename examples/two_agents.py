@@ -59,7 +59,8 @@ async def agent(client: AsyncClient, name: str) -> None:
             peer = found[0]
             print(f"{name} found {peer.peer_id} at {peer.address} port {peer.port}")
             print(f"{peer.peer_id} answered {name}: {await greet(name, peer.address, peer.port)}")
-            # Stays registered until the other agent is done, too, which may not have found this one yet.
+            # Stays registered until both agents are done, because the other one may not have found
+            # this one yet.
             await everyone_is_done.wait()
 
 

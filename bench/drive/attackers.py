@@ -1,5 +1,6 @@
 """Makes the tables and the picture of docs/isolation.md about networks in which one party, the
-attacker, owns many peers. They compare measured values with values computed by a formula."""
+attacker, owns many peers. The tables compare the measured values with values that a formula
+predicts."""
 
 from __future__ import annotations
 
@@ -155,7 +156,8 @@ def draw(cells: list[Measured]) -> str:
         points = " ".join(f"{x:.1f},{y:.1f}" for x, y in line)
         parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
         for cell in (cell for cell in cells if cell["share"] == share):
-            # An attacker with a tenth of the peers has fewer than 256, so this cell has fewer networks.
+            # With a tenth of all peers, the attacker has fewer than 256 peers, so it cannot occupy
+            # 256 networks. That point is left out.
             if cell["attackers"] < cell["networks"]:
                 continue
             x, y = at(cell["networks"], cell["kinds"]["Diverse"]["share"])

@@ -16,7 +16,7 @@ from drive.servers import TOOL
 from drive.systems import NOT_DRIVEN
 
 CONNECTIONS = 32
-# The open loop, in requests per second: what the slowest system can serve.
+# The rates of the open loop, in requests per second, which even the slowest system can serve.
 RENEWALS, GETS, JOINS = 800, 150, 50
 OPEN_LOOP_SECONDS = 2
 # The number of connections on which peers join while a system is killed.
@@ -41,7 +41,7 @@ class Result:
     version: str
     keeps: str
     peers: int = 0
-    # Peers in a response to a get, bytes of the response.
+    # The number of peers in a response to a get, and the bytes of that response.
     page: dict[str, int] = field(default_factory=dict)
     bytes_per_peer: float = 0
     loads: dict[str, list[Load]] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class Result:
 
 
 class Comparison:
-    """Systems that are all running. All but the one that is measured are paused."""
+    """The systems to compare. All of them run, but each is paused while another one is measured."""
 
     def __init__(self) -> None:
         self.running: list[System] = []
@@ -64,7 +64,7 @@ class Comparison:
     def start(self, kind: type[System], folder: Path, peers: int) -> None:
         """Starts a system, and lets its peers join."""
         folder.mkdir()
-        # One of the systems changes its user.
+        # One of the systems runs as another user, who must be able to enter the directory.
         folder.chmod(0o755)
         started = time.monotonic()
         try:
@@ -136,8 +136,8 @@ def closed_loop(system: System, peers: int, duty: str, seconds: float) -> Load:
 
 
 def open_loop(system: System, result: Result) -> None:
-    """Renewals at a fixed rate, while other peers join and get peers. PeerJS only renews, because its
-    connections can't do anything else."""
+    """Renewals at a fixed rate, while other peers join and get peers. PeerJS only renews, because
+    its connections for renewals can neither join nor get peers."""
     mixed = [f"--discovers={GETS}", f"--registers={JOINS}", f"--first-new={system.next_peer}"]
     load = [f"--heartbeats={RENEWALS}", *(mixed if system.protocol != "peerjs" else [])]
     size = [f"--peers={max(result.peers, 1)}", f"--connections={CONNECTIONS}", f"--seconds={OPEN_LOOP_SECONDS}"]
@@ -152,8 +152,8 @@ def open_loop(system: System, result: Result) -> None:
 
 
 def crash(system: System, result: Result) -> None:
-    """Kills a system while peers join, starts it again, and counts the peers whose join was acknowledged
-    but that are unknown."""
+    """Kills a system while peers join, starts it again, and counts the peers whose join was
+    acknowledged, but that the system no longer knows."""
     joined = system.folder / "joined"
     load = [f"--first={system.next_peer}", f"--count={system.most_joins}", f"--connections={JOINING}", "--seconds=10"]
     command = [str(TOOL), "drive", *system.target(), "--duty=join", *load, f"--joined={joined}"]

@@ -1,6 +1,6 @@
 """Checks whether two functions behave the same. On one table, both must send the same responses, make
-the same DynamoDB calls, and leave the same items. Each must also renew, and protect from other
-clients, the peers that the other one registered."""
+the same DynamoDB calls, and leave the same items. Each function must also renew the peers that the
+other one registered, and must not let other clients replace them."""
 
 from __future__ import annotations
 

@@ -49,14 +49,14 @@ class RuntimeApi(ThreadingHTTPServer):
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def invoke(self, event: dict[str, Any]) -> dict[str, Any]:
-        """The function's response; any status but 200 ends the benchmark."""
+        """Returns the function's response. A status other than 200 ends the benchmark."""
         response = self.response_to(event)
         if response.get("statusCode") != 200:
             raise SystemExit(f"{event['resource']}: the function responded {response}")
         return response
 
     def response_to(self, event: dict[str, Any]) -> dict[str, Any]:
-        """The function's response with any status."""
+        """Returns the function's response, whatever its status."""
         self.events.put(json.dumps(event).encode())
         response = self.responses.get(timeout=TIMEOUT_SECONDS)
         if not isinstance(response, dict):

@@ -14,7 +14,8 @@ from drive.functions import dynamodb
 
 HOME, OTHER_SOURCE = "203.0.113.7", "198.51.100.1"
 HOUR = 3_600
-# The possible intervals, in seconds, until the next heartbeat for a lease of 300 s.
+# The possible intervals, in seconds, that the service requests until the next heartbeat, for a
+# lease of 300 s.
 THIRD, JITTERED, STEADY = range(100, 101), range(80, 101), range(120, 150)
 
 
@@ -119,6 +120,6 @@ LIFE = [
 
 
 def due() -> dict[str, int]:
-    """Values for `Table.change`: a time at which a lease ends soon, in milliseconds, and the present time
-    as the time at which markers end, in seconds."""
+    """Values for `Table.change`: `soon`, the end of a lease that ends in a minute, in milliseconds,
+    and `now`, the end of markers that end at present, in seconds."""
     return {"soon": int((time.time() + 60) * 1000), "now": int(time.time())}

@@ -42,7 +42,7 @@ def dots(path: Path, title: str, unit: str, values: dict[str, float], shown: dic
     for name in names:
         axes.annotate(shown[name], (values[name], name), xytext=(9, 0), textcoords="offset points", va="center")
     axes.set_xscale("log")
-    # Room for the labels at the right of the last dot.
+    # Leaves room for the labels to the right of the rightmost dot.
     axes.set_xlim(right=max(values.values()) * 5)
     axes.set_xlabel(f"{unit} (logarithmic)")
     axes.grid()

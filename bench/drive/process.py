@@ -27,11 +27,11 @@ class NotAvailable(Exception):
 
 
 class System(ABC):
-    """A system with the operations of a registry of peers, in the best configuration that its
-    documentation names."""
+    """A system with the operations of a registry of peers, in the configuration that its
+    documentation recommends."""
 
     name: str
-    # Where its peers are, and when a join is acknowledged.
+    # Describes where the system keeps its peers, and when it acknowledges a join.
     keeps: str
     protocol = "aurora"
     # The options of the load generator.
@@ -39,7 +39,7 @@ class System(ABC):
     duties: tuple[str, ...] = ("join", "renew", "get")
     # The number of peers that join before the measurement, unless the run asks for fewer.
     most_peers = 10_000_000
-    # The most joins of one run.
+    # The maximum number of joins in one run.
     most_joins = 10_000_000
     has_state = True
 
@@ -80,7 +80,8 @@ class System(ABC):
     def spawn(self, command: list[str]) -> None:
         """Starts a process, whose output goes to a file."""
         with (self.folder / "log").open("ab") as log:
-            # In a session of its own: the kernel resumes the paused processes of a session whose leader ends.
+            # Each process gets its own session. When the leader of a session ends, the kernel
+            # resumes the paused processes of that session.
             process = subprocess.Popen(
                 command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
@@ -114,8 +115,9 @@ class System(ABC):
     def resume(self) -> None:
         for process in self.processes:
             process.send_signal(signal.SIGCONT)
-        # The timers that became due during the pause run first. The service on Valkey refuses requests until
-        # it has noticed that the server, which was paused as well, responds again.
+        # Waits until timers that became due during the pause have run. The service on Valkey
+        # refuses requests until it has noticed that the server, which was paused as well, responds
+        # again.
         time.sleep(0.2)
         wait_until(f"{self.name} accepts peers", self.accepts_peers, RESUME_SECONDS)
 

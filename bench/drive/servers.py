@@ -19,7 +19,7 @@ from lib.service import Service, wait_until
 from drive import TARGET
 
 LEASE_SECONDS = 3600
-# The kind of clock that counts the processor time of a process.
+# The type of a Linux clock that counts the processor time of a process.
 CPUCLOCK_SCHED = 2
 TOOL = TARGET / "release" / "aurora-bench"
 

@@ -19,7 +19,8 @@ from drive.servers import TOOL, length_and_headers
 SOURCES = ROOT / "bench" / "systems"
 # Where `bench/compare --setup` installs what is not a Debian package.
 TOOLS = Path(os.environ.get("COMPARE_TOOLS", ROOT / ".tools" / "compare"))
-# BitTorrent names a torrent by 20 bytes. The load generator has one for each archetype.
+# The names of the torrents. BitTorrent names a torrent by 20 bytes. The load generator uses one
+# torrent for each archetype.
 TORRENTS = [f"archetype-{number:010}" for number in range(16)]
 SETUP = "`bench/compare --setup` installs it"
 
@@ -89,7 +90,7 @@ class OnValkey(ValkeyServer):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, DURABLE)
-        # The default command may lack this store.
+        # A build with the default features lacks the store on Valkey.
         built = TOOLS / "valkey" / "release" / "aurora-discovery"
         self.program = str(built if built.exists() else binary())
         stores = printed(self.program, "serve", "--help", pattern="--valkey-url")
@@ -140,7 +141,7 @@ class Constant(System):
     has_state = False
 
     def __init__(self, folder: Path) -> None:
-        """Runs a service for a moment, to learn the sizes of its responses."""
+        """Runs a service for a moment, to measure the sizes of its responses."""
         super().__init__(folder)
         sample = folder / "sample"
         sample.mkdir()
@@ -179,7 +180,7 @@ class Tracker(System):
     keeps = "in memory"
     protocol = "announce"
     duties = ("join", "renew", "get", "both")
-    # It distinguishes peers by their ports.
+    # A tracker distinguishes the peers at one address by their ports.
     most_peers = 1_000_000
 
 
@@ -263,7 +264,7 @@ class Etcd(System):
     name = "etcd with leases"
     keeps = "on disk, synced before the response"
     protocol = "etcd"
-    # A hundred thousand take minutes.
+    # The joins of a hundred thousand peers would take minutes.
     most_peers = 20_000
 
     def __init__(self, folder: Path) -> None:
@@ -286,7 +287,7 @@ class Peerjs(System):
     name = "PeerJS server"
     keeps = "in memory"
     protocol = "peerjs"
-    # Each peer is an open connection.
+    # Each peer needs an open connection.
     most_peers = 10_000
     most_joins = 6_000
 

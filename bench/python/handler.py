@@ -1,9 +1,10 @@
 """Registration and heartbeat as `bootstrap` implements them, in Python with boto3.
 
-The behaviour is the same: validation of bodies, the holder rule, markers that are written before the
-peer, lease tokens, and heartbeats that are written only when they are due. `bench/serverless` verifies
-this on one table before it measures. It omits everything that no request of the benchmark uses: other
-routes, a discover within a heartbeat, heartbeats for many peers, HTTP APIs and function URLs, settings.
+The behaviour is the same: validation of bodies, the holder rule, lease tokens, markers (the items
+that list a peer in the index) that are written before the peer, and heartbeats that are written
+only when they are due. `bench/serverless` verifies this on one table before it measures. It omits
+everything that no request of the benchmark uses: other routes, a discover within a heartbeat,
+heartbeats for many peers, HTTP APIs and function URLs, settings.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from peers import compact
 
 HEARTBEAT_INTERVAL_MAX_SECONDS = 200
 HEARTBEAT_INTERVAL_MIN_SECONDS = 10
-# An interval is shortened at random by up to one part in this many.
+# An interval is shortened by a random part of it, at most 1/JITTER_PART.
 JITTER_PART = 5
 # A peer counts as steady after this many leases.
 STEADY_LEASES = 3
@@ -131,13 +132,14 @@ def source_bytes(address: body.Address) -> bytes:
 
 
 def third_of(ttl_seconds: int) -> int:
-    """The requested interval until the first heartbeat of a lease, in seconds: a third of the lease."""
+    """How long the peer should wait until the first heartbeat of a lease, in seconds: a third of
+    the lease."""
     return max(1, min(ttl_seconds // 3, HEARTBEAT_INTERVAL_MAX_SECONDS))
 
 
 def next_interval(ttl_seconds: int, steady: bool) -> int:
-    """The requested interval until the next heartbeat, in seconds. It is random for each heartbeat, and
-    longer for steady peers."""
+    """How long the peer should wait until the next heartbeat, in seconds. The value is random, and
+    larger for steady peers."""
     third = latest = third_of(ttl_seconds)
     if steady:
         latest = max(third, min((ttl_seconds - 1) // 2, HEARTBEAT_INTERVAL_MAX_SECONDS))

@@ -1,5 +1,5 @@
-"""A function like that of the original Aurora discovery service, in Python with boto3. It is measured for
-information only.
+"""A function like that of the original Aurora discovery service, in Python with boto3. The
+benchmark measures it for information, without a target.
 
 It parses and validates each request, writes it with one DynamoDB call, and responds in the original format.
 It does less for a registration than `handler.py`: it has no holder rule and no markers, and it writes every

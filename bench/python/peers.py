@@ -102,8 +102,9 @@ def register(registration: Registration, source: bytes, now: int) -> str:
             table.put(item, **condition_for(found, current, claim, now))
         except table.ConditionFailed as conflict:
             found = item_after_conflict(conflict, registration.peer_id, attempt)
-            # If an attempt timed out but wrote the item nevertheless, its retry fails the condition.
-            # The item then has the generation of this registration, and the registration succeeded.
+            # An attempt may time out although DynamoDB has written the item. Its retry then fails
+            # the condition. The item then has the generation of this registration, and the
+            # registration succeeded.
             if found is None or found.get("gen") != generation:
                 continue
         if current is not None:
@@ -134,7 +135,8 @@ def renew(peer_id: str, now: int) -> Renewed:
 
 
 def write_renewal(stored: Stored, now: int) -> None:
-    """Writes a lease that is a third longer than requested, so that the next heartbeat need not write."""
+    """Writes a lease that is a third longer than requested, so that the next heartbeat causes no
+    write."""
     ttl_millis = stored.ttl_seconds * 1_000
     expires_at = now + ttl_millis + ttl_millis // 3
     item = stored.item | {
@@ -215,8 +217,8 @@ def item_after_conflict(conflict: table.ConditionFailed, peer_id: str, attempt: 
 
 
 def drop_markers(replaced: Stored, kept: list[str]) -> None:
-    """Deletes markers. A failure does not fail the registration, because every read ignores markers that
-    remain."""
+    """Deletes the markers that the replaced registration had and the new one does not have. A
+    failure does not fail the registration, because every read ignores markers that remain."""
     peer_id = replaced.item["peer_id"]
     for archetype in replaced.archetypes():
         if archetype not in kept:

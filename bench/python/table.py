@@ -20,8 +20,8 @@ INDEX = "LastSeenIndex"
 SECRET_KEY = " table"
 LANES = 16
 LANE_WIDTH = 1 << 60
-# How many entries of a lane are read for an estimate, at the price of half a read unit, and for how many
-# seconds the estimate is used.
+# How many index entries of one lane are read to estimate the number of peers, which costs half a
+# read unit, and for how many seconds the estimate is used.
 PROBED_ENTRIES = 50
 SIZE_HOLDS_SECONDS = 60
 WRITE_BATCH = 25
@@ -29,7 +29,8 @@ BATCH_ROUNDS = 12
 
 # The errors of DynamoDB calls.
 FAILURES = (BotoCoreError, ClientError)
-# Transient errors, and errors that an operator has to fix.
+# Two kinds of errors after which a later retry may succeed: transient errors, and errors that an
+# operator has to fix first.
 TRANSIENT = {
     "ProvisionedThroughputExceededException",
     "ThrottlingException",
@@ -50,7 +51,8 @@ RETRY_SOON_SECONDS = 1
 RETRY_LATER_SECONDS = 30
 
 TABLE = os.environ["AURORA_TABLE"]
-# An attempt takes at most a second, so that all four attempts fit into the time that a client waits.
+# An attempt to connect or to read takes at most a second, so that all four attempts fit into the
+# time that a client waits.
 CONFIG = Config(connect_timeout=1, read_timeout=1, retries={"mode": "standard", "total_max_attempts": 4})
 
 table = boto3.resource("dynamodb", endpoint_url=os.environ.get("AURORA_DYNAMODB_ENDPOINT"), config=CONFIG).Table(TABLE)

@@ -1,4 +1,5 @@
-//! The baseline: the same HTTP library, reading the body and sending a constant response.
+//! The baseline of the speed benchmarks: a server on the same HTTP library as the service, which
+//! reads the body of a request and sends a constant response.
 
 use std::io;
 use std::net::SocketAddr;

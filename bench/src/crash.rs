@@ -1,4 +1,4 @@
-//! What a system remembers after its process was killed.
+//! Waits until a system that was killed is running again, and counts the peers that it still knows.
 
 use std::fs;
 use std::io;

@@ -26,14 +26,15 @@ pub(crate) struct Drive {
     /// Ends after this number of requests at the latest.
     #[arg(long, default_value_t = u64::MAX)]
     count: u64,
-    /// The number of joined peers, from 0; they renew, and get others, at random.
+    /// The number of joined peers, which are numbered from 0. Each renewal or get is by a random
+    /// one of them.
     #[arg(long, default_value_t = 100_000)]
     peers: u64,
     /// The number of the first peer that joins.
     #[arg(long, default_value_t = 0)]
     first: u64,
-    /// Writes the numbers of the peers that have joined to this file, one per line. The end of the server
-    /// is then not an error.
+    /// Writes the numbers of the peers that have joined to this file, one per line. With this
+    /// option, it is not an error if the server ends during the run.
     #[arg(long)]
     joined: Option<PathBuf>,
     /// Prints the result, then keeps the connections open until standard input ends.
@@ -47,7 +48,7 @@ struct Sent {
     at: Instant,
 }
 
-/// What has been done so far.
+/// The results of the requests that have ended.
 #[derive(Default)]
 struct Done {
     /// The peers whose requests succeeded.
@@ -88,7 +89,9 @@ impl Drive {
             while pool.has_idle() && sent < self.count && Instant::now() < end {
                 let peer = self.peer(sent);
                 let request = protocol.request(self.duty, peer).ok_or_else(|| unsupported(self.duty))?;
-                // The pool's connections have no peer yet.
+                // If a peer has joined only while its connection is open, each join needs a
+                // connection of its own. The first joins use the connections that the pool has
+                // opened.
                 if is_held && sent >= self.connections as u64 {
                     held.extend(pool.renew_idle()?);
                 }
@@ -100,7 +103,8 @@ impl Drive {
             }
             let (before, waiting_since) = (done.ended, Instant::now());
             pool.wait(STALL, |completion| done.record(&completion.tag, completion.status))?;
-            // A wait also ends when a part of a response arrives.
+            // `wait` also returns when only a part of a response has arrived, so the elapsed time
+            // is checked too.
             if done.ended == before && waiting_since.elapsed() >= STALL {
                 return Err(io::Error::new(io::ErrorKind::TimedOut, "no response"));
             }

@@ -1,10 +1,11 @@
 //! Simulates the life of a network on the real registry, and reports whether any peer becomes
 //! isolated.
 //!
-//! Time is an argument of every rule, so an hour of a hundred thousand peers takes a minute or two.
-//! Every peer has three memories: one is filled with the service's own samples, and the others with
-//! the lists that two other kinds of services would have returned for the same network.
-//! `docs/isolation.md` describes the simulation, and `bench/isolation` runs it.
+//! The registry gets the time as an argument, so the simulation need not wait: an hour in the life
+//! of a hundred thousand peers takes a minute or two. Each peer has three separate memories of
+//! other peers. One is filled from the samples of the service, and the two others from the lists
+//! that two other kinds of services would have returned for the same network. `docs/isolation.md`
+//! describes the simulation, and `bench/isolation` runs it.
 
 pub(crate) mod attack;
 mod chart;

@@ -1,4 +1,4 @@
-//! Peers that keep themselves registered with the Rust client, which knows several services.
+//! Peers that the Rust client keeps registered. Each client knows the URLs of several services.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -30,7 +30,8 @@ pub(crate) struct Keepers {
     seconds: u64,
 }
 
-/// In the beginning, this many peers register at once. The next ones follow after the interval.
+/// Lease keepers start in groups of this many, one group per interval, so that not all peers
+/// register at the same moment.
 const STARTED_AT_ONCE: u64 = 20;
 const START_INTERVAL: Duration = Duration::from_millis(10);
 

@@ -1,4 +1,5 @@
-//! Pairs of peers that signal: each called peer waits for an offer, and answers it.
+//! Pairs of peers that exchange WebRTC signalling messages through their mailboxes. One peer of a
+//! pair sends an offer. The other one waits for the offer and answers it.
 
 mod connection;
 
@@ -23,7 +24,7 @@ use crate::signed::TOKEN_HASH;
 use crate::watch::resident_bytes;
 use connection::Connection;
 
-/// The token of every peer.
+/// The lease token of every peer.
 const TOKEN: &str = "token";
 /// How long a request for mail waits, in seconds.
 const WAIT_SECONDS: u32 = 25;
@@ -59,11 +60,11 @@ pub(crate) struct MailboxLoad {
     spread_millis: u64,
 }
 
-/// The exchange of an offer and an answer.
+/// The delays in the exchange of one offer and its answer.
 struct Exchange {
-    /// From when the offer was due until it arrived.
+    /// The time from when the offer was due until it arrived.
     offer: Duration,
-    /// From then until the answer arrived.
+    /// The time from the arrival of the offer until the arrival of the answer.
     answer: Duration,
     whole: Duration,
 }
@@ -191,7 +192,7 @@ impl Pair {
         Ok(Self { number, caller, called: open(options.target, called).await?, messages })
     }
 
-    /// Exchanges the messages, one offer and one answer a round.
+    /// Exchanges one offer and one answer in each round.
     async fn run(
         self,
         options: Rc<MailboxLoad>,
@@ -225,7 +226,8 @@ impl Pair {
                 whole: replied_at - due,
             });
         }
-        // Otherwise the next run would receive the last messages first.
+        // Without this, the last messages would stay in the mailboxes, and the next run would
+        // receive them.
         offered.acknowledge().await?;
         replies.acknowledge().await
     }
@@ -270,7 +272,8 @@ impl Inbox {
         self.fetch(0).await.map(drop)
     }
 
-    /// Returns the number of messages.
+    /// Requests mail, and acknowledges the messages of the previous request. Returns the number of
+    /// messages.
     async fn fetch(&mut self, wait_seconds: u32) -> io::Result<usize> {
         let Self { peer, acknowledge, .. } = self;
         let request = json!({

@@ -9,7 +9,8 @@ use rustix::event::{Timespec, epoll};
 
 use crate::wire::{Connection, Framing, Http};
 
-/// The maximum number of responses that one wait takes; more need another wait.
+/// The maximum number of connections that one wait processes. Other ready connections are processed
+/// by the next wait.
 const EVENTS: usize = 1_024;
 
 /// Connections, each of which is idle or carries one request with a tag from the caller.
@@ -91,12 +92,13 @@ impl<Tag, F: Framing> Pool<Tag, F> {
         self.closed_traffic + open.sum::<u64>()
     }
 
-    /// Sends on an idle connection. If there is none, the caller has to wait first.
+    /// Sends a request on an idle connection. Fails if no connection is idle: the caller must then
+    /// call `wait` first.
     pub(crate) fn send(&mut self, request: &[u8], tag: Tag) -> io::Result<()> {
         self.send_for(request, 1, tag)
     }
 
-    /// Sends a request that gets `responses` responses, as `send` does.
+    /// Like `send`, for a request that gets `responses` responses.
     pub(crate) fn send_for(&mut self, request: &[u8], responses: usize, tag: Tag) -> io::Result<()> {
         let Some(index) = self.idle.pop() else {
             return Err(io::Error::other("no connection is idle"));
@@ -149,7 +151,8 @@ impl<Tag, F: Framing> Pool<Tag, F> {
                 None
             }
         };
-        // No request was in flight: the server has closed an idle connection.
+        // Without a request in flight, the event means that the server has closed an idle
+        // connection.
         let Some(tag) = self.in_flight[index].take() else {
             return Ok(None);
         };

@@ -18,8 +18,9 @@ use crate::wire::{Connection, Framing, Response};
 
 /// A server that sends nothing for this long is considered hung.
 pub(crate) const STALL: Duration = Duration::from_secs(30);
-/// The lowest number of the peers that join only so that a connection can renew their lease. All
-/// other peers have lower numbers.
+/// If a peer has joined only while its connection is open, each connection of a pool for renewals
+/// first joins a peer of its own. These peers are numbered from this number on. All other peers
+/// have lower numbers.
 const FIRST_OF_CONNECTIONS: u64 = 900_000_000;
 
 /// A system to drive, and what to request from it.
@@ -166,7 +167,7 @@ fn open(protocol: &dyn Protocol, target: SocketAddr, duty: Duty, peer: u64) -> i
     Connection::over(stream)
 }
 
-/// Connects for [`exchange`].
+/// Opens a blocking connection, for [`exchange`].
 pub(crate) fn connect(target: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(target)?;
     stream.set_nodelay(true)?;

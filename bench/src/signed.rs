@@ -1,4 +1,5 @@
-//! The processor time of registrations and heartbeats in one process, without HTTP: signed and not.
+//! Measures the processor time of signed and unsigned registrations, and of heartbeats, in one
+//! process without HTTP.
 
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr};
@@ -68,7 +69,7 @@ impl Signed {
                 .iter()
                 .map(|record| serde_json::to_vec(&serde_json::json!({ "signed": record.as_str() })))
                 .collect::<Result<_, _>>()?;
-            // Signed and unsigned registrations alternate which goes first.
+            // Each round alternates whether the signed or the unsigned registrations go first.
             for is_signed in [round % 2 == 0, round % 2 != 0] {
                 let (bodies, token) = if is_signed { (&signed, Some(token()?)) } else { (&unsigned, None) };
                 let (register, heartbeat) = runtime.block_on(self.register(bodies, token.as_ref()))?;

@@ -1,6 +1,6 @@
 //! Peers that behave like legacy clients during an outage. Each sends heartbeats at a fixed
-//! interval with its own phase, tries once each time, and ignores a failure until the next
-//! heartbeat.
+//! interval, starting at its own moment. It does not repeat a heartbeat that failed, but waits for
+//! the next one.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -40,7 +40,7 @@ pub(crate) struct Storm {
 struct Second {
     sent: AtomicU64,
     renewed: AtomicU64,
-    /// Responses without a renewal: 404 tells the peer to register again.
+    /// Responses with 404: the service does not know the peer, which would have to register again.
     unknown: AtomicU64,
     refused: AtomicU64,
     failed: AtomicU64,

@@ -4,7 +4,8 @@
 use std::io::{self, BufWriter, Write};
 use std::net::Ipv4Addr;
 
-/// The archetypes, of which each peer has two. A real network has a handful that many peers carry.
+/// The archetypes, of which each peer has two. A real network also has few archetypes, which many
+/// peers share.
 pub(crate) const ARCHETYPES: [&str; 16] = [
     "pepino", "ethics", "memory", "vision", "speech", "planner", "critic", "teacher", "archive", "bridge",
     "sensor", "weaver", "scout", "healer", "oracle", "anchor",

@@ -1,9 +1,9 @@
-//! A minimal client that generates load with little processor time: connections, and where a
-//! response ends.
+//! A minimal client that generates load with little processor time: its connections, and the
+//! framing that finds the end of a response.
 //!
-//! The generator and the service share two cores, so the service lacks the processor time that the
-//! generator uses. A library's client keeps every header of a response and passes the body through
-//! a channel, but a load generator needs only the status and the end of the response.
+//! The generator and the service share two cores, so the generator takes processor time away from
+//! the service. A library's client keeps every header of a response and passes the body through a
+//! channel, but a load generator needs only the status and the end of the response.
 
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind, Read, Write};

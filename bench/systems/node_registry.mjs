@@ -116,7 +116,7 @@ function parse(text) {
     const body = JSON.parse(text);
     if (typeof body === "object" && body !== null) return body;
   } catch {
-    // Reported below.
+    // The `throw` below reports it.
   }
   throw new Refusal(400, "the body must be a JSON object");
 }

@@ -1,6 +1,7 @@
 #!lua name=registry
 -- A registry of peers in Valkey or Redis, as a library of functions. Each peer is a hash that expires with its
--- lease, and each archetype a set of ids. Ids of expired peers leave the sets when a reader meets them.
+-- lease, and each archetype a set of ids. A `get` removes the ids of expired peers that it finds in
+-- the sets.
 
 -- Arguments: the id, the lease in seconds, what others need in order to connect, the record, the archetypes.
 local function join(_, arguments)

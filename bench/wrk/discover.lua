@@ -1,5 +1,5 @@
--- Discovers of one archetype each, by random peers.
--- Arguments: the file with the ids of the peers, the limit, the method (GET by default).
+-- Sends discover requests, each of one archetype and by a random peer. Arguments: the file with the
+-- ids of the peers, the limit, the method (GET by default).
 dofile("report.lua")
 
 local ARCHETYPES = {

@@ -1,5 +1,5 @@
--- Heartbeats of random peers. Arguments: the file with the ids of the peers.
--- Requests are formatted in advance, so that the generator takes little processor time.
+-- Sends heartbeats of random peers. Arguments: the file with the ids of the peers. Requests are
+-- formatted in advance, so that the generator takes little processor time.
 dofile("report.lua")
 
 local requests = {}

@@ -1,6 +1,6 @@
--- Registrations of new peers, like those of legacy clients: about 250 bytes of JSON each.
--- Arguments: the number of the first peer.
--- Each registration is different, so only its constant parts are prepared.
+-- Registers new peers, like those of legacy clients: about 250 bytes of JSON each. Arguments: the
+-- number of the first peer. Each registration is different, so only its constant parts are
+-- prepared.
 dofile("report.lua")
 
 local number = 0

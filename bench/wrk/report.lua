@@ -1,4 +1,5 @@
--- The report of every script: one line of JSON with counts, and latencies in microseconds.
+-- Prints the report of a run, for all scripts: one line of JSON with counts, and latencies in
+-- microseconds.
 function done(summary, latency)
   local errors = summary.errors
   io.write(string.format(

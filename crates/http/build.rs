@@ -1,6 +1,5 @@
-//! Compresses the files of the page for people, and writes a list of them that `src/page.rs`
-//! includes. Compresses the description of the API. The binary contains these files in compressed
-//! form only.
+//! Compresses the files of the web page, and writes a list of them that `src/page.rs` includes.
+//! Compresses the description of the API. The binary contains these files in compressed form only.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -19,7 +18,7 @@ const EXCLUDED_MODULES: [&str; 6] =
 
 fn main() -> io::Result<()> {
     // `page/client` is a symbolic link to the modules of the JavaScript client. Cargo follows the
-    // link, also when it makes a package of this crate.
+    // link, also when it packages this crate.
     println!("cargo::rerun-if-changed=page");
     println!("cargo::rerun-if-changed=page/client/");
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-# Longer than any request of a scenario takes.
+# The time limit of a request to the service, in seconds: longer than any request of a scenario
+# takes.
 UPSTREAM_SECONDS = 60.0
 INTERVAL = re.compile(rb'"heartbeat_interval_seconds":\d+')
 
@@ -35,7 +36,7 @@ class Fault:
 
 @dataclass
 class Seen:
-    """A request that the proxy has received, by the monotonic clock."""
+    """A request that the proxy has received. Times are those of the monotonic clock."""
 
     path: str
     received: float
@@ -202,7 +203,7 @@ class _Handler(BaseHTTPRequestHandler):
                 if not lose_response:
                     self._respond(response.status, headers, content)
         except OSError:
-            # The service is down: the client gets no response either.
+            # The service is down, so the client gets no response.
             self.close_connection = True
         finally:
             upstream.close()

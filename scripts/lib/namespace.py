@@ -1,4 +1,4 @@
-"""A network namespace for a check, in which clients have many source addresses."""
+"""Runs a check in a network namespace, in which clients can have many source addresses."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def set_up() -> None:
 
 
 def add_interface(address: str) -> None:
-    """An interface with a default route. Browsers look for paths to each other only on such interfaces."""
+    """Adds an interface with a default route. Browsers gather ICE candidates only on such
+    interfaces."""
     ip("link", "add", "aurora0", "type", "veth", "peer", "name", "aurora1")
     ip("address", "add", f"{address}/24", "dev", "aurora0")
     for interface in ("aurora0", "aurora1"):
@@ -38,7 +39,8 @@ def add_interface(address: str) -> None:
 
 
 def set_packet_bytes(size: int) -> None:
-    """The maximum size of a packet. The kernel's buffers for new connections grow with it."""
+    """Sets the maximum size of a packet (MTU). The kernel's buffers for new connections grow with
+    it."""
     ip("link", "set", "lo", "mtu", str(size))
 
 

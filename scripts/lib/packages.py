@@ -83,7 +83,7 @@ class Files(http.server.SimpleHTTPRequestHandler):
     """Serves files, and logs nothing."""
 
     def log_message(self, format: str, *args: object) -> None:
-        """Only failures matter."""
+        """Logs nothing: only failures matter."""
 
 
 def run(command: list[str | Path], cwd: Path = ROOT) -> None:

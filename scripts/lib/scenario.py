@@ -194,7 +194,7 @@ class Scenario:
         self._step_call("stop", name=name, error=error)
 
     def _step_events(self, expected: list[Any], of: str, skip: list[str] | None = None) -> None:
-        """The next events of a keeper or a watch, without those in `skip`."""
+        """Checks the next events of a keeper or a watch. Events in `skip` are ignored."""
         assert self._runner
         for wanted in expected:
             event = self._runner.event(of)
@@ -257,8 +257,8 @@ class Scenario:
         match(expect, content, content)
 
     def _step_seen(self, path: str, count: int | None = None, gap_at_least: float | None = None) -> None:
-        """What the proxies saw: the number of requests for a path, and the seconds between a response
-        and the next request."""
+        """Checks what the proxies saw: the number of requests for a path, and the seconds between a
+        response and the next request."""
         seen = [seen for proxy in self._proxies for seen in list(proxy.seen) if seen.path == path]
         if count is not None and len(seen) != count:
             raise Mismatch(f"{len(seen)} requests were seen")

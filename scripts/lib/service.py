@@ -14,8 +14,8 @@ from types import TracebackType
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# How long a start may take. It replays the journal, which takes seconds for a million peers, and a check
-# registers far fewer.
+# How long a start may take. The service then replays its journal, which takes seconds for a million
+# peers. The checks register far fewer.
 START_SECONDS = 60.0
 # How long a stop may take: longer than the service's grace period for requests in progress.
 STOP_SECONDS = 60.0

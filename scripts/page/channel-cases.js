@@ -1,5 +1,6 @@
-// Channels between browsers: between two windows of the page, with messages that a dishonest service or
-// peer lists, to receivers that come late or never, and across restarts of the service.
+// Checks of channels between browsers: between two windows of the page, with messages that a
+// dishonest service or peer has changed, with receivers that fetch their mail late or never, and
+// across restarts of the service.
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -10,15 +11,15 @@ import { LAB } from "./lab.js";
 import { Service } from "./service.js";
 
 /**
- * Runs in a page. Each attempt has two peers of its own, and all are made at the same time, because those
- * that fail take 30 s. Returns the result of each attempt: how it ended, and how many channels the
- * called peer got.
+ * Runs in a page. Tries to open channels, each between two peers of its own. All attempts run at
+ * the same time, because one that fails takes 30 s. Returns how each attempt ended, and how many
+ * channels the called peer got.
  */
 const MAKE_HOSTILE_ATTEMPTS = async () => {
   const { changed, swapped, SecretKey } = lab;
   const thief = await SecretKey.generate();
   const unchanged = () => ({});
-  // WebRTC ignores the line, so that only the signature shows the change.
+  // WebRTC ignores the added line, so only the signature shows that the message was changed.
   const harmless = ({ sdp }) => ({ sdp: `${sdp}a=changed\r\n` });
   const attempts = {
     plain: {},

@@ -13,7 +13,8 @@ import { Service } from "./service.js";
 const MAX_FILE_BYTES = 100_000;
 // The period in which frames are counted, in milliseconds.
 const FRAMES_FOR = 3_000;
-// A network of which the page shows a sample, and the peers that join while it does.
+// The size of a network of which the page shows only a sample, and the number of peers that join
+// while it does.
 const MANY = options.short ? 10_000 : 100_000;
 const MANY_JOIN = 1_000;
 const MAX_HEAP_BYTES = 16e6;

@@ -39,7 +39,7 @@ export async function inWindow(browser, service, settings, run) {
 
 export async function picture(window, name) {
   if (options.pictures) {
-    await window.page.waitForTimeout(2_500); // until the picture of the network rests
+    await window.page.waitForTimeout(2_500); // until the picture of the network no longer moves
     await window.page.screenshot({ path: join(options.pictures, `${name}.png`) });
   }
 }

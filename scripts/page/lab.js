@@ -16,7 +16,7 @@ export const LAB = async (url) => {
     sent = [];
     /** How many requests fetched mail. */
     fetched = 0;
-    /** Returns the messages to use in place of one that the service lists. */
+    /** Returns the messages that the client receives in place of one that the service lists. */
     handOn = async (mail) => [mail];
     mayWait;
     #sending = new EventTarget();
@@ -30,7 +30,8 @@ export const LAB = async (url) => {
 
     async mailbox(request, options) {
       this.fetched += 1;
-      // A browser opens at most six connections to a service, so most peers must not wait.
+      // A browser opens at most six connections to a service, so the requests of most peers must
+      // not wait for mail.
       const changed = this.mayWait ? request : { ...request, wait_seconds: 0 };
       const response = await super.mailbox(changed, options);
       return { ...response, mail: (await Promise.all(response.mail.map(this.handOn))).flat() };

@@ -6,7 +6,7 @@ import { createInterface } from "node:readline";
 
 // A start on an empty registry takes milliseconds; a loaded machine may take much longer.
 const START_SECONDS = 60;
-// Outlasts every check.
+// The lease of the peers, in seconds, which outlasts every check.
 const LONG_LEASE_SECONDS = 3_600;
 
 const NAMES = "pepino lumen boreal nova sable cedar quill ember tundra wren coral juniper".split(" ");

@@ -1,8 +1,9 @@
 //! A network in which one party, the attacker, owns many peers from few networks.
 //!
 //! The peers of the attacker stay registered. The honest peers come and go, discover once per
-//! heartbeat interval, and remember their last two responses. Each honest peer discovers by all
-//! orders at the same moment, with a separate memory for each.
+//! heartbeat interval, and remember their last two responses. At each interval, an honest peer
+//! sends one discover request of each `Kind`, and has a separate memory for the responses of each
+//! kind.
 //!
 //! The measured graph contains only the honest peers and the edges between them. A path through a
 //! peer of the attacker does not count, because that peer need not cooperate.
@@ -70,7 +71,7 @@ pub(super) enum Kind {
     DiverseByArchetype,
 }
 
-/// What was measured of one kind of responses.
+/// The measurements of the responses to one kind of discover request.
 #[derive(Default)]
 pub(super) struct Tally {
     responses: u64,
@@ -78,7 +79,8 @@ pub(super) struct Tally {
     attackers_listed: u64,
     /// Responses that list only peers of the attacker.
     pub(super) captured: u64,
-    /// Moments at which the last two responses of an honest peer list only peers of the attacker.
+    /// The number of times that the last two responses of an honest peer listed only peers of the
+    /// attacker.
     pub(super) eclipses: u64,
     /// The largest number of components of the honest peers after any interval.
     pub(super) max_components: u32,
@@ -86,11 +88,12 @@ pub(super) struct Tally {
     max_isolated: u32,
 }
 
-/// What an honest peer remembers of one kind.
+/// What the honest peers remember of the responses to one kind of discover request. Peers are
+/// indexed by their numbers.
 struct Memory {
-    /// The honest peers of the last two responses.
+    /// The honest peers that were listed in each peer's last two responses.
     views: Views,
-    /// The honest peers of the last response.
+    /// The honest peers that were listed in each peer's last response.
     last: Vec<Vec<u32>>,
     /// Whether each peer's last response listed only peers of the attacker.
     captured: Vec<bool>,
@@ -254,7 +257,8 @@ impl Memory {
         tally.eclipses += u64::from(is_captured && captured[peer as usize]);
         captured[peer as usize] = is_captured;
         let last = &mut last[peer as usize];
-        // The views retain only what one call passes, so this call passes the last two responses.
+        // These views remember only the peers of the latest call. To remember two responses, each
+        // call passes the last response and the new one.
         views.learn(peer, &[last.as_slice(), &honest].concat(), 0);
         *last = honest;
     }

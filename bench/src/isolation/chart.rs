@@ -13,7 +13,7 @@ const RIGHT: f64 = 18.0;
 /// The height of a panel, and of the space for its title.
 const HEIGHT: f64 = 120.0;
 const ABOVE: f64 = 40.0;
-/// The header with the legend, and the footer with the axis.
+/// The heights of the header with the legend, and of the footer with the axis.
 const HEAD: f64 = 52.0;
 const FOOT: f64 = 44.0;
 

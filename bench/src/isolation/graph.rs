@@ -1,4 +1,5 @@
-//! The graph of the live peers and the live peers that they know.
+//! A graph whose nodes are the live peers. An edge connects two peers if at least one of them knows
+//! the other.
 
 use super::population::Population;
 use super::view::Views;
@@ -85,8 +86,8 @@ impl Graph {
         f64::from(largest) / (ranked.len() - removed_count) as f64
     }
 
-    /// Recomputes the components and the counts from the members for which `is_included` returns
-    /// true. Joins each of these with every one of them that it knows.
+    /// Recomputes the components and the counts for the members for which `is_included` returns
+    /// true. Connects each of these members with all those among them that it knows.
     fn connect(&mut self, population: &Population, views: &Views, is_included: impl Fn(u32) -> bool) {
         let total = u32::try_from(population.total()).unwrap_or(u32::MAX);
         self.parents.clear();
@@ -137,8 +138,8 @@ mod tests {
     const LEASE: u32 = 300;
     const NOW: u32 = 1_000;
 
-    /// The figures of registered members that know each other as listed, with all responses at time
-    /// 0.
+    /// The figures of a network in which peer `n` knows the peers in `known[n]`. All peers
+    /// registered at time 0 and got their responses at time 10.
     fn figures(known: &[&[u32]]) -> Figures {
         let (population, views) = network(known);
         Graph::default().measure(&population, &views, LEASE, NOW)
@@ -207,7 +208,7 @@ mod tests {
         let (population, views) = network(&star);
         let left = Graph::default().connected_share_without_best_known(&population, &views);
         assert!((left - 1.0 / 98.0).abs() < 1e-9, "{left}");
-        // Each peer knows the next ten, so two gaps of one peer disconnect nothing.
+        // Each peer knows the next ten, so the removal of two single peers disconnects nothing.
         let next: Vec<Vec<u32>> =
             (0..100).map(|peer| (1..=10).map(|step| (peer + step) % 100).collect()).collect();
         let ring: Vec<&[u32]> = next.iter().map(Vec::as_slice).collect();

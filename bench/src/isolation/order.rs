@@ -1,5 +1,5 @@
-//! The kinds of lists that the service does not return: newest first, and the first page of a fixed
-//! order.
+//! The lists that two other kinds of services would return: the newest peers first, and the first
+//! page of a fixed order. The simulation compares them with the samples of the service.
 
 use std::collections::BTreeSet;
 

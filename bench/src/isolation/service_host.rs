@@ -1,5 +1,5 @@
-//! One host of the service: the real registry on its embedded store, and the orders of the other
-//! kinds of lists.
+//! One host of the service: the real registry on its embedded store, and the peers in the orders in
+//! which the two other kinds of services would list them.
 
 use std::error::Error;
 use std::net::Ipv4Addr;
@@ -61,7 +61,7 @@ impl ServiceHost {
         }
     }
 
-    /// The peers that a list of this kind returns to a peer.
+    /// The peers that a service with this sampler returns to a peer.
     pub(crate) async fn discover(
         &mut self,
         sampler: Sampler,

@@ -22,7 +22,7 @@ pub(crate) struct Simulation {
     memories: Vec<(Sampler, Views)>,
     schedule: Schedule,
     graph: Graph,
-    /// The number of peers that are still to leave and be replaced, including a fraction of one.
+    /// The number of peers that are still to be replaced, which may include a fraction of a peer.
     replacements_due: f64,
     /// The results of each sampler.
     pub(crate) series: Vec<Series>,

@@ -1,4 +1,5 @@
-//! The service keeps a network connected, at a size that fits a test, and the other lists do not.
+//! Checks on a small network that the samples of the service keep it connected, and that the lists
+//! of the other kinds of services do not.
 
 use super::graph::Figures;
 use super::scenario::{Sampler, Scenario};

@@ -19,8 +19,8 @@ impl Views {
         self.listed_at.push(now);
     }
 
-    /// Records a response. The most recent peers of earlier responses are retained up to the
-    /// size of the memory.
+    /// Records a response. Of the peers from earlier responses, only the `retained` most recent
+    /// ones stay in the memory.
     pub(crate) fn learn(&mut self, peer: u32, response: &[u32], now: u32) {
         let known = &mut self.known[peer as usize];
         // The oldest peers are at the front.

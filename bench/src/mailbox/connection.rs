@@ -1,4 +1,5 @@
-//! A connection that carries one request at a time, for responses that wait and are therefore chunked.
+//! A connection that carries one request at a time. It also reads chunked responses, which the
+//! service sends while a request waits for mail.
 
 use std::io;
 use std::net::SocketAddr;

@@ -1,4 +1,5 @@
-//! Announces of BitTorrent over HTTP. Each archetype is a torrent, and a peer is in one of them.
+//! BitTorrent's tracker protocol over HTTP. A peer joins, renews and gets others by announces. Each
+//! archetype is a torrent, and each peer belongs to one torrent.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,12 +10,13 @@ use super::{Duty, Protocol, Request, connect, exchange};
 use crate::synthetic::ARCHETYPES;
 use crate::wire::{Framing, Http, Response, get};
 
-/// Trackers tell peers at the same address apart by their ports, of which these are used.
+/// Trackers distinguish the peers at one address by their ports. The load generator uses this many
+/// ports, from `FIRST_PORT` on.
 const PORTS: u64 = 64_000;
 const FIRST_PORT: u64 = 1_024;
 const TORRENTS: u64 = ARCHETYPES.len() as u64;
 
-/// A failure is sent with the status 200. Its reason is then the only key.
+/// A tracker reports a failure with the status 200 and a body whose only key is the reason.
 const FAILURE: &[u8] = b"d14:failure reason";
 
 pub(super) struct Announce {
@@ -62,8 +64,9 @@ impl Protocol for Announce {
         self.keeps_connections
     }
 
-    /// An announce creates a peer that is not known. So this counts all peers of all torrents, by one
-    /// announce of peer 0 in each.
+    /// The protocol cannot tell whether a single peer is known, because an announce creates an
+    /// unknown peer. So this announces peer 0 in each torrent, and adds up the numbers of peers in
+    /// the responses.
     fn count_known(&self, target: SocketAddr, peers: &[u64]) -> io::Result<usize> {
         let mut known = 0;
         for torrent in 0..TORRENTS {

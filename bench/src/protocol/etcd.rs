@@ -22,7 +22,8 @@ impl Framing for Etcd {
         let Some(response) = Http.response(received)? else {
             return Ok(None);
         };
-        // Only the result of a renewal is within another object. It has no TTL if the lease is unknown.
+        // etcd responds to the renewal of an unknown lease with the status 200. Only responses to
+        // renewals have the key `result`, and they lack `TTL` if the lease is unknown.
         let bytes = &received[..response.length];
         let is_unknown = occurrences(bytes, br#"{"result""#) > 0 && occurrences(bytes, br#""TTL""#) == 0;
         Ok(Some(Response { status: if is_unknown { 404 } else { response.status }, ..response }))
@@ -31,16 +32,18 @@ impl Framing for Etcd {
 
 impl Protocol for Etcd {
     fn request(&self, duty: Duty, peer: u64) -> Option<Request> {
-        // 0 would let etcd choose.
+        // With the id 0, etcd would choose another id.
         let lease = peer + 1;
         let bytes = match duty {
             Duty::Join => return Some(self.join(peer, lease)),
             Duty::Renew => post(self.target, "/v3/lease/keepalive", &format!(r#"{{"ID":{lease}}}"#)),
             Duty::Get => {
-                // From a random id on: etcd lists keys in their order, and has no random samples.
+                // Starts at a random id, because etcd lists keys in order and has no random
+                // samples.
                 let archetype = synthetic::archetype(fastrand::u64(..));
                 let start = STANDARD.encode(key(archetype, &synthetic::peer_id(fastrand::u64(..))));
-                // The next prefix: 0 follows the slash.
+                // The end of the range of keys `archetypes/{archetype}/…`: in ASCII, `0` follows
+                // the slash.
                 let end = STANDARD.encode(format!("archetypes/{archetype}0"));
                 let body = format!(r#"{{"key":"{start}","range_end":"{end}","limit":{}}}"#, self.limit);
                 post(self.target, "/v3/kv/range", &body)

@@ -1,5 +1,5 @@
-//! PeerJS. A peer has joined as long as its WebSocket is open, and sends heartbeats on it. The list of
-//! peers is HTTP, and has all of them.
+//! The protocol of PeerJS. A peer has joined as long as its WebSocket is open, and sends heartbeats
+//! on it. A GET request over HTTP lists all peers.
 
 use std::io::{self, Cursor};
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ pub(super) struct Peerjs {
 
 impl Framing for Peerjs {
     fn response(&self, received: &[u8]) -> io::Result<Option<Response>> {
-        // A frame starts with a byte that is no letter.
+        // An HTTP response starts with `H`. The first byte of a WebSocket frame is never a letter.
         if !received.starts_with(b"H") {
             return Ok(frame_length(received)?.map(|length| Response { status: 200, length }));
         }
@@ -63,7 +63,8 @@ impl Protocol for Peerjs {
         true
     }
 
-    /// No connection outlives the server.
+    /// A peer is known only while its connection is open, and no connection survives the end of the
+    /// server.
     fn count_known(&self, _target: SocketAddr, _peers: &[u64]) -> io::Result<usize> {
         Ok(0)
     }

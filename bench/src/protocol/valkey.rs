@@ -14,7 +14,8 @@ pub(super) struct Valkey {
 }
 
 impl Framing for Valkey {
-    /// Each connection has one request in flight, so that all bytes belong to its reply.
+    /// Each connection has at most one request in flight, so all received bytes belong to its
+    /// reply.
     fn response(&self, received: &[u8]) -> io::Result<Option<Response>> {
         if received.is_empty() {
             return Ok(None);
@@ -23,7 +24,7 @@ impl Framing for Valkey {
             Ok(Value::Int(0)) => 404,
             Ok(Value::ServerError(_)) => 500,
             Ok(_) => 200,
-            // An error of the reader: the reply is incomplete.
+            // The parser reports an I/O error if the reply is incomplete.
             Err(error) if error.is_io_error() => return Ok(None),
             Err(error) => return Err(io::Error::other(error)),
         };

@@ -28,9 +28,9 @@ pub(crate) struct Topic {
     changes: u64,
 }
 
-/// The bytes of metadata in each registration, four times as many as in a legacy client's. The
-/// data that waits for watchers that don't read must exceed the buffers of the system, some
-/// megabytes per connection, within the run.
+/// The bytes of metadata in each registration, four times as many as in a legacy client's. Within
+/// the run, the data for each watcher that doesn't read must exceed the kernel's socket buffers,
+/// which hold some megabytes per connection.
 const PADDING: usize = 1_000;
 
 impl Topic {

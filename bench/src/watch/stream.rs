@@ -31,9 +31,9 @@ pub(crate) struct Received {
 pub(crate) enum Outcome {
     /// It reconnected and received everything it had missed, once.
     Complete,
-    /// It got a reset, and must list all peers again.
+    /// It got a `reset` event, and must list all peers again.
     Reset,
-    /// It missed changes without getting a reset.
+    /// It missed changes without getting a `reset` event.
     Gap,
     /// It was never disconnected.
     StillOpen,
@@ -78,7 +78,7 @@ impl Stream {
         Ok(stream)
     }
 
-    /// Whether the stream began with a reset.
+    /// Whether the stream began with a `reset` event.
     pub(crate) fn was_reset(&self) -> bool {
         self.reset
     }
@@ -116,7 +116,8 @@ impl Stream {
     /// All events until the connection is closed.
     pub(crate) async fn read_to_end(&mut self) -> Vec<Received> {
         let mut received = Vec::new();
-        // A connection that was cut off may end with a reset.
+        // If the service aborts the connection, `next` may return an error (a TCP reset), which
+        // also ends the stream.
         while let Ok(Some(event)) = self.next().await {
             received.push(event);
         }

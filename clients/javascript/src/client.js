@@ -9,8 +9,8 @@ import { Transport } from "./transport.js";
 import { Watch } from "./watch.js";
 
 /**
- * `signal` aborts a call. If the call changes something, the service may or may not have carried it out.
- * It is safe to repeat the call.
+ * `signal` aborts a call. The service may or may not have carried out an aborted call. It is safe
+ * to repeat the call.
  * @typedef {{signal?: AbortSignal}} CallOptions
  */
 
@@ -18,8 +18,9 @@ import { Watch } from "./watch.js";
  * A client of one service.
  *
  * Every request is retried after transient failures (no connection, 429, 500, 502, 503, 504), with
- * exponentially growing waits and jitter. This is safe because every request of the API may be sent
- * twice. All calls reject with DiscoveryError, whose `code` says what the service refused.
+ * exponentially growing waits and jitter. This is safe because a request of the API that arrives
+ * twice has the same effect as one that arrives once. All calls reject with DiscoveryError, whose
+ * `code` says what the service refused.
  */
 export class Client {
   #transport;
@@ -45,9 +46,10 @@ export class Client {
    * Registers a peer, or replaces its registration and starts a new lease. Rejects with the code
    * `not_holder` while another client holds the id.
    *
-   * A `signer` signs the registration, and signs it again if the local clock is wrong. If the name is live
-   * and was registered without a signature, the request needs the `lease_token` as the proof that this
-   * client holds the name. Rejects with the code `name_locked` if another key has locked the name.
+   * A `signer` signs the registration, and signs it again if the local clock is wrong. If a live
+   * peer with this id was registered without a signature, the request needs its `lease_token`,
+   * which proves that this client holds the id. Rejects with the code `name_locked` if the id is
+   * locked to another key.
    * @param {import("./types.js").RegisterRequest} request
    * @param {{signer?: import("./signer.js").Signer} & CallOptions} [options]
    * @returns {Promise<import("./types.js").RegisterResponse>}
@@ -74,8 +76,9 @@ export class Client {
   }
 
   /**
-   * Renews a lease, or revives a dormant peer. Rejects with the code `peer_not_registered` if the peer has
-   * to register, and `not_holder` if the token is not the current one.
+   * Renews a lease, or revives a dormant peer, that is, one whose lease has ended but which the
+   * service still remembers. Rejects with the code `peer_not_registered` if the peer has to
+   * register, and `not_holder` if the token is not the current one.
    * @param {import("./types.js").HeartbeatRequest} request
    * @param {CallOptions} [options]
    * @returns {Promise<import("./types.js").HeartbeatResponse>}
@@ -118,8 +121,8 @@ export class Client {
   }
 
   /**
-   * Fetches the messages in the mailbox of a peer. Each stays there until it is acknowledged, or for a
-   * minute.
+   * Fetches the messages in the mailbox of a peer. A message stays there until it is acknowledged,
+   * but at most a minute.
    * @param {import("./types.js").MailboxRequest} request
    * @param {CallOptions} [options]
    * @returns {Promise<import("./types.js").MailboxResponse>}

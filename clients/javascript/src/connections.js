@@ -1,6 +1,6 @@
-// Channels between peers that accept no connections, such as browsers. A channel is a WebRTC data
-// channel. WebRTC needs two session descriptions for it, an offer and an answer, which the peers send to
-// each other through the mailboxes of the service.
+// WebRTC data channels between peers that accept no connections, such as browsers. To open a
+// channel, the peers exchange two session descriptions, an offer and an answer, through the
+// mailboxes of the service.
 
 import { DiscoveryError } from "./errors.js";
 import { Mailbox } from "./mailbox.js";
@@ -8,17 +8,19 @@ import { SignedMessage } from "./signed-message.js";
 import { SignedRecord } from "./signed-record.js";
 import { anySignal, fullJitter, sleep } from "./time.js";
 
-// A description is sent once it has all its candidates, but at most this many seconds after gathering
-// began, in case a STUN or TURN server does not respond.
+// A description is sent once it has all ICE candidates, but at most this many seconds after
+// gathering them began, in case a STUN or TURN server does not respond.
 const GATHERING_SECONDS = 3;
 const PATIENCE_SECONDS = 30;
 // The interval, in seconds, at which a description is sent again until the channel is open, because a
-// restart of the service may have lost it. The service refuses a message that it still remembers.
+// restart of the service may have lost it. The service refuses the repetition if it still has the
+// message.
 const REPEAT_SECONDS = 10;
 // The maximum number of offers that are answered at the same time. Further offers are dropped, because
 // each one takes a connection.
 const MAX_ANSWERING = 16;
-// How many of them can be of one sender: as many as a mailbox keeps of one sender.
+// The maximum number of these offers that are of one sender. A mailbox keeps as many messages of
+// one sender.
 const MAX_ANSWERING_SENDER = 2;
 // The upper bounds of the wait after a failure, in seconds.
 const FIRST_CEILING = 1;
@@ -41,7 +43,8 @@ const HIGHEST_CEILING = 30;
  */
 
 /**
- * The peer that connects. `iceServers` returns those that the service names.
+ * The peer that this client keeps registered. `iceServers` returns the STUN and TURN servers that
+ * the service names.
  * @typedef {import("./mailbox.js").Local & {iceServers: () => RTCIceServer[]}} Local
  */
 
@@ -83,8 +86,8 @@ export class Connections {
   }
 
   /**
-   * Opens a channel to a peer of the full view. When the promise resolves, the other peer has proved
-   * that it holds the key that has signed `peer.signed`.
+   * Opens a channel to a peer, as the full view of `Client.discover` lists it. When the promise
+   * resolves, the other peer has proved that it holds the key that has signed `peer.signed`.
    *
    * Rejects with a DiscoveryError if the service refuses the offer: `peer_not_registered` if the peer is
    * not live, `no_mailbox` if it does not accept mail. Rejects with an Error of the name `TimeoutError`
@@ -109,7 +112,8 @@ export class Connections {
       this.#open(channel, connection, limit).then(resolve, reject);
     });
     try {
-      // An offer of the other peer may open the channel first. This one is then not needed.
+      // If the other peer has sent an offer too, that offer may open the channel first. This offer
+      // is then not needed.
       await Promise.race([this.#send("offer", sid, peer_id, connection, opened, limit), opened]);
       return await opened;
     } catch (error) {
@@ -122,8 +126,8 @@ export class Connections {
 
   /**
    * Yields an open channel to a peer. After that channel has closed, yields a new one, and so on, until
-   * `signal` is aborted or the loop ends. Waits between attempts grow up to 30 s. Throws a permanent
-   * refusal of the service.
+   * `signal` is aborted or the loop ends. The waits between failed attempts grow up to 30 s. Throws
+   * the error if the service refuses an offer permanently.
    * @param {{peer_id: string, signed?: string}} peer
    * @param {{signal?: AbortSignal}} [options]
    * @returns {AsyncGenerator<RTCDataChannel, void, undefined>}
@@ -153,7 +157,7 @@ export class Connections {
   }
 
   /**
-   * Acts on a message.
+   * Handles an offer or an answer.
    * @param {SignedMessage} message
    */
   async #take({ from, signed_by, sid, type, sdp }) {
@@ -161,7 +165,7 @@ export class Connections {
     if (type === "answer") {
       const offer = this.#offers.get(sid);
       // Only the holder of the key can answer, because the description, with the fingerprint of the
-      // connection's certificate, is signed. Not even the service can put itself in between.
+      // connection's certificate, is signed. So not even the service can answer in its place.
       if (offer && isSame(offer.remote, remote)) {
         await offer.connection.setRemoteDescription({ type, sdp });
       }
@@ -172,7 +176,8 @@ export class Connections {
   }
 
   /**
-   * Whether another offer of this sender can be answered now. One sender can't take the place of all.
+   * Whether another offer of this sender can be answered now. The limit per sender keeps one sender
+   * from using up the limit of all.
    * @param {string} sender
    */
   #mayAnswer(sender) {
@@ -202,7 +207,7 @@ export class Connections {
         connection.addEventListener("datachannel", take, { once: true });
         aborted(limit).catch(reject);
       });
-      channel.catch(() => undefined); // also if sending fails first
+      channel.catch(() => undefined); // prevents an unhandled rejection if sending fails first
       await connection.setRemoteDescription({ type: "offer", sdp });
       await this.#send("answer", sid, remote.peer_id, connection, channel, limit);
       const opened = await channel;
@@ -219,8 +224,8 @@ export class Connections {
   }
 
   /**
-   * Makes the local description of a connection. Sends it once it has its candidates, and again at
-   * intervals, unless `opened` is settled.
+   * Makes the local description of a connection. Sends it once it has its ICE candidates, and then
+   * again at intervals until `opened` is settled.
    * @param {"offer" | "answer"} type
    * @param {string} sid
    * @param {string} to
@@ -295,7 +300,7 @@ function isSame(one, other) {
 }
 
 /**
- * Waits until the description of a connection has its candidates.
+ * Waits until the description of a connection has all ICE candidates.
  * @param {RTCPeerConnection} connection
  * @returns {Promise<void>}
  */

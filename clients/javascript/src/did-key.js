@@ -1,7 +1,7 @@
 // `did:key`, the text of an Ed25519 public key.
 
 const ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
-// The method, and the letter of base58.
+// The DID method `key`, and `z`, which marks the text after it as base58btc.
 const PREFIX = "did:key:z";
 // The multicodec of an Ed25519 public key, as a varint.
 const MULTICODEC = [0xed, 0x01];
@@ -27,7 +27,7 @@ export function didKey(bytes) {
  * @param {unknown} text
  */
 export function publicBytes(text) {
-  // No valid text is longer. The limit bounds the time for other texts.
+  // No valid text is longer. The limit bounds the time that decoding an invalid text takes.
   if (typeof text !== "string" || !text.startsWith(PREFIX) || text.length > PREFIX.length + 2 * LENGTH) {
     return undefined;
   }

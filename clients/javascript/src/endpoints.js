@@ -3,14 +3,14 @@
 import { seconds } from "./time.js";
 
 // The minimum time in seconds before a client returns to the endpoint that it started at. The maximum
-// is twice as long. The random part keeps the clients of a service that was down from returning all at
-// once.
+// is twice as long. The random part keeps all clients from returning at once to a service that was
+// down.
 const MIN_ABSENCE = 300;
 
 /**
- * The URLs of a service. All requests go to the current one. When a request fails in a way in which
- * another endpoint may succeed, the next URL of the list becomes the current one. After 5 to 10 minutes,
- * the client tries the one that it started at again, so that a service that was down gets its clients
+ * The URLs of a service. All requests go to the current one. When a request fails, but may succeed
+ * at another endpoint, the next URL of the list becomes the current one. After 5 to 10 minutes, the
+ * client tries the one that it started at again, so that a service that was down gets its clients
  * back.
  */
 export class Endpoints {
@@ -70,7 +70,7 @@ function checkedEndpoint(url) {
   }
   const { protocol: scheme, username, password, search, hash } = new URL(url);
   if (username || password) {
-    // Every error names the endpoint, so it must not hold a secret.
+    // Error messages contain the endpoint, so it must not contain a secret.
     throw new TypeError("the endpoint must not contain a user name or password: send an authorization header");
   }
   if (scheme !== "http:" && scheme !== "https:") {

@@ -4,10 +4,10 @@
 const TRANSIENT_STATUSES = [429, 500, 502, 503, 504];
 
 /**
- * What failed: the service refused the request (`refused`), the connection could not be established or
- * broke (`unreachable`), there was no complete response in time (`timed_out`), or the response does not
- * conform to the API (`protocol`). Or the signed registration of a peer, or a message, could not be
- * verified (`invalid_record`).
+ * The kind of failure. `refused`: the service refused the request. `unreachable`: the connection
+ * could not be established, or broke. `timed_out`: there was no complete response in time.
+ * `protocol`: the response does not conform to the API. `invalid_record`: the signed registration
+ * of a peer, or a message, could not be verified.
  * @typedef {"refused" | "unreachable" | "timed_out" | "protocol" | "invalid_record"} ErrorKind
  */
 
@@ -16,8 +16,8 @@ export class DiscoveryError extends Error {
   /**
    * @param {ErrorKind} kind
    * @param {string} message
-   * @param {{status?: number, retryAfterSeconds?: number, body?: any, cause?: unknown}} [details] `body` is
-   *   that of the service's refusal
+   * @param {{status?: number, retryAfterSeconds?: number, body?: any, cause?: unknown}} [details]
+   *   `body` is the JSON body of the error response
    */
   constructor(kind, message, { status, retryAfterSeconds, body, cause } = {}) {
     super(message, { cause });
@@ -37,7 +37,7 @@ export class DiscoveryError extends Error {
     /** With `stale_record`: the highest sequence number of a record of the peer.
      * @type {number | undefined} */
     this.seq = body?.seq;
-    /** With `stale_signature`: what to sign in place of the time.
+    /** With `stale_signature`: a nonce of the service, to sign in place of the time.
      * @type {string | undefined} */
     this.nonce = body?.nonce;
     /** With `stale_signature`: the time of the service.

@@ -38,8 +38,8 @@ export function parsePeer(text) {
 }
 
 /**
- * The JSON object in `text`, which a peer has signed. Gets a key `metadata_text` with the text of its
- * metadata.
+ * The JSON object in `text`, which a peer has signed. The object gets a key `metadata_text` with
+ * the text of its metadata.
  * @param {string} text
  * @returns {any}
  * @throws {SyntaxError} if `text` is not a JSON object, or repeats a key, because JSON parsers differ in
@@ -86,7 +86,7 @@ function isObject(value) {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-// `JSON.parse` has accepted the text before, so the functions below need not check its syntax.
+// `JSON.parse` has already accepted the text, so the functions below do not check its syntax.
 
 /**
  * The keys of the object at `at`, and where their values start.

@@ -25,7 +25,7 @@ export async function sign(payload, typ, key) {
  * Rejects with a DiscoveryError if it is malformed, has another type, or its signature is wrong.
  * @param {string} text
  * @param {string} typ
- * @param {string} [what] what the error says it is
+ * @param {string} [what] what the JWS is, for the message of an error
  */
 export async function verify(text, typ, what) {
   const { header, payload, signature } = split(text, what);

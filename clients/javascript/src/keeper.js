@@ -7,8 +7,8 @@ import { Mailbox } from "./mailbox.js";
 import { Signer } from "./signer.js";
 import { seconds, sleep } from "./time.js";
 
-// Statuses that say that the request itself is wrong, so that a retry cannot help. A lease that another
-// client holds is not final, because it may end.
+// Statuses that mean that the request itself is wrong, so that a retry cannot help. 403, the status
+// while another client holds the id, is not one of them, because the lease of that client may end.
 const FINAL_STATUSES = [400, 401, 404, 405, 413, 501];
 
 /**
@@ -24,9 +24,9 @@ const FINAL_STATUSES = [400, 401, 404, 405, 413, 501];
  * the program, but waits until its lease ends.
  *
  * A `key` signs the registration, which locks the name to it: from then on, no client without the key can
- * register the name, and a restarted peer needs no token. If `key` is to replace another key,
- * `replacesKey` is that other key, to which the name is locked now. With `audience`, only the service of
- * that name accepts the registration.
+ * register the name, and a restarted peer needs no token. If `key` is a new key of the peer,
+ * `replacesKey` is its old key, to which the name is still locked. With `audience`, only the
+ * service of that name accepts the registration.
  * @typedef {object} KeeperOptions
  * @property {(event: KeeperEvent) => void} [onEvent]
  * @property {import("./types.js").TokenStore} [tokenStore]
@@ -71,15 +71,15 @@ export class LeaseKeeper {
   /** @type {RTCIceServer[]} The servers that the service named last. */
   #iceServers = [];
   /** @type {FailureBackoff | undefined} */
-  #outage;
+  #backoff;
   #observedAddress = new ObservedAddress();
   /** Whether another client has taken over the id since the last registration. */
   #wasTakenOver = false;
   /** Whether `secured` was reported since the last registration. */
   #isSecured = false;
   /**
-   * Whether the last update failed. A heartbeat has to succeed before the next one, because the service
-   * may refuse the update while it would renew the lease.
+   * Whether the last update failed. The next update then waits until a heartbeat has succeeded: if
+   * the service refuses updates, the keeper must still renew the lease.
    */
   #updateFailed = false;
   #stop = new AbortController();
@@ -124,7 +124,7 @@ export class LeaseKeeper {
     this.#stop.abort();
     await this.#kept;
     this.#released ??= this.#release().catch((error) => {
-      // The first error is the one that is thrown.
+      // If the keeper has failed before, `stop` throws that first error.
       this.#failure ??= { error };
     });
     await this.#released;
@@ -132,9 +132,10 @@ export class LeaseKeeper {
   }
 
   /**
-   * Starts to connect the peer with others that can't be dialled, as browsers can't, until the keeper
-   * stops. The keeper must have
-   * a key, and `mail: true` in its registration. Needs a platform with WebRTC, such as a browser.
+   * Returns an object that opens WebRTC channels to other peers, and accepts channels from them
+   * until the keeper stops. Peers can connect in this way even if they accept no connections, as
+   * browsers don't. The keeper must have a key, and `mail: true` in its registration. Needs a
+   * platform with WebRTC, such as a browser.
    * @param {import("./connections.js").ConnectionOptions} [options]
    * @throws {TypeError} without a key or a mailbox
    */
@@ -143,9 +144,10 @@ export class LeaseKeeper {
   }
 
   /**
-   * Starts to receive messages of other peers, until the keeper stops, for programs that connect in another way than
-   * `connections`. Use one of the two: they would take messages from each other. The keeper must have a
-   * key, and `mail: true` in its registration.
+   * Starts to receive messages of other peers, until the keeper stops. It is for programs that
+   * establish connections themselves, without `connections`. Do not use both: each would take
+   * messages that the other one waits for. The keeper must have a key, and `mail: true` in its
+   * registration.
    * @param {import("./mailbox.js").MailboxOptions} options
    * @throws {TypeError} without a key or a mailbox
    */
@@ -197,9 +199,9 @@ export class LeaseKeeper {
     if (this.#state !== "absent") {
       try {
         if (lease_token !== undefined) {
-          // Checks that the token is still the current one. The service always refuses a heartbeat with
-          // an old token. But it treats a deregistration with an old token like one without a token,
-          // and accepts it if the address is that of the holder.
+          // The service treats a deregistration with an old token like one without a token, and
+          // accepts it from the holder's address. It always refuses a heartbeat with an old token,
+          // so the heartbeat shows whether another client holds the id.
           await this.#client.heartbeat({ peer_id, lease_token });
         }
         await this.#client.deregister({ peer_id, lease_token });
@@ -282,9 +284,9 @@ export class LeaseKeeper {
   }
 
   /**
-   * Whether the registration must be token-only, so that it cannot replace one of another client. In all
-   * other cases it is not token-only at first. Otherwise, if the peer crashed before it stored the token,
-   * no client, not even this one, could use the id until its reservation ends.
+   * Whether the registration must not replace one of another client, and therefore has to be
+   * token-only. In all other cases, it is not token-only at first: if the peer crashed before the
+   * token is stored, no client could use the id until its reservation ends, not even this one.
    * @param {AbortSignal} signal
    */
   async #mustYield(signal) {
@@ -292,8 +294,8 @@ export class LeaseKeeper {
       return (!this.#mayReplace || this.#wasTakenOver) && (await this.#isKnown(signal));
     }
     if (this.#wasTakenOver) {
-      // With the key, the service would accept the registration. But the other client may have the same
-      // key, and must not be replaced.
+      // A signature would replace even another client that has the same key, such as a copy of this
+      // program. After a takeover, the keeper therefore registers only if the id is free.
       await this.#checkIsFree(signal);
     }
     return false;
@@ -315,10 +317,10 @@ export class LeaseKeeper {
   /**
    * Whether the service knows the id, and this client does not have its current token.
    *
-   * A heartbeat with a wrong token changes nothing. It gets 404 for an unknown id and 403 for a known
-   * one. Only a known id is then registered token-only, which replaces only a dormant peer. An unknown id
-   * is not, because if the response to a token-only registration is lost, the id is reserved under a token
-   * that no client knows.
+   * The heartbeat that asks for this changes nothing if its token is wrong. It gets 404 for an
+   * unknown id and 403 for a known one. The keeper registers a known id token-only, which replaces
+   * a dormant peer but not a live one. It does not register an unknown id token-only: if the
+   * response were lost, the id would be reserved under a token that no client knows.
    * @param {AbortSignal} signal
    */
   async #isKnown(signal) {
@@ -340,7 +342,8 @@ export class LeaseKeeper {
    * and it should list the address at which the service sees the peer.
    */
   #needsUpdate() {
-    // A signature protects more than a token-only registration does.
+    // A signed registration is not made token-only, because the signature protects the name
+    // already.
     const differs = !this.#signer && this.#registration.token_only !== this.#isSaved();
     const hasMoved = this.#lease !== undefined && this.#observedAddress.hasMoved(this.#lease.ttl);
     return !this.#updateFailed && (differs || hasMoved);
@@ -389,9 +392,9 @@ export class LeaseKeeper {
     if (event) {
       this.#notify(event);
     }
-    if (this.#outage) {
-      const afterSeconds = this.#outage.duration();
-      this.#outage = undefined;
+    if (this.#backoff) {
+      const afterSeconds = this.#backoff.duration();
+      this.#backoff = undefined;
       this.#notify({ type: "recovered", afterSeconds });
     }
     if (unsaved) {
@@ -447,8 +450,8 @@ export class LeaseKeeper {
     }
     if ((error.code === "not_holder" || error.code === "name_locked") && !isHeld) {
       this.#state = "held_by_another";
-      this.#outage ??= new FailureBackoff();
-      const retryInSeconds = this.#outage.afterNotHolder(error);
+      this.#backoff ??= new FailureBackoff();
+      const retryInSeconds = this.#backoff.afterNotHolder(error);
       this.#notify({ type: "refused", reason: error.message, retryInSeconds });
       return retryInSeconds;
     }
@@ -464,9 +467,9 @@ export class LeaseKeeper {
    * @param {Lease} [lease]
    */
   #retry(error, lease) {
-    this.#outage ??= new FailureBackoff();
-    const retryInSeconds = this.#outage.afterFailure(error, lease);
-    const hasJustExpired = this.#outage.reportsEndOf(lease);
+    this.#backoff ??= new FailureBackoff();
+    const retryInSeconds = this.#backoff.afterFailure(error, lease);
+    const hasJustExpired = this.#backoff.reportsEndOf(lease);
     this.#notify({ type: "failed", error, retryInSeconds });
     if (hasJustExpired) {
       this.#notify({ type: "expired" });

@@ -8,7 +8,8 @@ const SHORTEST_INTERVAL = 0.5;
 // How much earlier than requested a heartbeat may be sent, as a ratio of the interval. The jitter
 // spreads out peers that started together. It never makes a heartbeat late.
 const INTERVAL_JITTER = 0.1;
-// The upper bound of the first wait after a failure, in seconds. The client has already retried by then.
+// The upper bound of the first wait after a failure, in seconds. The keeper counts a failure only
+// after the client has used up its own retries.
 const FIRST_CEILING = 1;
 // The upper bound of any wait while there is no lease, in seconds.
 const HIGHEST_CEILING = 60;
@@ -17,8 +18,8 @@ const HIGHEST_CEILING = 60;
 const LONGEST_WAIT_FOR_HOLDER = 300;
 
 /**
- * A lease. It is measured on the monotonic clock and from before the request was sent, so that the
- * service's lease does not end earlier.
+ * A lease. Its end is computed on the monotonic clock, from a time before the request was sent, so
+ * that the service's lease does not end before this one.
  */
 export class Lease {
   #ends;
@@ -38,8 +39,8 @@ export class Lease {
   }
 
   /**
-   * The seconds until the next heartbeat. Jitter only shortens the interval, so that the client has the
-   * margin for lost heartbeats that the service has planned.
+   * The seconds until the next heartbeat. Jitter only shortens the interval, so that the lease
+   * still outlasts as many lost heartbeats as the service has planned for.
    */
   pause() {
     return this.interval * (1 - INTERVAL_JITTER * Math.random());
@@ -85,7 +86,7 @@ export class FailureBackoff {
   }
 
   /**
-   * Whether the end of the lease has to be reported, which happens once in an outage.
+   * Whether the end of the lease has to be reported, which happens once in a series of failures.
    * @param {Lease} [lease]
    */
   reportsEndOf(lease) {
@@ -118,14 +119,14 @@ export class ObservedAddress {
   }
 
   /**
-   * Records the address of a heartbeat. A service of an older version reports none.
+   * Records the address of a heartbeat. Older versions of the service do not report it.
    * @param {string} [observed]
    */
   heartbeat(observed) {
     const seen = observed === undefined ? undefined : canonical(observed);
     const listed = this.#registered;
-    // A host with IPv4 and IPv6 may use either for a request. A change of the family is therefore not a
-    // move.
+    // A host with IPv4 and IPv6 may use either for a request. So a change of the address family
+    // does not mean that the peer has moved.
     const isNew =
       seen !== undefined && listed !== undefined && seen !== listed && seen.includes(":") === listed.includes(":");
     this.#isConfirmed = isNew && seen === this.#candidate;

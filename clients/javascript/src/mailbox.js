@@ -6,34 +6,36 @@ import { fullJitter, seconds, sleep } from "./time.js";
 
 // How long a request for mail asks the service to wait for mail, in seconds.
 const WAIT_SECONDS = 25;
-// The interval between two requests of an idle peer, in seconds, if the service does not let requests
-// wait: half of the time for which the service keeps a message.
+// The interval between two requests for mail while the peer expects none, in seconds, if the
+// service does not let requests wait for mail. It is half of the time for which the service keeps a
+// message.
 const IDLE_POLL_SECONDS = 30;
 // The maximum interval that the service can request, in seconds. Timers can't wait for more than 24 days.
 const LONGEST_POLL_SECONDS = 3_600;
 // The interval, in seconds, at which a peer that is not registered checks whether it is.
 const TOKEN_POLL_SECONDS = 1;
-// The maximum age of a message, in seconds. Messages are remembered for twice as long, so that a
-// repeated one is dropped.
+// The maximum difference between the time of a message and now, in seconds. Received messages are
+// remembered for twice as long, so that repetitions are dropped.
 const MAX_AGE_SECONDS = 300;
 // The upper bounds of the wait after a failure, in seconds.
 const FIRST_CEILING = 1;
 const HIGHEST_CEILING = 30;
 
 /**
- * The peer that sends and receives: its lease keeper, as this module needs it.
+ * The peer that sends and receives, as its lease keeper provides it to this module.
  * @typedef {object} Local
  * @property {string} peer_id
  * @property {import("./secret-key.js").SecretKey} key
- * @property {() => string | undefined} token nothing until the peer is registered
+ * @property {() => string | undefined} token returns the lease token, or `undefined` until the peer
+ *   is registered
  * @property {() => number} now the time of the service, in milliseconds since the Unix epoch
  * @property {Promise<void>} ended resolves when the peer is no longer kept registered; never rejects
  */
 
 /**
- * `onMessage` gets each message once, and of messages of one sender with the same `sid` only the first.
- * While `isExpecting` returns true, mail is requested as often as the service permits, also if its
- * requests do not wait.
+ * `onMessage` gets each message once. Of several messages of one sender with the same `sid`, it
+ * gets only the first. While `isExpecting` returns true, mail is requested as often as the service
+ * permits, even if the service does not let requests wait for mail.
  * @typedef {object} MailboxOptions
  * @property {(message: SignedMessage) => void | Promise<void>} onMessage
  * @property {() => boolean} [isExpecting]
@@ -126,7 +128,8 @@ export class Mailbox {
           const request = { peer_id: this.#local.peer_id, lease_token, acknowledge, wait_seconds: WAIT_SECONDS };
           const { mail, next_poll_seconds } = await this.#client.mailbox(request, { signal });
           acknowledge = mail.map(({ id }) => id);
-          // The messages are handled concurrently. One that can't be parsed or verified is dropped.
+          // Messages are handled concurrently. A message that can't be verified or handled is
+          // dropped.
           mail.forEach(({ from, message }) => this.#take(from, message).catch(() => undefined));
           failures = 0;
           pause = Number.isFinite(next_poll_seconds)
@@ -158,7 +161,8 @@ export class Mailbox {
   async #take(from, text) {
     const message = await SignedMessage.verify(text);
     const age = Math.abs(this.#local.now() / 1_000 - message.issued_at);
-    // The key is part of the name of a session: a message by a wrong key must not suppress the right one.
+    // Sessions are distinguished by sender, key and `sid`. Without the key, a message that another
+    // key signed would suppress the genuine one.
     const isForMe = message.to === this.#local.peer_id && message.from === from;
     if (isForMe && age <= MAX_AGE_SECONDS && this.#isNew(`${from} ${message.signed_by} ${message.sid}`)) {
       await this.#onMessage(message);

@@ -4,7 +4,8 @@ import { link, open, readFile, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import process from "node:process";
 
-// Keys and tokens are shorter. The limit, in bytes, protects against a path of another file.
+// Keys and tokens are shorter than this limit, in bytes. It keeps a wrong path from making the
+// client read a large file.
 const MAX_BYTES = 1_024;
 
 /**
@@ -36,8 +37,8 @@ export async function replace(path, text) {
     await rename(newPath(path), path);
     await syncDirectory(path);
   } catch (error) {
-    // The caller gets the first error. A file that can't be removed either is replaced by the next
-    // attempt.
+    // The caller gets the first error, even if the temporary file can't be removed. The next
+    // attempt replaces that file.
     await rm(newPath(path), { force: true }).catch(() => {});
     throw error;
   }

@@ -42,7 +42,7 @@ export function registerBody(request) {
   if (typeof metadata !== "string") {
     return splice(body, JSON.stringify(metadata));
   }
-  JSON.parse(metadata); // text that is not JSON could add keys
+  JSON.parse(metadata); // must be JSON, because other text could add keys
   return splice(body, metadata);
 }
 
@@ -90,7 +90,8 @@ export function discoverKey(request) {
 }
 
 /**
- * Adds metadata to a JSON object as text, so that others receive it byte for byte.
+ * Adds metadata, which is JSON text, to a JSON object, so that other peers receive it byte for
+ * byte.
  * @param {string} body
  * @param {string} metadata
  */

@@ -6,8 +6,8 @@ import { base64url, fromBase64url, utf8 } from "./encoding.js";
 const RULE = "must be a private JSON Web Key of Ed25519 (kty OKP, with x and d)";
 
 /**
- * An Ed25519 private key. WebCrypto holds it, so that a page can store `pair` in IndexedDB although no
- * script can read the private part.
+ * An Ed25519 private key, which WebCrypto holds. A page can store `pair` in IndexedDB, and no
+ * script can read the private key unless it was made extractable.
  */
 export class SecretKey {
   #pair;
@@ -23,7 +23,7 @@ export class SecretKey {
   }
 
   /**
-   * Makes a new key. Only an extractable one can be written by `toJwk`.
+   * Makes a new key. Only an extractable key can be exported with `toJwk`.
    * @param {{extractable?: boolean}} [options] not extractable by default
    */
   static async generate({ extractable = false } = {}) {

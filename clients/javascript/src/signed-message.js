@@ -6,7 +6,7 @@ import { sign, verify } from "./jws.js";
 
 const MESSAGE_TYPE = "aurora-mail+jws";
 const WHAT = "the message";
-// The maximum length of a message in bytes, which are ASCII.
+// The maximum length of a message, in bytes. A message is ASCII.
 const MAX_LENGTH = 4_096;
 /** @type {Record<string, (value: unknown) => boolean>} The rule of each key, as the service applies it. */
 const RULES = {
@@ -19,10 +19,11 @@ const RULES = {
 };
 
 /**
- * What a message says. `sid` names the session that it is part of, 16 to 64 visible ASCII characters: a
- * new one for each message that is not an answer, because the receiver gets one message of each sender
- * per `sid` within two minutes. `type` says what it is: 1 to 16 lowercase letters, such as `offer`. A message has at most 4 KiB, of which `sdp` can
- * be about 2,500 bytes.
+ * The content of a message. `sid` names the session that the message is part of: 16 to 64 visible
+ * ASCII characters. Use a new one for each message that is not an answer, because the receiver gets
+ * one message of each sender per `sid` within two minutes. `type` is the kind of message: 1 to 16
+ * lowercase letters, such as `offer`. A message has at most 4 KiB, so `sdp` can have about 2,500
+ * bytes.
  * @typedef {{sid: string, type: string, sdp: string}} Message
  */
 
@@ -87,7 +88,7 @@ export class SignedMessage {
 }
 
 /**
- * The rule that a value is a text of this form.
+ * Returns the rule that a value is a text that matches a regular expression.
  * @param {RegExp} form
  */
 function matches(form) {

@@ -42,14 +42,14 @@ export class SignedRecord {
     this.metadata_text = payload.metadata_text;
     /** Whether the peer has a mailbox, so that others can open a channel to it. */
     this.mail = payload.mail === true;
-    /** When the record was signed, in seconds since the Unix epoch by the clock of the peer. Nothing if the
-     * peer, whose clock was wrong, has signed a nonce of the service instead.
+    /** When the record was signed, by the clock of the peer, in seconds since the Unix epoch. `undefined`
+     * if the peer has signed a nonce of the service instead, because its clock was wrong.
      * @type {number | undefined} */
     this.issued_at = payload.iat ?? undefined;
     /** The service that the record is for, if it names one.
      * @type {string | undefined} */
     this.audience = payload.aud ?? undefined;
-    /** The key that `signed_by` replaces, which has signed so too. */
+    /** The old key that `signed_by` replaces. It has signed the replacement. */
     this.replaces = replaces;
   }
 
@@ -116,8 +116,8 @@ function isHash(value) {
 }
 
 /**
- * The old key that has signed its replacement by `newKey`. Rejects if it has signed that for another
- * record.
+ * The old key that has signed its replacement by `newKey`. Rejects if the old key has signed the
+ * replacement for another record.
  * @param {string} text
  * @param {any} record
  * @param {string} newKey

@@ -6,15 +6,16 @@ import { discoverKey, registerBody } from "./requests.js";
 import { RECORD_TYPE, ROTATION_TYPE } from "./signed-record.js";
 
 /**
- * The maximum number of times that one registration is signed. It is signed again if the local clock is
- * wrong, and again if the service has a later record of the peer, which this client does not know.
+ * The maximum number of times that one registration is signed. It is signed once more if the local
+ * clock is wrong, and once more if the service has a later record of the peer than this client
+ * knows.
  */
 export const MAX_SIGNED = 3;
 
 /**
- * If the signer's key is to replace another key, `replaces` is that other key, to which the name is locked
- * now. With `audience`, only the service of that name accepts the registrations. `token` is the lease
- * token of the peer, if it has one already.
+ * If the signer's key is a new key of the peer, `replaces` is its old key, to which the name is
+ * still locked. With `audience`, only the service of that name accepts the registrations. `token`
+ * is the lease token of the peer, if it has one already.
  * @typedef {object} SignerOptions
  * @property {import("./secret-key.js").SecretKey} [replaces]
  * @property {string} [audience]
@@ -30,7 +31,7 @@ export class Signer {
   #replaces;
   #audience;
   #token;
-  /** How far the service's clock is ahead of the local one, in milliseconds. */
+  /** How far the clock of the service is ahead of the local one, in milliseconds. */
   #clockOffset = 0;
   #lastSeq = 0;
 
@@ -92,7 +93,10 @@ export class Signer {
     return JSON.stringify({ signed, lease_token, discover: discoverKey(discover) });
   }
 
-  /** Records that the service has accepted a registration: the old key is replaced. */
+  /**
+   * Records that the service has accepted a registration. The old key is then replaced, so later
+   * registrations do not mention it.
+   */
   accepted() {
     this.#replaces = undefined;
   }
@@ -111,7 +115,7 @@ export class Signer {
       // The API writes UTC without a suffix.
       const now = Date.parse(`${timestamp}Z`);
       this.#clockOffset = now - Date.now();
-      // Sequence numbers are times, and those by the wrong clock may be too far ahead.
+      // A sequence number that was derived from the wrong clock may be too far ahead.
       this.#lastSeq = Math.min(this.#lastSeq, now);
       return true;
     }

@@ -8,7 +8,8 @@ import { fullJitter, seconds, sleep } from "./time.js";
 const MAX_RESPONSE_BYTES = 8 * 1024 * 1024;
 // The upper bound of the first wait between retries, in seconds. It doubles with each further wait.
 const FIRST_CEILING = 0.2;
-// The maximum of that upper bound. Longer waits do not help a service, and callers would have to wait.
+// The maximum of that upper bound. Longer waits would delay callers without relieving the service
+// further.
 const HIGHEST_CEILING = 10;
 
 /**
@@ -41,13 +42,14 @@ export class Transport {
   }
 
   /**
-   * Moves on to the next endpoint if the failure of a request may affect only the endpoint that it was
-   * sent to. Returns whether it may.
+   * Handles the failure of a request to `endpoint`. Moves to the next endpoint if the request may
+   * succeed there. Returns whether that is so.
    * @param {string} endpoint
    * @param {DiscoveryError} error
    */
   failed(endpoint, error) {
-    // A rate limit applies to the source of the requests at all endpoints.
+    // A rate limit (429) counts the requests of a source at all endpoints together, so another
+    // endpoint would refuse the request as well.
     const isLocal = error.isTransient && error.status !== 429;
     if (isLocal) {
       this.#endpoints.leave(endpoint);
@@ -56,12 +58,15 @@ export class Transport {
   }
 
   /**
-   * Sends a request until it succeeds, fails permanently, or uses up its retries or its time. A round
-   * of attempts ends when every endpoint has failed. Only then is there a wait.
+   * Sends a request until it succeeds, fails permanently, or uses up its retries or its time. A
+   * round has one attempt at each endpoint, without waits in between. The client waits, and counts
+   * a retry, only after a whole round has failed. An error that another endpoint would return as
+   * well ends the round early.
    * @param {string} path with its query
    * @param {string} [body]
    * @param {AbortSignal} [signal]
-   * @param {number} [waitSeconds] how long the service may wait, in addition to the time limit
+   * @param {number} [waitSeconds] how long the service may delay its response, in addition to the
+   *   time limit
    * @returns {Promise<{endpoint: string, status: number, text: string}>}
    */
   async send(path, body, signal, waitSeconds = 0) {
@@ -113,7 +118,7 @@ export class Transport {
   }
 
   /**
-   * Opens a stream, without retries. The time limit applies until it begins.
+   * Opens a stream, without retries. The time limit applies until the response begins.
    * @param {string} path with its query
    * @param {AbortSignal} signal closes the stream
    */
@@ -213,7 +218,7 @@ export class Transport {
 }
 
 /**
- * The message of the innermost cause of an error. The outer errors only say that a request failed.
+ * The message of the innermost cause of an error. The outer errors do not say why a request failed.
  * @param {unknown} error
  */
 export function reason(error) {

@@ -1,8 +1,10 @@
-// A strategy for trystero: the peers of a room find each other on an Aurora Discovery service, and connect
-// through their mailboxes there.
+// A strategy for trystero, that is, a way in which the peers of a room find each other: here on an
+// Aurora Discovery service. They exchange the messages of WebRTC through their mailboxes at the
+// service.
 //
-// Each room that is joined is a registered peer with the archetype of the room. Its id consists of the id
-// of trystero and the room, so that an id of trystero belongs to the key that has registered it.
+// For each room that it joins, this client registers a peer with the room's archetype. The id of
+// that peer consists of the client's trystero id and the room. It is locked to the key that first
+// registered it, so no other key can use that trystero id in the room.
 
 import { createStrategy, selfId } from "@trystero-p2p/core";
 
@@ -22,7 +24,8 @@ const PAGE = 100;
 const SEARCH_SECONDS = 60;
 // The minimum interval between two searches, in seconds. Trystero announces a peer several times at first.
 const SHORTEST_SEARCH_SECONDS = 5;
-// How long the answer to a message is expected, in seconds: as long as the service keeps it.
+// How long this peer expects an answer after it has sent a message, in seconds. The service keeps a
+// message for as long.
 const EXPECTING_SECONDS = 60;
 
 /**
@@ -39,7 +42,8 @@ const EXPECTING_SECONDS = 60;
  */
 
 /**
- * The configuration as trystero gets it, with the STUN and TURN servers that the service has named.
+ * The configuration that is passed to trystero. It includes the STUN and TURN servers that the
+ * service has named.
  * @typedef {AuroraRoomConfig & {iceServers: import("@trystero-p2p/core").TurnServerConfig[]}} Config
  */
 
@@ -49,7 +53,10 @@ const EXPECTING_SECONDS = 60;
 const keys = new Map();
 /** @type {Promise<SecretKey> | undefined} The key of this peer, if its configuration has none. */
 let ownKey;
-/** @type {Map<string, Promise<void>>} Each resolves when the peer has left the room that it joined last, by topic. */
+/**
+ * @type {Map<string, Promise<void>>} By topic: resolves when this client has left the room that it
+ * joined last under that topic.
+ */
 const departures = new Map();
 
 /** @type {import("@trystero-p2p/core").JoinRoom<Config>} */
@@ -61,7 +68,8 @@ const join = createStrategy({
   }),
   subscribe: async (/** @type {Relay} */ relay, rootTopic, selfTopic, onMessage, _getOffers, context) => {
     const { config } = /** @type {{config: Config}} */ (context);
-    // Both presences have the same id, so that the deregistration of the previous one would unlist this one.
+    // If this client has been in the room before, that presence must be deregistered first. Both
+    // have the same id, so a later deregistration would remove the new presence.
     const previous = departures.get(rootTopic);
     /** @type {() => void} */
     let hasLeft;
@@ -95,8 +103,9 @@ export function joinRoom(config, roomId, callbacks) {
   new Client(urls); // throws if one is not a URL
   /** @type {Config["iceServers"]} */
   const iceServers = [];
-  // A mailbox holds few messages, so that all candidates are sent in one. Trystero reads `turnConfig` for
-  // each connection, so that servers which the service names later are used too.
+  // A mailbox holds few messages, so trickle ICE is off, and all candidates are sent in one
+  // message. Trystero reads `turnConfig` for each connection, so servers that the service names
+  // later are used too.
   const own = {
     ...config,
     iceServers,
@@ -109,8 +118,8 @@ export function joinRoom(config, roomId, callbacks) {
 }
 
 /**
- * The public key of a peer, a `did:key`: what the peer said, including the fingerprint of its certificate,
- * was signed with this key. Nothing if the peer was never met.
+ * The public key of a peer, a `did:key`. The peer has signed its messages with this key, including
+ * the fingerprint of its certificate. `undefined` if this client has had no contact with the peer.
  * @param {string} peerId
  */
 export function keyOf(peerId) {
@@ -154,7 +163,8 @@ class Presence {
       key,
       onEvent: (event) => {
         if (event.type === "registered" || event.type === "renewed") {
-          // The credentials of a TURN server expire. A heartbeat without servers changes nothing.
+          // The credentials of a TURN server expire, so each response replaces them. A heartbeat
+          // response without servers changes nothing.
           const renewed = event.type === "renewed" ? iceServers : [];
           iceServers.splice(0, Infinity, ...(event.response.ice_servers ?? renewed));
           resolve();
@@ -171,8 +181,8 @@ class Presence {
   }
 
   /**
-   * Finds the other peers of the room, and tells trystero. Of two peers, at least the one that registers
-   * later finds the other one.
+   * Finds the other peers of the room, and passes them to trystero. Of two peers, at least the one
+   * that registers later finds the other one.
    */
   async search() {
     await this.#registered;
@@ -211,12 +221,14 @@ class Presence {
    */
   #pass(from, key, message) {
     const [peerId] = from.split("@");
-    // The whole id is compared, because any key can register an id with a third part.
+    // The whole id is compared, because any key could register an id with a further part, such as
+    // `id@room@x`.
     if (from !== `${peerId}@${this.#topic}` || (keys.get(peerId) ?? key) !== key) {
       return;
     }
     keys.set(peerId, key);
-    // `peer` would be an object of trystero.
+    // Trystero expects an object of its own in `peer`, so a value that was received must not stay
+    // there.
     this.#onMessage({ ...message, peerId, peer: undefined }, (_topic, signal) => this.#reply(from, signal));
   }
 

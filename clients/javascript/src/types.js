@@ -8,8 +8,8 @@
  * @property {string[]} [archetypes] List peers that have any of these archetypes (at most 8), or all.
  * @property {number} [limit] The maximum number of peers, 1 to 1000.
  * @property {string} [exclude] The id of a peer to leave out, normally the caller's own.
- * @property {"sample" | "diverse" | "all"} [order] A uniform random sample (default), one of which half
- *   comes from different networks, or an enumeration.
+ * @property {"sample" | "diverse" | "all"} [order] `sample` (default) is a uniform random sample.
+ *   Half of a `diverse` sample comes from different networks. `all` is an enumeration.
  * @property {string} [cursor] `next_cursor` of the previous page of an enumeration.
  * @property {"legacy" | "full" | "contact" | "observer"} [view] The representation of each peer.
  * @property {"any"} [fill] Fill a short sample with random peers of the whole network.
@@ -25,7 +25,8 @@
  * @property {object | string} [metadata] A JSON object, or its text, which others get byte for byte.
  * @property {number} [ttl_seconds] The lease to request.
  * @property {string} [lease_token] Proves that the caller is the holder.
- * @property {boolean} [token_only] From now on only the token replaces, renews and deregisters the peer.
+ * @property {boolean} [token_only] From now on, only a client with the token can replace, renew or
+ *   deregister the peer.
  * @property {boolean} [mail] The peer has a mailbox. The registration has to be signed.
  * @property {DiscoverRequest} [discover] If given, the response includes this page of peers.
  */
@@ -34,8 +35,8 @@
  * @typedef {object} HeartbeatRequest
  * @property {string} peer_id
  * @property {string} [lease_token] Proves that the caller is the holder.
- * @property {boolean} [mail] If true, the response includes the mail of the peer, and the servers with
- *   which it finds a path to others.
+ * @property {boolean} [mail] If true, the response includes the messages in the mailbox of the
+ *   peer, and its STUN and TURN servers.
  * @property {DiscoverRequest} [discover] If given, the response includes this page of peers.
  */
 
@@ -76,8 +77,8 @@
  */
 
 /**
- * `next_poll_seconds` is how long to wait before the next request. It is 0 if the service lets requests
- * wait for mail.
+ * `next_poll_seconds` is how long the client should wait before the next request. It is 0 if the
+ * service lets requests wait for mail.
  * @typedef {{mail: Mail[], next_poll_seconds: number}} MailboxResponse
  */
 
@@ -112,7 +113,8 @@
  * @typedef {object} LeaseInfo
  * @property {string} ttl_expires
  * @property {number} ttl_seconds
- * @property {number} heartbeat_interval_seconds The time until the service wants the next heartbeat.
+ * @property {number} heartbeat_interval_seconds How long to wait until the next heartbeat, as the
+ *   service requests it.
  */
 
 /**
@@ -208,7 +210,7 @@
  */
 
 /**
- * Where a lease keeper keeps its lease token across restarts. `TokenFile` is one.
+ * Keeps the lease token of a lease keeper across restarts. `TokenFile` is a token store.
  * @typedef {object} TokenStore
  * @property {() => Promise<string | undefined>} load Reads the token. Rejects if tokens cannot be kept.
  * @property {(token: string) => Promise<void>} save When it resolves, the token survives a crash.

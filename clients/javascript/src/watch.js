@@ -6,8 +6,8 @@ import { SseParser } from "./sse.js";
 import { anySignal, fullJitter, sleep } from "./time.js";
 import { reason } from "./transport.js";
 
-// How long a stream may be silent, in seconds. The service sends a comment every 15 seconds, so that
-// three of them are missing by then.
+// How long a stream may be silent, in seconds. The service sends a comment every 15 seconds, so
+// three comments are missing by then.
 const SILENCE = 45;
 // The upper bound of the random part of the first wait before a reconnection, in seconds.
 const FIRST_CEILING = 1;
@@ -21,8 +21,8 @@ const HIGHEST_CEILING = 60;
 /**
  * The changes of the peers that match, as an async iterator. `Client.watch` creates it.
  *
- * After a transient failure it yields `interrupted` and reconnects without limit. It continues at the
- * last event, so that no change is missed. A permanent failure is thrown and ends the watch.
+ * After a transient failure it yields `interrupted` and reconnects without limit. It resumes after
+ * the last event, so that no change is missed. A permanent failure is thrown and ends the watch.
  */
 export class Watch {
   #transport;

@@ -1,4 +1,4 @@
-// A service within the process, for tests of what the scenarios do not reach.
+// A stand-in for the service within the process, for tests of what the scenarios cannot test.
 
 const LEASE = { ttl_seconds: 30, heartbeat_interval_seconds: 10, observed_address: "127.0.0.1" };
 const RESPONSES = {

@@ -21,8 +21,8 @@ before(async () => {
 after(() => rm(directory, { recursive: true }));
 
 for (const { name, jws, expected } of vectors.vectors) {
-  // The expected results of records that a reader accepts. The service also refuses those of them that
-  // are too old or for another service.
+  // Whether the record is valid for a reader. The service accepts fewer records: it also refuses
+  // those that are too old or for another service.
   const isReadable = ["accepted", "stale_signature"].includes(expected) || name === "another audience";
   test(`${name} is ${isReadable ? "verified" : "refused"}`, async () => {
     if (isReadable) {

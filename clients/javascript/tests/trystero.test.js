@@ -1,5 +1,5 @@
-// Tests of the strategy for trystero. A stand-in takes the place of trystero's core, so that the tests
-// call what the strategy gives it.
+// Tests of the strategy for trystero. A stand-in replaces trystero's core. It receives the
+// functions of the strategy, which the tests then call.
 
 import assert from "node:assert/strict";
 import { register } from "node:module";

@@ -1,4 +1,4 @@
-// Tests of the servers with which peers find a path to each other.
+// Tests of the STUN and TURN servers, with which peers find a path to each other.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";

@@ -29,7 +29,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let signaller = AuroraSignallerBuilder::new(Client::new(url)?, Handle::current());
     let (mut socket, message_loop) = WebRtcSocket::builder("chat")
         .signaller_builder(Arc::new(signaller.clone()))
-        // Peers in different networks need a STUN server, and some a TURN server.
+        // Without any server, only peers in the same network can connect. Peers in different
+        // networks need a STUN server, and some of them a TURN server.
         .ice_server(RtcIceServerConfig { urls: Vec::new(), username: None, credential: None })
         .add_reliable_channel()
         .build();

@@ -31,7 +31,7 @@ pub struct AuroraSignallerBuilder {
     rooms: Arc<watch::Sender<usize>>,
 }
 
-/// The keys of the peers with which there was contact.
+/// The keys of the peers with which there has been contact.
 #[derive(Clone, Debug, Default)]
 struct Keys(Arc<Mutex<HashMap<PeerId, PublicKey>>>);
 
@@ -42,30 +42,30 @@ impl AuroraSignallerBuilder {
         Self { client, runtime, key: None, keys: Keys::default(), rooms: Arc::default() }
     }
 
-    /// Signs with this key, by which others recognize the peer again. Without one, each socket has a
-    /// new key.
+    /// Signs with this key, by which other programs recognize the peer after a restart. By default,
+    /// each socket gets a new key.
     #[must_use]
     pub fn key(self, key: SecretKey) -> Self {
         Self { key: Some(key), ..self }
     }
 
-    /// The key of a peer, which has signed its messages, including the fingerprint of its
-    /// certificate. `None` if there was no contact with this peer.
+    /// The key with which a peer has signed its messages, including the fingerprint of its
+    /// certificate. `None` if there has been no contact with this peer.
     pub fn key_of(&self, peer: PeerId) -> Option<PublicKey> {
         self.keys.0.lock().unwrap_or_else(PoisonError::into_inner).get(&peer).copied()
     }
 
-    /// Waits until no socket of this builder and its clones is in a room or joins one. A socket leaves
-    /// its room once it is dropped, and others then no longer find it there. Sockets that join while
-    /// this waits are waited for as well. If the program ends earlier, others find its sockets until
-    /// their leases end, as after a crash.
+    /// Waits until no socket of this builder and its clones is in a room or is joining one. A
+    /// socket leaves its room once it is dropped, and others then no longer find it there. This
+    /// also waits for sockets that join a room in the meantime. If the program ends earlier, others
+    /// find its sockets until their leases end, as after a crash.
     pub async fn left(&self) {
-        // It fails only without a sender, which this builder has.
+        // The wait fails only if no sender exists, but this builder holds one.
         let _ = self.rooms.subscribe().wait_for(|rooms| *rooms == 0).await;
     }
 }
 
-/// Counts a room until it is left, or until joining it has failed.
+/// A guard that counts a room until the room is left, or until joining it has failed.
 struct Staying(Arc<watch::Sender<usize>>);
 
 impl Staying {

@@ -1,4 +1,5 @@
-//! Signals as mail: signed, sent, received and verified.
+//! The mail of one peer: signs and sends the signals of WebRTC as messages, and receives and
+//! verifies those of other peers.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,13 +22,14 @@ const KIND: &str = "matchbox";
 const MAX_SIGNALS: usize = 2_500;
 /// The maximum difference between the time of a message and now, in seconds.
 const MAX_AGE: u64 = 300;
-/// How long ids of messages are remembered. A message whose time is [`MAX_AGE`] ahead is accepted
-/// for twice that time.
+/// How long ids of messages are remembered. A message whose time is [`MAX_AGE`] ahead of now is
+/// accepted for twice [`MAX_AGE`].
 const MEMORY: Duration = Duration::from_secs(2 * MAX_AGE);
-/// How long an answer to a message is expected: as long as the service keeps a message.
+/// How long this peer expects an answer after it has sent a message. The service keeps a message
+/// for as long.
 const EXPECTING: Duration = Duration::from_secs(60);
-/// The interval between two requests for mail while none is expected, if the service lets no request
-/// wait: half of the time for which it keeps a message.
+/// The interval between two requests for mail while none is expected, if the service does not let
+/// requests wait for mail. It is half of the time for which the service keeps a message.
 const IDLE: Duration = Duration::from_secs(30);
 /// The wait after a failure, on top of the client's own retries.
 const AFTER_FAILURE: Duration = Duration::from_secs(2);
@@ -40,8 +42,9 @@ pub(crate) struct Post {
     key: SecretKey,
     /// How far the clock of the service is ahead of the local one, in seconds.
     clock_offset: i64,
-    /// When each message was received, by its sender, the key that signed it, and its id. Without the
-    /// key, a message with another one would use up the ids of the sender's own.
+    /// When each message was received, by its sender, the key that signed it, and its id. The key
+    /// is included because a message that another key signed would otherwise make the sender's own
+    /// message with the same id count as a repetition.
     seen: Mutex<HashMap<(PeerId, PublicKey, String), Instant>>,
     last_sent: Mutex<Option<Instant>>,
     has_sent: Notify,
@@ -51,7 +54,7 @@ pub(crate) struct Post {
 pub(crate) struct Letter {
     pub(crate) from: matchbox_socket::PeerId,
     pub(crate) key: PublicKey,
-    /// None if the sender only says that it has joined the room.
+    /// Empty if the sender only announces that it has joined the room.
     pub(crate) signals: Vec<PeerSignal>,
 }
 
@@ -97,7 +100,8 @@ impl Post {
         Ok(SignedMessage::sign(&self.me, to, &terms, &self.key)?)
     }
 
-    /// Verifies a message. `None` if it is invalid, old, repeated, or not of this crate.
+    /// Verifies a message. `None` if it is invalid, too old, a repetition, or not for this peer
+    /// from a peer that uses this crate.
     pub(crate) fn open(&self, mail: &Mail) -> Option<Letter> {
         let message = SignedMessage::parse(&mail.message).ok()?;
         let is_ours = message.kind() == KIND && *message.to() == self.me && *message.from() == mail.from;
@@ -116,7 +120,8 @@ impl Post {
         seen.insert((from.clone(), key, sid.to_owned()), Instant::now()).is_none()
     }
 
-    /// Requests mail until `mail` is closed. Each request acknowledges the messages of the one before.
+    /// Requests mail until `mail` is closed. Each request acknowledges the messages of the previous
+    /// one.
     pub(crate) async fn receive(
         self: Arc<Self>,
         mail: UnboundedSender<Mail>,
@@ -167,8 +172,9 @@ impl Post {
     }
 }
 
-/// The id of the peer with this name. `None` if the name is not the usual text of an id. The other
-/// texts of the same id, such as one in upper case, are names that anyone can register.
+/// The matchbox id of the peer with this name. `None` if the name is not the canonical text of an
+/// id. Other texts of the same id, such as the one in upper case, are different names for the
+/// service, which any client can register.
 pub(crate) fn id_of(name: &PeerId) -> Option<matchbox_socket::PeerId> {
     let id = matchbox_socket::PeerId(Uuid::parse_str(name.as_str()).ok()?);
     (id.to_string() == name.as_str()).then_some(id)
@@ -185,7 +191,8 @@ pub(crate) fn batches(signals: Vec<PeerSignal>) -> Vec<Vec<PeerSignal>> {
     let mut length = 0;
     for signal in signals {
         let json = serde_json::to_string(&signal).unwrap_or_default();
-        // Within the payload of the message it is a text, whose quotes are escaped.
+        // The payload of the message contains the signals as a JSON string, in which quotes are
+        // escaped.
         let own = serde_json::to_string(&json).unwrap_or_default().len();
         if length + own > MAX_SIGNALS && length > 0 {
             groups.push(Vec::new());

@@ -1,4 +1,5 @@
-//! One socket's stay in a room: a peer with the room's archetype, and the signals to the others.
+//! One socket's stay in a room. The socket is registered as a peer with the room's archetype, and
+//! exchanges signals with the other peers of the room.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -19,8 +20,9 @@ use crate::{AuroraSignaller, AuroraSignallerBuilder, Keys, Staying, failure};
 
 /// The maximum number of peers in one response: the most that a heartbeat may request.
 const PAGE: u32 = 100;
-/// How long signals to one peer are collected before they are sent. Most candidates are found
-/// within this time, and a mailbox holds two messages of one sender.
+/// How long signals to one peer are collected before they are sent. Most ICE candidates are found
+/// within this time. They have to fit into few messages, because a mailbox holds only two messages
+/// of one sender.
 const COLLECTING: Duration = Duration::from_millis(100);
 
 /// A socket's stay in a room.
@@ -30,12 +32,12 @@ pub(crate) struct Room {
     pub(crate) keys: Keys,
     /// The peers that this one has made contact with.
     pub(crate) met: HashSet<PeerId>,
-    /// Those of them that have sent signals. They may be connected.
+    /// The peers in `met` that have sent signals. They may be connected.
     pub(crate) answered: HashSet<PeerId>,
-    /// What is to be sent to each peer. `None` only says that this peer has joined.
+    /// The queue of signals to each peer. `None` only announces that this peer has joined.
     pub(crate) outboxes: HashMap<PeerId, UnboundedSender<Option<PeerSignal>>>,
-    /// One task receives mail, and one sends to each peer. The latter returns the peer if it could
-    /// not be reached.
+    /// One task receives mail. For each peer in `outboxes`, another task sends signals, and returns
+    /// the peer if it could not be reached.
     pub(crate) tasks: JoinSet<Option<PeerId>>,
     pub(crate) events: UnboundedSender<PeerEvent>,
 }
@@ -146,7 +148,7 @@ impl Room {
     }
 
     /// Makes contact with the peers that are in the room already. Of two peers, the one with the
-    /// smaller id makes the offer. The other one says that it has joined.
+    /// smaller id makes the offer. The other one announces that it has joined.
     pub(crate) fn meet(&mut self, page: Option<DiscoveredPage>) {
         for (peer, key) in page.into_iter().flat_map(|page| page.peers).filter_map(|peer| member(&peer)) {
             if !self.keys.matches(peer, key) || !self.met.insert(peer) {
@@ -188,13 +190,14 @@ impl Room {
             tasks.spawn(deliver(Arc::clone(post), to, queue));
             sender
         });
-        // If the peer has just become unreachable, `lose` follows.
+        // If the task has just ended because the peer is unreachable, `lose` is called next.
         let _ = outbox.send(signal);
     }
 
-    /// A peer could not be reached by mail. If it is still there, a later heartbeat lists it again. Of a
-    /// peer that has sent signals, only the connection shows whether it has left: what could not be
-    /// delivered may be a late candidate that the connection does not need.
+    /// Forgets a peer that could not be reached by mail, so that a new contact is made if a later
+    /// heartbeat lists it. A peer that has sent signals is not forgotten, because it may be
+    /// connected: the message that could not be delivered may contain a late candidate that the
+    /// connection does not need.
     pub(crate) fn lose(&mut self, peer: PeerId) {
         self.outboxes.remove(&peer);
         if self.answered.contains(&peer) {
@@ -207,7 +210,7 @@ impl Room {
     }
 
     fn tell(&self, event: PeerEvent) {
-        // Once the socket is dropped, `stay` ends.
+        // Sending fails only after the socket was dropped, which also ends `stay`.
         let _ = self.events.send(event);
     }
 }
@@ -220,14 +223,15 @@ fn member(peer: &Peer) -> Option<(PeerId, PublicKey)> {
     Some((id, record.verify().ok()?))
 }
 
-/// Sends to one peer what arrives in `queue`. Returns the peer if it can't be reached.
+/// Sends the signals in `queue` to one peer. Returns the peer if it can't be reached.
 async fn deliver(
     post: Arc<Post>,
     to: PeerId,
     mut queue: UnboundedReceiver<Option<PeerSignal>>,
 ) -> Option<PeerId> {
     while let Some(first) = queue.recv().await {
-        // Candidates follow an answer, but not an offer: they wait for its answer.
+        // An answer and its candidates are sent together. An offer is sent at once, because the
+        // candidates of the offering peer follow only after the answer.
         if !matches!(first, None | Some(PeerSignal::Offer(_))) {
             sleep(COLLECTING).await;
         }

@@ -32,7 +32,7 @@ fn key(number: u8) -> SecretKey {
     SecretKey::from_random(&[number; 32])
 }
 
-/// The mail of a peer, whose requests reach no service.
+/// The mail of a peer. Its requests reach no service.
 fn post(number: u8) -> Post {
     let now = "2025-10-02T12:05:00";
     let response = format!(

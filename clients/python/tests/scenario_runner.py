@@ -35,7 +35,7 @@ from aurora_discovery import (
 
 Json = dict[str, Any]
 
-# Other threads than that of the results write events.
+# Results and events are written by several threads.
 _output = threading.Lock()
 
 

@@ -12,8 +12,8 @@ from typing import Any
 from aurora_discovery import InvalidRecordError, KeyFile, KeyFileError, SecretKey, SignedMessage, SignedRecord
 
 VECTORS = Path(__file__).resolve().parents[3] / "crates/protocol/tests/vectors/signed.json"
-# The expected results of records that a reader accepts. The service also refuses those of them that are
-# too old or for another service.
+# Records with these expected results are valid for a reader. The service accepts fewer records: it
+# also refuses those that are too old or for another service.
 READABLE = {"accepted", "stale_signature"}
 
 

@@ -52,8 +52,8 @@ pub async fn a_token_only_name_stays_reserved_for_three_leases(target: &Target) 
     let (owner, stranger, id) = (Client::first(target), Client::second(target), unique("peer"));
     let lease = token_only::register(&owner, &id).await;
     // The lease ends 300 to 400 s after the registration. The name stays reserved for three more
-    // leases of 300 s, up to 1,200 to 1,300 s. The requests are sent at 410, 1,010 and 1,190 s,
-    // while it is reserved.
+    // lease durations of 300 s, until 1,200 to 1,300 s. The requests are sent at 410, 1,010 and
+    // 1,190 s, while it is reserved.
     for seconds in [410, 600, 180] {
         target.advance_clock(seconds);
         for path in ["/register", "/deregister", "/heartbeat"] {

@@ -8,18 +8,18 @@ use crate::workload::{Cadence, Workload};
 
 /// Smaller savings, in US dollars a month, are not reported.
 const MIN_SAVING_DOLLARS: f64 = 0.01;
-/// The longest heartbeat interval that is safe for clients that judge peers by `last_seen`, in
-/// seconds.
+/// The longest heartbeat interval that is safe for clients that consider a peer offline if its
+/// `last_seen` is too old, in seconds.
 const MAX_INTERVAL_SECONDS: f64 = 200.0;
-/// If the heartbeat interval is longer than a third of the lease, but by less than this factor,
-/// then slightly earlier heartbeats would halve the writes.
+/// A heartbeat interval of at least a third of the lease makes every heartbeat write. If it is less
+/// than this factor longer than that, slightly earlier heartbeats halve the writes.
 const SLIGHTLY_LATE: f64 = 1.1;
-/// The proposed interval, as a fraction of a third of the lease. The rest allows for round trips
-/// and inexact timers.
+/// In that case the proposed interval is this fraction of a third of the lease. The rest of the
+/// third allows for round trips and inexact timers.
 const IN_TIME: f64 = 0.98;
 /// The sample size that keeps a network connected.
 const SUFFICIENT_SAMPLE: f64 = 20.0;
-/// The number of peers per host in the example of a host that runs several.
+/// The number of peers per host in the proposal that each host renews all its peers in one request.
 const PEERS_PER_HOST: f64 = 10.0;
 /// The minimum memory of a function.
 const MIN_MEMORY_MB: f64 = 128.0;
@@ -140,7 +140,7 @@ mod tests {
         assert!(savings.iter().any(|saving| saving.change.starts_with("ApiType=HTTP")), "{savings:?}");
         assert!(savings.windows(2).rev().skip(1).all(|pair| pair[0].saves >= pair[1].saves), "{savings:?}");
         let included = savings.iter().find(|saving| saving.change.contains("in a heartbeat")).unwrap();
-        // 864,000 fewer requests to the API, to Lambda and in the log, and as many fewer response
+        // This saves 864,000 requests to the API and to Lambda, with their log lines and response
         // heads.
         assert!((3.0..3.6).contains(&included.saves), "{included:?}");
     }

@@ -87,8 +87,8 @@ pub(crate) struct Bill {
     pub(crate) logs: f64,
     pub(crate) metrics: f64,
     pub(crate) total: f64,
-    /// The additional cost of the template's alarms. The first ten metrics of an account are free
-    /// of charge.
+    /// The additional cost of the template's alarms, which is not in `total`. AWS does not charge
+    /// for the first ten alarm metrics of an account.
     pub(crate) alarms: f64,
 }
 

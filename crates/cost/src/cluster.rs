@@ -21,11 +21,11 @@ const LARGE: Capacity = Capacity { peers: 1_200_000.0, requests_per_second: 25_0
 /// Bytes that are sent between machines for each written change: to the primary, from the primary
 /// to two replicas, and from it to both services.
 const BYTES_PER_CHANGE: f64 = 1_500.0;
-/// Bytes that a message sends from machine to machine: to the primary and to two replicas, and from the
-/// primary to the service of the receiver, twice. The same once more without the message, when it is
-/// acknowledged.
+/// Bytes that are sent between machines for each message. The message is sent five times: to the
+/// primary, from it to each of the two replicas, and twice from the primary to the service of the
+/// receiver. Its acknowledgement then takes 1,000 bytes.
 const BYTES_PER_MESSAGE: f64 = 5.0 * (units::MESSAGE_BYTES + 200.0) + 1_000.0;
-/// How often traffic between zones is billed: in the zone that it leaves, and in the one where it
+/// AWS bills traffic between zones twice: in the zone that it leaves, and in the zone where it
 /// arrives.
 const BILLED_ENDS: f64 = 2.0;
 
@@ -50,7 +50,7 @@ pub(crate) struct ClusterBill {
     pub(crate) disks: f64,
     /// The public IPv4 addresses of the two services.
     pub(crate) addresses: f64,
-    /// The traffic between the machines, each of which is in another zone.
+    /// The traffic between the machines, which are in three different zones.
     pub(crate) between_zones: f64,
     pub(crate) egress: f64,
     pub(crate) total: f64,

@@ -27,7 +27,7 @@ use worst::WorstBill;
 /// The longest heartbeat interval that the service requests by default, in seconds.
 const MAX_REQUESTED_SECONDS: f64 = 200.0;
 /// The cadence of legacy clients: a heartbeat every 30 s, and every 10 s a discover without a
-/// limit, which lists 1,000.
+/// limit, which lists up to 1,000 peers.
 const LEGACY_CADENCE: Cadence = Cadence {
     heartbeat_seconds: 30.0,
     heartbeats_per_request: 1.0,
@@ -45,7 +45,8 @@ pub struct Report {
     scenarios: Vec<Scenario>,
     /// The changes that would lower the bill of the first scenario behind a REST API.
     savings: Vec<Saving>,
-    /// The price of a mailbox, if idle peers poll, and if only heartbeats fetch their mail.
+    /// The price of a mailbox, first if idle peers poll, and then if only their heartbeats fetch
+    /// mail.
     mail: [MailBill; 2],
     /// The worst bill that one caller can cause, for each kind of request.
     worst: [WorstBill; 5],
@@ -72,7 +73,8 @@ impl Report {
     /// The bills of a network at these prices.
     pub fn new(given: Workload, prices: Prices) -> Self {
         let with = |cadence: Cadence| Workload { cadence, ..given };
-        // The service requests a third of the lease, so that two heartbeats can be lost.
+        // The service requests heartbeats at intervals of a third of the lease, so that a lease
+        // survives two lost heartbeats.
         let requested = Cadence {
             heartbeat_seconds: (given.lease_seconds / 3.0).clamp(1.0, MAX_REQUESTED_SECONDS),
             discover_in_heartbeat: true,

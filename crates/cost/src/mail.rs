@@ -10,8 +10,9 @@ use crate::workload::{MONTH_DAYS, MONTH_SECONDS, Workload};
 
 /// The messages of a connection: an offer and an answer.
 const MESSAGES: f64 = 2.0;
-/// The requests for mail that a connection takes in addition to those of idle peers. The peer that calls
-/// polls once until the answer is there. The next request of each peer acknowledges what it has fetched.
+/// The requests for mail that a connection takes in addition to those of idle peers. The calling
+/// peer polls once before the answer is there. After that, each of the two peers sends one request,
+/// which acknowledges the message that it has fetched.
 const POLLS: f64 = 3.0;
 /// Bytes of the body of the response to a message.
 const SENT_BYTES: f64 = 26.0;
@@ -20,7 +21,7 @@ const EMPTY_BYTES: f64 = 34.0;
 const LISTED_BYTES: f64 = 120.0;
 /// The interval between two requests of an idle browser, in seconds (`IDLE_POLL_SECONDS`).
 const BROWSER_SECONDS: f64 = 30.0;
-/// The connections of a peer in a day, if the workload has no mail.
+/// If the workload has no mail, the price of a mailbox is computed for this many connections a day.
 const SHOWN_CONNECTIONS: f64 = 10.0;
 
 /// How peers use their mailboxes.
@@ -28,8 +29,8 @@ const SHOWN_CONNECTIONS: f64 = 10.0;
 pub struct Mail {
     /// How many connections a day each peer takes part in. With 0, no peer has a mailbox.
     pub connections_per_day: f64,
-    /// The interval at which a peer that expects nothing requests its mail. With 0, only its heartbeats
-    /// fetch it.
+    /// The interval at which an idle peer requests its mail, in seconds. With 0, only its
+    /// heartbeats fetch mail.
     pub poll_seconds: f64,
 }
 
@@ -68,7 +69,8 @@ impl Mail {
         let messages = connections * MESSAGES;
         let idle = if self.poll_seconds > 0.0 { peers * MONTH_SECONDS / self.poll_seconds } else { 0.0 };
         let polls = idle + connections * POLLS;
-        // Heartbeats fetch mail too, because only then they bring passwords for TURN servers.
+        // Heartbeats are assumed to fetch mail too, because only responses to such heartbeats
+        // contain passwords for TURN servers.
         let fetches = polls + heartbeats;
         MailMonth {
             messages,
@@ -80,7 +82,8 @@ impl Mail {
     }
 }
 
-/// The price of a mailbox, if idle peers poll as browsers do, and if only their heartbeats fetch their mail.
+/// The price of a mailbox, first if idle peers poll as browsers do, and then if only their
+/// heartbeats fetch mail.
 pub(crate) fn bills(workload: &Workload, prices: &Prices) -> [MailBill; 2] {
     let given = workload.mail.connections_per_day;
     let connections_per_day = if given > 0.0 { given } else { SHOWN_CONNECTIONS };
@@ -117,11 +120,13 @@ mod tests {
     #[test]
     fn a_peer_that_polls_as_a_browser_does_sends_87_150_requests_a_month_for_ten_connections_a_day() {
         let month = Mail { connections_per_day: 10.0, poll_seconds: 30.0 }.month(1.0, 0.0);
-        // 150 connections of its own share, each with two messages and three polls.
+        // The peer takes part in 300 connections, which count half for each of their two peers.
+        // Each connection has two messages and three polls. An idle peer sends 86,400 polls.
         assert_eq!((whole(month.messages), whole(month.requests)), ("300".to_owned(), "87150".to_owned()));
         let by_heartbeats = Mail { connections_per_day: 10.0, poll_seconds: 0.0 }.month(1.0, 43_200.0);
         assert_eq!(whole(by_heartbeats.requests), "750");
-        // Each heartbeat reads the peer and its mailbox, in addition to the lease.
+        // Each heartbeat fetches mail, which reads the peer and its mailbox. The reads for the
+        // renewal itself are not included.
         assert_eq!(
             whole(by_heartbeats.read_units),
             whole(300.0 * units::SEND_READS + 43_650.0 * units::FETCH_READS)
@@ -136,7 +141,8 @@ mod tests {
         );
     }
 
-    /// The design expected 0.3 to 0.6 US dollars, and almost nothing without polls.
+    /// The design of the mailboxes estimated 0.3 to 0.6 US dollars with polls, and almost nothing
+    /// without.
     #[test]
     fn polling_costs_a_peer_less_than_half_a_dollar_and_heartbeats_a_cent() {
         let [polling, by_heartbeats] = bills(&hundred_peers(60.0, false), &Prices::built_in().unwrap());

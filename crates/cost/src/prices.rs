@@ -12,7 +12,8 @@ pub const BUILT_IN: &str = include_str!("prices.toml");
 /// The name of the built-in list in errors.
 const BUILT_IN_NAME: &str = "the built-in price list";
 
-/// A price list that can't be used, as a sentence that names the list, the key and the rule.
+/// An error about a price list that can't be used. Its message names the list, the key and the
+/// rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct PriceError(String);
@@ -58,7 +59,7 @@ impl Prices {
     ///
     /// # Errors
     ///
-    /// Never; a test proves it.
+    /// Never: a test checks that the built-in list is valid.
     pub fn built_in() -> Result<Self, PriceError> {
         Self::parse(BUILT_IN, BUILT_IN_NAME)
     }
@@ -109,7 +110,8 @@ impl Prices {
     }
 }
 
-/// A file of prices. Each price that is read is removed, so the keys that remain are unknown.
+/// A file of prices. Reading a price removes its key from the table, so the keys that remain at the
+/// end are unknown.
 struct PriceList<'a> {
     name: &'a str,
     table: Table,

@@ -20,22 +20,24 @@ pub(crate) const HEARTBEAT_WRITES: f64 = 1.0;
 pub(crate) const MESSAGE_BYTES: f64 = 1_200.0;
 /// Read units of sending a message: strong reads of the sender, of the receiver and of its mailbox.
 pub(crate) const SEND_READS: f64 = 3.0;
-/// Write units of sending a message to an empty mailbox, which then has more than 1 KiB.
+/// Write units of sending a message to an empty mailbox. With the message, the mailbox is larger
+/// than 1 KiB.
 pub(crate) const SEND_WRITES: f64 = 2.0;
 /// Read units of fetching mail: strong reads of the peer and of its mailbox.
 pub(crate) const FETCH_READS: f64 = 2.0;
 /// Write units of acknowledging a message. DynamoDB bills the larger of the old item and the new one.
 pub(crate) const ACKNOWLEDGE_WRITES: f64 = 2.0;
-/// A renewal that is written extends the lease by more than was granted: by the lease divided by
-/// this number (`AHEAD` of the store).
+/// A renewal that is written extends the stored lease beyond what was granted, by the lease divided
+/// by this number (`AHEAD` of the store).
 const AHEAD: f64 = 3.0;
 /// How much later than the interval a client's next heartbeat arrives, in seconds, because the
 /// client counts the interval from the last response.
 const LATE_SECONDS: f64 = 0.05;
 
-/// Bytes of a peer's item, with a registration like those of the original clients.
+/// Bytes of a peer's item, with a registration like those of legacy clients.
 const PEER_BYTES: f64 = 415.0;
-/// Source markers of each peer. The store counts the peers of a source by these items.
+/// The number of source markers of each peer. A source marker is an item by which the store counts
+/// the peers of a source.
 const SOURCE_MARKERS: f64 = 1.0;
 /// Bytes of the marker of an archetype. A peer has one for each of its archetypes.
 const MARKER_BYTES: f64 = 90.0;
@@ -53,8 +55,8 @@ const HALF_UNIT_BYTES: f64 = 4_096.0;
 const SNAPSHOT_ITEMS: f64 = 1_000.0;
 /// How long the store uses such a snapshot (`snapshot_hold` of the store).
 const SNAPSHOT_SECONDS: f64 = 4.0;
-/// Read units for each peer of a sample from a larger network. For 20 of 10,000 peers, 17.15 were
-/// counted, and no more for 20 of a million.
+/// Read units for each peer of a sample from a larger network. A sample of 20 of 10,000 peers took
+/// 17.15 units, and a sample of 20 of a million peers took no more.
 const SAMPLE_READS_PER_PEER: f64 = 0.8575;
 
 /// Write units of the registration of a new peer or of a deregistration, which write the peer and
@@ -77,11 +79,13 @@ pub(crate) fn write_fraction(interval: f64, lease: f64) -> f64 {
 /// A heartbeat writes its renewal if it arrives later than a third of the lease after the last
 /// renewal that was written.
 fn write_fraction_for_gap(gap: f64, lease: f64) -> f64 {
-    // All heartbeats within that third write nothing, and the next one writes.
+    // Heartbeats within a third of the lease after a written renewal write nothing, and the next
+    // one writes.
     1.0 / ((lease / AHEAD / gap).floor() + 1.0)
 }
 
-/// Read units of one discover among `peers`, if one process receives `per_second` of them.
+/// Read units of one discover in a network of `peers`, if one process receives `per_second`
+/// discovers a second.
 pub(crate) fn discover_reads(peers: f64, archetypes: f64, limit: f64, per_second: f64) -> f64 {
     if peers * items(archetypes) > SNAPSHOT_ITEMS {
         return SAMPLE_READS_PER_PEER * limit.min(peers);
@@ -109,8 +113,8 @@ pub(crate) fn stored_bytes(peers: f64, archetypes: f64) -> f64 {
 mod tests {
     use super::*;
 
-    /// The read units and write units of an operation among this many peers, from the table in the
-    /// decision.
+    /// The read units and write units of an operation in a network of `peers`, from the table in
+    /// docs/decisions/0003-dynamodb-model.md.
     fn recorded(operation: &str, peers: u32) -> (f64, f64) {
         let decision = include_str!("../../../docs/decisions/0003-dynamodb-model.md");
         let start = format!("| {operation} | {peers} | ");
@@ -157,7 +161,8 @@ mod tests {
         assert_near(discover_reads(10_000.0, 2.0, 20.0, 1.0), large, 0.01);
     }
 
-    /// Simulates a month of heartbeats with the store's decisions, to the millisecond.
+    /// The fraction of heartbeats that cause a write, from a simulation of a month that decides for
+    /// each heartbeat as the store does.
     fn simulated(gap_millis: u64, lease_millis: u64) -> f64 {
         let (mut expires_at, mut written, mut heartbeats) = (lease_millis, 0.0, 0.0);
         for now in (gap_millis..2_592_000_000).step_by(usize::try_from(gap_millis).unwrap()) {

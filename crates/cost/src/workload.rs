@@ -16,9 +16,10 @@ pub(crate) const MONTH_SECONDS: f64 = MONTH_DAYS * SECONDS_PER_DAY;
 const SMALL_RESPONSE_BYTES: f64 = 201.0;
 /// Bytes of a page in addition to its peers.
 const PAGE_BYTES: f64 = 100.0;
-/// Bytes of a peer in a page, with a registration like those of the original clients.
+/// Bytes of a peer in a page, with a registration like those of legacy clients.
 const LISTED_PEER_BYTES: f64 = 225.0;
-/// The same in a compressed page. 42 bytes were measured, and peers that differ more take more.
+/// The same in a compressed page. The measured peers took 42 bytes each. Real peers differ more
+/// from each other, so they compress less.
 const COMPRESSED_PEER_BYTES: f64 = 50.0;
 /// Bytes of a compressed page in addition to its peers.
 const COMPRESSED_PAGE_BYTES: f64 = 150.0;
@@ -30,7 +31,7 @@ pub struct Workload {
     pub peers: f64,
     /// The lease, in seconds.
     pub lease_seconds: f64,
-    /// Archetypes that each peer carries.
+    /// The number of archetypes of each peer.
     pub archetypes: f64,
     /// How many times a day each peer registers, and deregisters again.
     pub starts_per_day: f64,
@@ -56,7 +57,8 @@ pub struct Cadence {
     pub discover_seconds: f64,
     /// The maximum number of peers that a discover lists.
     pub discover_limit: f64,
-    /// Whether discovers are part of heartbeats, as far as there are enough heartbeats.
+    /// Whether peers include their discovers in heartbeats. If there are more discovers than
+    /// heartbeats, the rest are separate requests.
     #[serde(rename = "riding")]
     pub discover_in_heartbeat: bool,
 }
@@ -94,8 +96,8 @@ pub(crate) struct Month {
     /// Discovers that are part of a heartbeat and need no request; included in `discovers`.
     #[serde(rename = "riding")]
     pub(crate) included_discovers: f64,
-    /// The heartbeats that a shared store writes. After a written renewal, the next heartbeats need
-    /// no write.
+    /// The heartbeats whose renewal a shared store writes. After a written renewal, the heartbeats
+    /// within a third of the lease need no write.
     pub(crate) written_heartbeats: f64,
     /// Registrations and deregistrations.
     pub(crate) changes: f64,
@@ -169,8 +171,8 @@ impl Function {
     }
 }
 
-/// Bytes of a page as it leaves AWS. A page counts as compressed if that is smaller, because
-/// browsers and legacy clients accept compression.
+/// Bytes of a page as it leaves AWS. The smaller of the plain and the compressed size counts,
+/// because browsers and legacy clients accept compression.
 fn page_bytes(peers: f64) -> f64 {
     let plain = PAGE_BYTES + peers.max(0.0) * LISTED_PEER_BYTES;
     plain.min(COMPRESSED_PAGE_BYTES + peers.max(0.0) * COMPRESSED_PEER_BYTES)
@@ -180,8 +182,8 @@ fn page_bytes(peers: f64) -> f64 {
 pub(crate) mod tests {
     use super::*;
 
-    /// A hundred peers like those of the original network: two archetypes, a lease of five minutes,
-    /// and a discover of 20 peers every five minutes.
+    /// A hundred peers with two archetypes each, a lease of five minutes, and a discover of 20
+    /// peers every five minutes.
     pub(crate) fn hundred_peers(heartbeat_seconds: f64, discover_in_heartbeat: bool) -> Workload {
         Workload {
             peers: 100.0,

@@ -26,30 +26,35 @@ const SHORTEST_LEASE: f64 = 30.0;
 /// Write units of the largest item. It has 4 KiB of metadata, and archetypes that take twice as
 /// many bytes when they are escaped.
 const LARGEST_ITEM: f64 = 7.0;
-/// Read units of that item with strong consistency; with eventual consistency, half as many.
+/// Read units of a strongly consistent read of that item. An eventually consistent read takes half
+/// as many.
 const LARGEST_ITEM_READ: f64 = 2.0;
 /// Write units for creating or deleting a marker, with its index entry.
 const MARKER: f64 = 2.0;
 /// The peers in one heartbeat request, and the bytes of each result with the longest id.
 const HEARTBEATS_PER_REQUEST: f64 = 100.0;
 const RESULT_BYTES: f64 = 230.0;
-/// The maximum number of bytes of a page. It may cost one read unit for each KiB of them.
+/// The maximum number of bytes of a page, which may cost one read unit for each KiB of this
+/// maximum.
 const PAGE_BYTES: f64 = 131_072.0;
 const BYTES_PER_READ: f64 = 1_024.0;
 /// The bytes and read units of a page in the response to a registration are divided by this number.
 /// In the response to heartbeats, they are divided by [`HEARTBEATS_PER_REQUEST`].
 const REGISTRATION_SHARE: f64 = 16.0;
-/// Read units by which a page may exceed its bound, because the units of a read are known only
-/// after it: four windows of a hundred index entries of the largest size, 670 bytes.
+/// Read units by which a page may exceed its bound, because the cost of a read is known only
+/// afterwards. The store may have begun four reads, each of a hundred index entries of the largest
+/// size, 670 bytes.
 const EXCESS_READS: f64 = 4.0 * 100.0 * 670.0 / 8_192.0;
-/// The same for a page in the response to changes, which draws fewer windows at a time: a second
-/// window in the lanes of eight archetypes, at half a unit each, and the largest peer.
+/// The same for a page in the response to a request that changes peers, for which the store reads
+/// less at a time: one more range of index entries for each of eight archetypes, at half a unit
+/// each, and the largest peer.
 const EXCESS_READS_WITH_CHANGES: f64 = 8.0 / 2.0 + LARGEST_ITEM_READ / 2.0;
-/// Read units for a newcomer from a source with many peers. The store counts up to four times the
-/// bound of index entries, of 85 bytes each, and reads up to a hundred peers.
+/// Read units for a newcomer from a source with many peers. To count the peers of the source, the
+/// store reads up to four times as many index entries as the source may have peers, with 85 bytes
+/// each, and up to a hundred peers.
 const COUNT_READS: f64 = 4.0 * PEERS_PER_SOURCE * 85.0 / 8_192.0 + 100.0 * LARGEST_ITEM_READ / 2.0;
-/// The billed duration of such a request in milliseconds. The function waits for all these reads
-/// and writes.
+/// The billed duration of a request in milliseconds, including the time in which the function waits
+/// for its reads and writes.
 const BILLED_MILLIS: f64 = 100.0;
 /// The memory of the function.
 const MEMORY_GB: f64 = 0.25;
@@ -65,8 +70,8 @@ pub(crate) struct WorstBill {
     pub(crate) times_requests: f64,
 }
 
-/// The price that the API and Lambda have for a month of requests at the throttle, without the
-/// duration, the units and the traffic that the requests cause.
+/// The price of a month of requests at the throttle to the API and to Lambda, without the duration,
+/// the units and the traffic that the requests cause.
 pub(crate) fn requests_alone(prices: &Prices) -> f64 {
     THROTTLE * MONTH_SECONDS / MILLION * request_price(prices)
 }
@@ -95,8 +100,8 @@ pub(crate) fn bills(prices: &Prices) -> [WorstBill; 5] {
 ///
 /// A peer that replaces all its archetypes deletes and writes a marker for each. It also writes its
 /// own item and the marker of its source. A newcomer writes less, but it may evict a dormant peer
-/// of its source, which costs as much again. A source can have only as many newcomers as leases of
-/// its peers end.
+/// of its source, which costs as much again. A source at its maximum can register a newcomer only
+/// when the lease of one of its peers ends.
 fn worst_registration() -> [f64; 3] {
     let replaced = LARGEST_ITEM + MARKER + 2.0 * MARKER * ARCHETYPES_PER_PEER;
     let whole_peer = LARGEST_ITEM + 1.0 + MARKER * (ARCHETYPES_PER_PEER + 1.0);
@@ -168,8 +173,8 @@ mod tests {
         assert!((50.0..55.0).contains(&whole.times_requests), "{whole:?}");
     }
 
-    /// The registration writes a new source marker. If it comes from another wide network, the
-    /// index entry of the peer changes as well.
+    /// The registration writes a new source marker. If it comes from another IPv4 /16 or IPv6 /32,
+    /// the index entry of the peer changes as well.
     #[test]
     fn a_registration_that_moves_to_another_source_costs_less_than_ten_times_its_request() {
         let prices = Prices::built_in().unwrap();

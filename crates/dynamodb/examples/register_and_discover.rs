@@ -1,5 +1,5 @@
-//! Registers a peer and discovers it. The table is at the endpoint in `AURORA_DYNAMODB_ENDPOINT`.
-//! The README of this crate shows how to run this program on DynamoDB Local.
+//! Registers a peer and discovers it, at the DynamoDB endpoint that `AURORA_DYNAMODB_ENDPOINT`
+//! names. The README of this crate shows how to run this program on DynamoDB Local.
 #![allow(clippy::print_stdout, reason = "it prints what it found")]
 
 use std::error::Error;

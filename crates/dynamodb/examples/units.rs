@@ -1,5 +1,5 @@
-//! Measures how many units each operation is billed, on a stand-in that counts them like AWS
-//! (DynamoDB Local), and how index writes are distributed over the index keys.
+//! Measures how many units DynamoDB bills for each operation, and how index writes are distributed
+//! over the index keys. It runs on DynamoDB Local, which counts units like AWS.
 //!
 //! `bench/units` runs this program, and `bench/serverless` runs it with `--json`. Time is
 //! simulated, so an hour of heartbeats takes seconds.
@@ -30,7 +30,7 @@ const CONCURRENT_BATCHES: usize = 4;
 const PEERS_PER_BATCH: u16 = 200;
 /// Number of samples from which the average cost of one is computed.
 const SAMPLES: u32 = 40;
-/// Number of peers whose distribution over the index is counted.
+/// Number of peers whose distribution over the index keys is counted.
 const SPREAD_PEERS: u32 = 1_000_000;
 /// The archetype that all peers have.
 const COMMON: &str = "pepino";
@@ -143,8 +143,9 @@ impl Bench {
         Ok(())
     }
 
-    /// Each peer sends one message to the next, which fetches and acknowledges it. The reads of the peers
-    /// are those with which the registry decides who may send and receive.
+    /// Each peer sends one message to the next, which fetches and acknowledges it. Before each of
+    /// these operations, the registry reads the peers to decide who may send and receive. Those
+    /// reads are counted as well.
     async fn mail(&mut self) -> Result<()> {
         let store = self.store("mail").await?;
         for n in 0..=20 {
@@ -200,9 +201,9 @@ impl Bench {
         Ok(())
     }
 
-    /// Measures a hundred peers of which each discovers every five minutes. Together they make one
-    /// request every three seconds. To save time, requests and snapshots are ten times as fast
-    /// here.
+    /// Simulates a hundred peers, each of which sends a discover request every five minutes.
+    /// Together they send one request every three seconds. To save time, the interval between
+    /// requests and the lifetime of a snapshot are a tenth of the real ones.
     async fn paced(&mut self, peers: u32, query: &Query) -> Result<()> {
         const FASTER: u32 = 10;
         let mut options = self.options(&peers.to_string());
@@ -229,8 +230,8 @@ impl Bench {
         Ok(())
     }
 
-    /// Counts the index writes that these peers would cause. It computes the index keys of their
-    /// items, and writes none of them.
+    /// Counts the index writes that the registrations of this many peers would cause. It only
+    /// computes the index keys of their items, and writes nothing.
     async fn spread(&mut self, peers: u32) -> Result<()> {
         let store = self.store("spread").await?;
         let mut common = IndexKeyCounts::new();
@@ -247,7 +248,7 @@ impl Bench {
         Ok(())
     }
 
-    /// Runs an operation several times, and records the average of the units that it was billed.
+    /// Runs an operation several times, and records the average number of units that it cost.
     async fn count(
         &mut self,
         name: &str,
@@ -270,7 +271,7 @@ impl Bench {
         Ok(())
     }
 
-    /// A store as in a new process, in the table with this name.
+    /// Creates a store without any cached state, as in a new process, on the table with this name.
     async fn store(&self, table: &str) -> Result<Arc<DynamoStore>> {
         let options = self.options(table);
         let client = connect(&options).await?;
@@ -344,7 +345,7 @@ fn mail_peer(n: u32) -> PeerId {
     registration(FIRST_SIGNED + n).registration.peer_id
 }
 
-/// A message from a peer, as long as that of a browser.
+/// A message from a peer, about as long as one that a browser sends.
 fn letter(n: u32) -> Letter {
     const MESSAGE_BYTES: usize = 1_200;
     let from = mail_peer(n);
@@ -358,7 +359,7 @@ fn letter(n: u32) -> Letter {
     }
 }
 
-/// A signed registration of another peer, of the same form.
+/// A signed registration with the same fields as `registration`, but of another peer.
 fn signed(n: u32, seq: u64) -> std::result::Result<PutRequest, StoreError> {
     let put = registration(FIRST_SIGNED + n);
     let Registration { peer_id, address, port, archetypes, metadata } = put.registration.clone();

@@ -1,5 +1,5 @@
-//! Bulk writes for tests and benchmarks: writes the items of many registrations in batches, into a
-//! table that no other process writes to.
+//! Bulk writes for tests and benchmarks: the items of many registrations are written in batches,
+//! into a table that no other process writes to.
 
 use std::collections::BTreeMap;
 
@@ -13,8 +13,8 @@ use crate::item::{self, Item};
 pub type IndexKeyCounts = BTreeMap<String, u64>;
 
 impl Core {
-    /// Writes the items that [`Core::put`] would write, without its checks and in batches. To fill
-    /// a large table by single writes would take too long.
+    /// Writes the items that [`Core::put`] would write, without its checks and in batches, because
+    /// single writes would take too long to fill a large table.
     pub(crate) async fn write_unchecked(
         &self,
         puts: &[PutRequest],
@@ -23,7 +23,7 @@ impl Core {
         self.table.write_all(self.items_of(puts, now).await?).await
     }
 
-    /// The distribution of the registrations' items over the index keys.
+    /// The number of items that the registrations would have under each index key.
     pub(crate) async fn count_index_keys(
         &self,
         puts: &[PutRequest],

@@ -15,7 +15,7 @@ use crate::lane::RingPosition;
 /// All peers of a small network, by their position on the ring.
 pub(crate) type Peers = BTreeMap<RingPosition, Arc<StoredPeer>>;
 
-/// The network, as far as it was read.
+/// The network as the last scan found it.
 #[derive(Clone, Debug)]
 pub(crate) enum Network {
     /// All peers, including the recent writes of this process.
@@ -28,7 +28,7 @@ pub(crate) enum Network {
 #[derive(Debug, Default)]
 pub(crate) struct SnapshotCache {
     pub(crate) last: RwLock<Option<Snapshot>>,
-    /// Held by the caller that scans. Other callers wait for its result.
+    /// The caller that scans holds this lock. Other callers wait for its result.
     pub(crate) reading: tokio::sync::Mutex<()>,
 }
 
@@ -63,8 +63,8 @@ impl LastCensus {
     }
 }
 
-/// Dormant peers that samples have found, from which the sweep takes those that it removes from the
-/// index.
+/// Long-dormant peers that samples have found. The sweep takes peers from this queue and removes
+/// them from the index.
 #[derive(Debug, Default)]
 pub(crate) struct DormantPeers(Mutex<VecDeque<Arc<StoredPeer>>>);
 
@@ -72,7 +72,8 @@ impl DormantPeers {
     /// Maximum number of dormant peers that are remembered between two sweeps.
     const MAX_PEERS: usize = 1_000;
     /// A peer counts as long-dormant if its lease ended more than this many lease durations ago.
-    /// After a short outage, peers revive before that, so that no write is made for them.
+    /// After a short outage, most peers send a heartbeat before that, so the sweep does not remove
+    /// them from the index in vain.
     const LEASES_DORMANT: u64 = 2;
 
     /// Records a peer for the next sweep if it is long-dormant.

@@ -73,8 +73,8 @@ impl Core {
         Ok(census)
     }
 
-    /// A random sample of live peers. Also returns the observations about the query so far,
-    /// including those of this sample.
+    /// A random sample of live peers. Also returns the sum of the recent observations about the
+    /// query, including those of this sample.
     async fn live_sample(
         &self,
         query: &Query,
@@ -118,8 +118,8 @@ impl Core {
     /// Whether the limit of live peers is reached.
     ///
     /// If the limit and the network are small, the peers of the snapshot are counted. Otherwise the
-    /// number is an estimate that may be a minute old. Concurrent registrations may exceed the
-    /// limit, because they do not count each other.
+    /// number is an estimate that may be a minute old. Concurrent registrations may together exceed
+    /// the limit, because none of them counts the others.
     pub(crate) async fn is_full(&self, now: Timestamp) -> Result<bool, StoreError> {
         const MAX_COUNTED: u64 = 1_000; // the default of `snapshot_items`
         let network = if self.max_peers <= MAX_COUNTED { Some(self.network().await?) } else { None };

@@ -31,7 +31,7 @@ const LOCAL_REGION: &str = "us-east-1";
 /// about a minute.
 const LONGEST_IDLE: Duration = Duration::from_secs(50);
 
-/// Why a client cannot be built.
+/// The reason why a client cannot be built.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ConnectError(String);

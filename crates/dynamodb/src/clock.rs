@@ -11,8 +11,8 @@ use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_dynamodb::error::BoxError;
 use aws_smithy_types::config_bag::{Storable, StoreReplace};
 
-/// The resolution of the `Date` header. It has whole seconds, so the time may be up to a second
-/// later than it says.
+/// The resolution of the `Date` header. The header has whole seconds, so the actual time may be up
+/// to a second later.
 pub(crate) const RESOLUTION: Duration = Duration::from_secs(1);
 
 /// An interceptor that passes the time in each response of DynamoDB to the clock.
@@ -49,8 +49,8 @@ impl Intercept for DateReader {
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let headers = context.response().headers();
-        // A proxy on the way may respond itself, with the time of its own clock. Only a response of
-        // DynamoDB has this request id.
+        // A proxy between this process and DynamoDB may respond itself, with the time of its own
+        // clock. Only a response of DynamoDB has the header `x-amzn-requestid`.
         if let (Some(_), Some(date), Some(sent)) =
             (headers.get("x-amzn-requestid"), headers.get("date"), config.load::<SentAt>())
             && let Ok(date) = httpdate::parse_http_date(date)

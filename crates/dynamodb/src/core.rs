@@ -24,11 +24,11 @@ use crate::table::{Table, WriteOutcome};
 /// Maximum number of attempts of an operation whose conditional write is refused because another
 /// process has changed the peer. Each refusal means that another process made progress.
 pub(crate) const MAX_ATTEMPTS: u32 = 64;
-/// The longest pause between two attempts is two to the power of this number, in milliseconds. 64
-/// ms are enough for the calls of one registration.
+/// The longest pause between two attempts is two to the power of this number, in milliseconds.
+/// Within 64 ms, another process can complete the calls of one registration.
 const MAX_PAUSE_EXPONENT: u32 = 6;
-/// Number of locks for peers that are being changed. The position of a peer selects its lock.
-/// Changes of peers that share a lock wait for each other.
+/// Number of locks for changes of peers. The ring position of a peer selects its lock. Changes of
+/// peers with the same lock wait for each other.
 const LOCKS: usize = 4_096;
 
 /// The implementation of the store.
@@ -55,7 +55,7 @@ pub(crate) struct Core {
     locks: Vec<Mutex<()>>,
 }
 
-/// The contents of the table under a peer's key.
+/// What the table contains under a peer's key.
 #[derive(Debug)]
 pub(crate) enum Lookup {
     /// There is no item.
@@ -115,8 +115,8 @@ impl Core {
         }
     }
 
-    /// Checks that the table responds, by reading the item with the secret. This needs the same
-    /// permission as most operations, and costs one read unit.
+    /// Checks that the table responds, by reading the item with the secret. It calls GetItem, as
+    /// most operations do, and costs one read unit.
     ///
     /// # Errors
     /// [`StoreError`] if the item cannot be read.
@@ -130,7 +130,8 @@ impl Core {
     }
 
     /// Locks a peer for changes. Requests of this process that change the same peer then wait for
-    /// each other, instead of refusing each other's conditional writes.
+    /// each other. Without the lock, the write of one would make the conditional writes of the
+    /// others fail.
     pub(crate) async fn lock(&self, position: RingPosition) -> MutexGuard<'_, ()> {
         let count = u64::try_from(self.locks.len()).unwrap_or(1);
         let chosen = usize::try_from(position.lock(count)).unwrap_or(0);
@@ -147,8 +148,8 @@ impl Core {
     ///
     /// `refusal` is the item that the refusal contained, if there was one, and `attempt` is the
     /// number of the refused attempt, from 0. After the first attempt, the item in the refusal is
-    /// used. After later attempts, the item is read again after a random pause, so that two
-    /// processes do not keep refusing each other's writes.
+    /// used. After later attempts, the item is read again after a random pause. Without the pause,
+    /// two processes could keep making each other's conditional writes fail.
     pub(crate) async fn look_up_again(
         &self,
         peer: &PeerId,
@@ -210,8 +211,8 @@ impl Core {
     ) -> Result<(Vec<Arc<StoredPeer>>, u64), StoreError> {
         let mut peers = Vec::with_capacity(entries.len());
         let mut keys = Vec::with_capacity(entries.len());
-        // DynamoDB rejects a batch that contains a key twice. An orphaned index entry can give one
-        // peer two entries.
+        // DynamoDB rejects a batch that contains a key twice. A peer has two index entries if one
+        // of them is left over, for example from before the table's secret was replaced.
         let mut distinct = HashSet::with_capacity(entries.len());
         for (position, peer) in entries {
             if !distinct.insert(peer.clone()) {
@@ -228,15 +229,15 @@ impl Core {
         Ok((peers, half_units))
     }
 
-    /// An empty page for a query. If the query permits only a part of the maximum size of a page,
-    /// reading the page may cost the same part of the maximum cost.
+    /// An empty page for a query. The maximum cost of reading the page is proportional to the
+    /// maximum size in bytes that the query permits.
     pub(crate) fn page<'q>(&self, query: &'q Query, now: Timestamp) -> PageBuilder<'q> {
         let [bytes, most] = [query.page_bytes, self.page_bytes].map(to_u64);
         PageBuilder::new(query, scale(self.max_page_half_units, bytes, most), now)
     }
 
-    /// Whether a peer is live and has any of the archetypes. If there are none, every live peer
-    /// matches.
+    /// Whether a peer is live and has any of the archetypes. If `archetypes` is empty, every live
+    /// peer matches.
     pub(crate) fn is_listed(stored: &StoredPeer, archetypes: &[Archetype], now: Timestamp) -> bool {
         stored.is_live(now) && stored.has_any_of(archetypes)
     }

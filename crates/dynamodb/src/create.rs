@@ -15,8 +15,8 @@ use crate::failure::{store_error, unavailable};
 use crate::item::{KEY, LANE, RING_POSITION, TIME_TO_LIVE};
 use crate::table::INDEX;
 
-/// Creates the table if it does not exist, and waits until it can be used. This is for local
-/// endpoints. On AWS, the template of the stack creates the table.
+/// Creates the table if it does not exist, and waits until it can be used. This function is for
+/// local endpoints. On AWS, the CloudFormation stack creates the table.
 ///
 /// With `time_to_live`, the table's time to live is enabled as on AWS: DynamoDB then deletes items
 /// some time after they have expired.
@@ -48,7 +48,8 @@ pub async fn create_table(client: &Client, name: &str, time_to_live: bool) -> Re
         .await;
     match sent {
         Ok(_) => {}
-        // Another process created the table, or an earlier attempt whose response was lost.
+        // The table exists: another process created it, or an earlier attempt did and its response
+        // was lost.
         Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_in_use_exception()) => {}
         Err(error) => return Err(store_error("CreateTable", &error)),
     }
@@ -57,8 +58,9 @@ pub async fn create_table(client: &Client, name: &str, time_to_live: bool) -> Re
     if time_to_live { enable_time_to_live(client, name).await } else { Ok(()) }
 }
 
-/// Enables the time to live if it is off. DynamoDB refuses to enable it twice. This happens if
-/// another process enables it at the same time, or if the response to an earlier attempt was lost.
+/// Enables the time to live if it is off. DynamoDB refuses to enable it twice. It therefore refuses
+/// this call if another process has just enabled it, or if an earlier attempt did and its response
+/// was lost.
 async fn enable_time_to_live(client: &Client, name: &str) -> Result<(), StoreError> {
     if time_to_live_is_enabled(client, name).await? {
         return Ok(());

@@ -5,13 +5,13 @@
 //!
 //! Both halves come from the same windows of the ring. A uniform sample picks a few of the several
 //! hundred index entries that its windows hold, and ignores the others. Each entry contains the
-//! class of its network, so the other entries are candidates for the second half, without further
-//! cost:
+//! class of its peer's network (a short hash of it, see `lane.rs`). The other entries can therefore
+//! serve as candidates for the second half, without further cost:
 //!
 //! 1. Random windows are read, as for a uniform sample. Their picks are the first half.
 //! 2. The other entries are grouped by class. Classes are drawn uniformly, so a class with one
-//!    entry is as likely as one with hundreds. One random entry is taken of each drawn class. These
-//!    entries are the second half.
+//!    entry is as likely as one with hundreds. From each drawn class, one random entry is taken.
+//!    These entries are the second half.
 //! 3. The peers of the chosen entries are read, and the live ones that match are listed.
 //! 4. If peers are missing, because some were dormant or windows were rejected, another round
 //!    follows. The entries of earlier rounds stay candidates.
@@ -43,8 +43,8 @@ impl Core {
         let (mut uniform_left, mut different_left) = diverse_halves(query.limit);
         let mut candidates = Candidates::new(query);
         for round in 0..MAX_ROUNDS {
-            // Splits what the page still needs between the halves. Some of the chosen peers may be
-            // dormant, so that more entries are chosen than peers are needed.
+            // Splits the number of peers that the page still needs between the two halves. Some of
+            // the chosen peers may be dormant, so more entries are chosen than peers are needed.
             let missing = page.missing().min(page.readable());
             let different = different_left.min(missing / 2);
             let uniform = known.entries_needed_for(uniform_left.min(missing - different));
@@ -65,8 +65,8 @@ impl Core {
             // windows held too few, further uniform picks replace the missing ones.
             let lacking = different_left.saturating_sub(from_networks.len());
             (uniform_left, different_left) = (uniform_left + lacking, different_left - lacking);
-            // The peers of both halves are read in one batch. `classes` has those of the second
-            // half.
+            // The peers of both halves are read in one batch. `classes` contains the peers of the
+            // second half and their classes.
             chosen.extend(from_networks.iter().map(|(position, peer, _)| (*position, peer.clone())));
             let classes: HashMap<PeerId, NetworkClass> =
                 from_networks.into_iter().map(|(_, peer, class)| (peer, class)).collect();
@@ -74,8 +74,8 @@ impl Core {
             let peers = self.read_matching(chosen, query, &mut seen, now).await?;
             page.charge(seen.half_units, read);
             known = self.sizes.add(&query.archetypes, &seen);
-            // `peers` are shuffled, and contain only live peers that match. A half that is complete
-            // lists no further peer.
+            // `peers` is shuffled, and contains only live peers that match. Once a half is
+            // complete, its remaining peers are not listed.
             for stored in peers {
                 let class = classes.get(&stored.registration.peer_id);
                 let left = if class.is_some() { &mut different_left } else { &mut uniform_left };
@@ -156,22 +156,24 @@ impl Candidates {
         None
     }
 
-    /// Reserves the class and the network of a live peer, which was taken of this class. No further
-    /// entry of the class is drawn then. Returns whether the peer may be listed: `false` if another
-    /// peer of its network has been reserved before.
+    /// Claims a class and the network of a live peer whose entry was drawn from that class. From
+    /// then on, no entry of the class is drawn. Returns whether the peer may be listed: `false` if
+    /// the second half already lists a peer of its network.
     ///
     /// This is not called for a peer that turned out to be dormant, so another entry of its class
     /// can be drawn in the next round.
     fn claim_network(&mut self, class: NetworkClass, stored: &StoredPeer) -> bool {
         self.by_class.remove(&class);
         // Entries that an earlier release wrote have a random class, so peers of one network may
-        // have different classes. The network itself is known now that the peer has been read.
+        // have different classes. The item of the peer, which has been read by now, contains the
+        // network itself.
         self.networks.insert(stored.holder.source.wide_network())
     }
 }
 
-/// Arranges the entries of a complete list in the order of a diverse sample, last entry first. The
-/// entries must be shuffled. Networks are distinguished by their classes.
+/// Arranges the entries of a complete list in the order of a diverse sample, but reversed: the
+/// caller takes entries from the end of the vector. The given entries must be shuffled. Networks
+/// are distinguished by their classes.
 pub(crate) fn in_diverse_order(
     entries: Vec<(RingPosition, (PeerId, NetworkClass))>,
 ) -> Vec<(RingPosition, PeerId)> {
@@ -182,18 +184,18 @@ pub(crate) fn in_diverse_order(
     chosen
 }
 
-/// The order of the peers of a diverse sample, which is lost when they are read. Each peer has its
-/// index in that order. If the sample is not diverse, no peer has one.
+/// The rank of each peer in the order of a diverse sample. A batch read loses this order, and
+/// `sort` restores it. If the sample is not diverse, no peer has a rank.
 pub(crate) struct DiverseOrder(HashMap<PeerId, usize>);
 
 impl DiverseOrder {
-    /// The order of entries that [`in_diverse_order`] has arranged, if the sample is `diverse`.
+    /// The ranks of entries that [`in_diverse_order`] has arranged, if the sample is `diverse`.
     pub(crate) fn of(entries: &[(RingPosition, PeerId)], diverse: bool) -> Self {
         let ranked = if diverse { entries } else { &[] };
         Self(ranked.iter().rev().enumerate().map(|(rank, (_, peer))| (peer.clone(), rank)).collect())
     }
 
-    /// Sorts peers by this order. If the sample is not diverse, the peers stay as they are.
+    /// Sorts peers by their ranks. If the sample is not diverse, the peers stay as they are.
     pub(crate) fn sort(&self, peers: &mut [Arc<StoredPeer>]) {
         peers.sort_by_key(|stored| self.0.get(&stored.registration.peer_id));
     }
@@ -241,7 +243,8 @@ mod tests {
             assert_eq!(candidates.take_from_networks(20).len(), 6 + again);
             taken.into_iter().for_each(|(_, _, class)| *counts.entry(class).or_insert(0) += 1);
         }
-        // 4,000 draws of five of eleven classes: 1,818 ± 31 each.
+        // Five of eleven classes are drawn 4,000 times. Each class is therefore expected 1,818
+        // times, with a standard deviation of 31.
         assert!(
             counts.len() == 11 && counts.values().all(|count| (1_550..2_080).contains(count)),
             "{counts:?}"

@@ -70,8 +70,9 @@ impl Core {
     /// Reads a page from the index, from position `from` on. Also returns the last position that
     /// the page covers, or `None` if it covers the rest of the ring.
     ///
-    /// Each round reads a range of one lane, which ends where the entries are complete, and then
-    /// the peers of these entries. The next round continues after that range.
+    /// Each round reads the index entries of a range within one lane, and then the peers of these
+    /// entries. The range ends at the last position up to which all entries were read. The next
+    /// round continues after it.
     async fn page_from_ring<'q>(
         &self,
         query: &'q Query,
@@ -90,15 +91,15 @@ impl Core {
             seen.covered += u128::from(complete_to.0 - from.0) + 1;
             let stopped = self.list_in_order(entries, query, &mut page, &mut seen, now).await?;
             page.charge(std::mem::take(&mut seen.half_units), read);
-            // The page is full. It covers the ring up to the position before the peer that did not
-            // fit, so that the next page starts with this peer.
+            // The page is full. Its cursor is the position before the peer that did not fit, so
+            // that the next page starts with this peer.
             if let Some(stopped) = stopped {
                 done = stopped.0.checked_sub(1).map(RingPosition);
                 self.sizes.add(&query.archetypes, &seen);
                 return Ok((page, done.or(position_before(from))));
             }
-            // This round covered its whole range. The next one starts behind it, unless the range
-            // ended with the ring.
+            // All peers of this round's range fit. The next round starts after the range, unless
+            // the range ends at the end of the ring.
             done = Some(complete_to);
             match complete_to.0.checked_add(1) {
                 Some(next) => from = RingPosition(next),
@@ -139,7 +140,7 @@ impl Core {
     }
 
     /// Reads about `wanted` entries from position `from` on, within one lane. Also returns the
-    /// position up to which the entries are complete, and the cost of the read in half read units.
+    /// position up to which all entries were read, and the cost of the read in half read units.
     async fn entries_up_to(
         &self,
         query: &Query,
@@ -155,9 +156,9 @@ impl Core {
             let window = Expression::window(group.lane_key(from.lane()), from, lane_end);
             let page = self.table.query(window, Some(limit), None).await?;
             half_units += page.half_units;
-            // If the query ended at its limit, this group is complete only up to its last entry.
-            // The union of the groups is complete up to the lowest of these positions. Entries
-            // beyond it are dropped below, and the next round reads them again.
+            // If the query ended at its limit, it read this group only up to the last entry that it
+            // returned. All groups were read up to the lowest of these positions. Entries beyond it
+            // are dropped below, and the next round reads them again.
             if page.next.is_some()
                 && let Some(Ok((position, ..))) = page.items.last().map(item::parse_index_entry)
             {
@@ -172,7 +173,8 @@ impl Core {
     }
 }
 
-/// The position before `from`, at which a page ends that covers nothing.
+/// The position before `from`, which is the cursor of a page that covers no position. `None` at the
+/// start of the ring.
 fn position_before(from: RingPosition) -> Option<RingPosition> {
     from.0.checked_sub(1).map(RingPosition)
 }

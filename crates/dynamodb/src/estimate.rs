@@ -1,8 +1,8 @@
 //! Estimates the number of peers from what recent operations have read of the index.
 //!
-//! Each operation reports how many entries it found on which part of the ring, and how many of
-//! their peers were live. The hash spreads peers evenly over the ring, so these numbers can be
-//! extrapolated to the whole ring. Older reports lose weight with time.
+//! Each operation reports which part of the ring it read, how many index entries it found there,
+//! and how many of their peers were live. The hash spreads peers evenly over the ring, so these
+//! numbers can be extrapolated to the whole ring. Older reports lose weight with time.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,11 +13,11 @@ use tokio::time::Instant;
 
 /// How long an estimate is valid without new observations.
 const MAX_AGE: Duration = Duration::from_secs(60);
-/// The time after which past observations count half, so that the estimate follows a network that
+/// The time after which past observations are halved, so that the estimate follows a network that
 /// changes.
 const HALF_LIFE: Duration = Duration::from_secs(10);
 /// Maximum number of queries whose observations are remembered. It bounds the memory that clients
-/// can occupy by queries for archetypes that do not exist.
+/// can use up by queries for archetypes that do not exist.
 const MAX_QUERIES: usize = 4_096;
 /// The number of positions on the ring.
 const RING: u128 = 1 << 64;
@@ -61,8 +61,8 @@ impl Observation {
     /// How many entries to read to find `live` live peers.
     pub(crate) fn entries_needed_for(&self, live: usize) -> usize {
         // At least one peer in sixteen is assumed to be live, which bounds the cost of a sample. If
-        // fewer are live, samples are too small until the sweep has removed the dormant peers from
-        // the index.
+        // fewer are live, samples have fewer peers than requested until the sweep has removed the
+        // dormant peers from the index.
         const MAX_READ_PER_LIVE: u64 = 16;
         let live = u64::try_from(live).unwrap_or(u64::MAX);
         let wanted = if self.peers_read == 0 {

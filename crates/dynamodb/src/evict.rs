@@ -19,9 +19,10 @@ const CONCURRENT_EVICTIONS: usize = 16;
 
 impl Core {
     /// Reads one page of the table, and deletes the peers in it that belong to any of the subjects.
-    /// `start` is the start of the page, and the start of the next page is returned.
+    /// `start` is the start of the page, or `None` for the first one. Also returns the start of the
+    /// next page.
     ///
-    /// There is no index by signing key or address, so a caller has to read all pages.
+    /// The table has no index by signing key or address, so a caller has to read all pages.
     pub(crate) async fn evict_page(
         &self,
         subjects: &[Subject],
@@ -71,15 +72,16 @@ impl Core {
         Err(unavailable("the peer is being changed by too many concurrent requests"))
     }
 
-    /// The numbers to report for an evicted peer. A tombstone or an unknown peer is not counted.
+    /// The numbers to report for an evicted peer. A tombstone is not counted, and neither is an
+    /// item that remained after its peer was no longer known.
     fn counted(&self, stored: &StoredPeer, now: Timestamp) -> Evicted {
         let is_known = stored.is_known(now, self.revival_window_millis) && !stored.standing().is_tombstone();
         let is_live = stored.is_live(now);
         Evicted { live: u64::from(is_known && is_live), dormant: u64::from(is_known && !is_live) }
     }
 
-    /// The keys that lock the names of these peers, in the same order. A call reads a hundred
-    /// peers.
+    /// The signing keys to which the names of these peers are locked, in the order of `peers`.
+    /// `None` for a name that is not locked. One call of DynamoDB reads up to a hundred peers.
     pub(crate) async fn locking_keys(
         &self,
         peers: &[PeerId],

@@ -75,8 +75,7 @@ impl Expression {
         condition
     }
 
-    /// The item that cannot be parsed is still the one that was read, as far as its generation
-    /// tells.
+    /// The item, which cannot be parsed, still has the generation that was read, or still has none.
     pub(crate) fn same_unreadable(item: &Item) -> Self {
         match item.get(GENERATION) {
             Some(generation) => Self::new("#g = :g", &[("#g", GENERATION)], vec![(":g", generation.clone())]),
@@ -103,8 +102,8 @@ impl Expression {
         update
     }
 
-    /// An update that removes a peer's item from the index. It also gives it a new generation, so
-    /// that a concurrent renewal that has read the peer as indexed is refused.
+    /// An update that removes a peer's item from the index. It also changes the generation. A
+    /// concurrent renewal that read the peer before this update is then refused.
     pub(crate) fn remove_from_index(generation: Generation) -> Self {
         Self::new(
             "SET #g = :next REMOVE #l, #p",
@@ -113,9 +112,9 @@ impl Expression {
         )
     }
 
-    /// An update that changes the generation of a marker. An update and its condition share their
-    /// aliases. The alias `:next` therefore differs from that of [`Expression::same_generation`],
-    /// which has the previous generation.
+    /// An update that changes the generation of a marker. It is used with the condition
+    /// [`Expression::same_generation`], whose alias `:g` has the previous generation. An update and
+    /// its condition share one set of aliases, so this one uses `:next`.
     pub(crate) fn set_generation(generation: Generation) -> Self {
         Self::new("SET #g = :next", &[("#g", GENERATION)], vec![(":next", bytes(generation.0))])
     }

@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
 use crate::client::is_transient_response;
 
-/// After how many seconds a client may retry if an error is likely to pass soon. Throttling ends
+/// After how many seconds a client may retry after a transient error. Throttling, for example, ends
 /// within a second.
 pub(crate) const RETRY_SOON_SECONDS: u32 = 1;
 /// After how many seconds a client may retry if an operator has to fix the problem first.
@@ -66,7 +66,7 @@ fn kind<E: ProvideErrorMetadata>(error: &SdkError<E>) -> &str {
         SdkError::TimeoutError(_) => TIMED_OUT,
         SdkError::DispatchFailure(failure) if failure.is_timeout() => TIMED_OUT,
         SdkError::DispatchFailure(failure) if failure.is_io() => NO_CONNECTION,
-        // The connection ended before the response did.
+        // The connection ended before the whole response had arrived.
         SdkError::DispatchFailure(failure) if failure.as_other().is_some() => NO_CONNECTION,
         SdkError::ResponseError(_) => MALFORMED,
         SdkError::ServiceError(rejected) => match error.code() {

@@ -8,15 +8,17 @@
 //! There are six kinds of items:
 //!
 //! - A *peer*, with the peer's id as its key. It has the registration, the lease and the holder.
-//!   While it is on the index, it also has the index keys of all peers.
+//!   While the index lists the peer, the item also has the two index keys of its entry in the list
+//!   of all peers. If a peer that signed its registration deregisters, its item becomes a
+//!   *tombstone*, which only keeps the name locked.
 //! - A *marker*, with an archetype and a peer's id in its key. It lists the peer in the index under
-//!   the archetype, at the peer's position on the ring. It has nothing of the registration. A list
-//!   always reads the peer as well, so a marker whose peer is deleted or no longer has the
-//!   archetype has no effect.
+//!   the archetype, at the peer's position on the ring. It contains no part of the registration.
+//!   Every list reads the peer's item as well. A marker therefore has no effect if its peer is
+//!   deleted or no longer has the archetype.
 //! - A *source marker*, with a source and a peer's id in its key. It lists the peer in the index
 //!   under the source from which it registered. It exists only if the number of peers per source is
 //!   bounded.
-//! - The *table item*, which has the secret of the hash.
+//! - The *table item*, which has the secret of the hash that places peers on the ring.
 //! - The *block item*, which has the list of blocks.
 //! - A *mailbox*, with the id of its peer in its key. It has the messages that wait for the peer.
 
@@ -44,7 +46,7 @@ pub(crate) type Item = HashMap<String, AttributeValue>;
 /// The table's key: a peer's id, or the key of another kind of item. Such keys start with a space,
 /// which an id cannot contain.
 pub(crate) const KEY: &str = "peer_id";
-/// The index's hash key: a lane of a group.
+/// The index's hash key: a lane of a list of peers (see `lane.rs`).
 pub(crate) const LANE: &str = "lane";
 /// The index's range key: the position on the ring and the class of the network, in eight bytes.
 pub(crate) const RING_POSITION: &str = "h";
@@ -56,7 +58,7 @@ pub(crate) const LAST_SEEN: &str = "seen";
 const REGISTERED_AT: &str = "since";
 const LEASE_SECONDS: &str = "lease";
 const HOLDER: &str = "holder";
-/// The page of the holder, if a page registered the peer.
+/// A hash of the origin of the web page that registered the peer, if a web page did.
 const PAGE: &str = "page";
 /// Present and true if the peer is token-only.
 const TOKEN_ONLY: &str = "token_only";
@@ -71,7 +73,8 @@ const LOCKED_SINCE: &str = "locked";
 const RECORD: &str = "jws";
 /// When the peer deregistered. Only a tombstone has this.
 const LEFT_AT: &str = "left";
-/// When the holder last proved itself. Items that an earlier release wrote do not have this.
+/// When a request last proved that its sender is the holder. Items that an earlier release wrote do
+/// not have this.
 pub(crate) const PROVEN_AT: &str = "proven";
 /// The [`Generation`] of a peer, a marker or a mailbox.
 pub(crate) const GENERATION: &str = "gen";
@@ -105,12 +108,13 @@ pub(crate) struct StoredPeer {
     pub(crate) holder: Holder,
     /// The signed registration and the lock of the name, if the peer signed.
     pub(crate) signed: Option<SignedPeer>,
-    /// When the holder last proved itself. `None` if an earlier release wrote the item.
+    /// When a request last proved that its sender is the holder. `None` if an earlier release wrote
+    /// the item.
     pub(crate) stored_proof: Option<Timestamp>,
     pub(crate) generation: Generation,
     /// When the markers of the peer expire, in seconds since the epoch.
     pub(crate) markers_expire_at: u64,
-    /// Whether the index lists the peer. The sweep removes a peer that has been dormant for long,
+    /// Whether the index lists the peer. The sweep may remove a long-dormant peer from the index,
     /// and a revival adds it again.
     pub(crate) indexed: bool,
 }
@@ -145,16 +149,17 @@ impl StoredPeer {
 
     /// The standing of the peer, by which the registry decides who may change it.
     pub(crate) fn standing(&self) -> Standing {
-        // Releases that stored no proof let every client renew the lease, so the last heartbeat
-        // counts as the proof.
+        // Releases that stored no proof accepted heartbeats from every client, so the last
+        // heartbeat counts as the proof.
         let proven_at = self.stored_proof.unwrap_or(self.last_seen);
         let lock = self.signed.as_ref().map(|signed| signed.lock);
         Standing { holder: self.holder, proven_at, ttl: self.ttl, expires_at: self.expires_at, lock }
     }
 
-    /// The standing that protects this registration the most: the holder has just proved itself,
-    /// and the lease runs. A change that is permitted even then stays permitted while the
-    /// generation is the same, whatever heartbeats arrive meanwhile.
+    /// The standing that protects this registration the most, as if the holder had just proved
+    /// itself and the lease were running. A change that is permitted even then stays permitted as
+    /// long as the generation is the same, because heartbeats cannot protect the registration any
+    /// further.
     pub(crate) fn strongest_standing(&self, now: Timestamp) -> Standing {
         Standing { proven_at: now, expires_at: now.plus_millis(1), ..self.standing() }
     }
@@ -175,7 +180,7 @@ impl StoredPeer {
         self.registration.archetypes.as_slice()
     }
 
-    /// Whether the peer has any of these archetypes. `true` if there are none.
+    /// Whether the peer has any of these archetypes. `true` if `archetypes` is empty.
     pub(crate) fn has_any_of(&self, archetypes: &[Archetype]) -> bool {
         archetypes.is_empty() || archetypes.iter().any(|archetype| self.archetypes().contains(archetype))
     }
@@ -220,8 +225,8 @@ impl StoredPeer {
         Ok(item)
     }
 
-    /// Parses a peer's item. All values are validated again, so that a malformed one is an error
-    /// here and not a failure elsewhere.
+    /// Parses a peer's item. All values are validated again, so that a malformed one is detected
+    /// here and not later.
     ///
     /// # Errors
     /// [`ItemError`] if an attribute is missing or malformed.
@@ -309,7 +314,7 @@ pub(crate) fn blocks_of(item: &Item) -> Result<BlockList, ItemError> {
     Ok(BlockList { version: number_of(item, VERSION)?, text: text_of(item, BLOCKS)?.to_owned() })
 }
 
-/// The key of an item, from its string.
+/// Converts the string of a key to the key of an item.
 pub(crate) fn key(text_of_key: &str) -> Item {
     HashMap::from([(KEY.to_owned(), text(text_of_key))])
 }

@@ -7,7 +7,7 @@
 //! An entry of the index has two keys:
 //!
 //! - The hash key names a lane of a list. The list contains all peers, or the peers with one
-//!   archetype. The peers of one source are a third kind of list, which is short and not divided
+//!   archetype. There is also a list of the peers of each source, which is short and not divided
 //!   into lanes.
 //! - The range key is the position on the ring, and the class of the peer's network in the lowest
 //!   twelve bits.
@@ -25,14 +25,14 @@ use sha2::{Digest, Sha256};
 ///
 /// The position of a peer is the 64-bit hash of its id with the lowest twelve bits set to zero. In
 /// the index's range key, these bits hold the class of the peer's network. This type also
-/// represents range keys and the ends of ranges.
+/// represents whole range keys, and the first and last range keys of ranges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct RingPosition(pub(crate) u64);
 
 /// The class of a peer's wide network (an IPv4 /16 or an IPv6 /32): twelve bits of a keyed hash.
 ///
-/// The index contains keys only. The class is therefore all that a query of the index returns about
-/// the network of a peer.
+/// The index contains only keys, and no other attributes of the items. The class is therefore all
+/// that a query of the index returns about the network of a peer.
 ///
 /// A diverse sample treats the networks of one class as one network. The hash is keyed, so that an
 /// attacker cannot search for a network that shares the class of a given one.
@@ -91,7 +91,7 @@ impl RingPosition {
 ///
 /// The lane is part of the index's hash key, by which DynamoDB chooses the partition of an entry,
 /// and a partition accepts a limited number of writes. Even if all peers have the same archetype,
-/// each lane of it takes only about a sixteenth of the writes.
+/// each of its lanes gets only about a sixteenth of the writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Lane(u8);
 
@@ -123,8 +123,8 @@ impl Lane {
 pub(crate) enum LaneGroup {
     /// All peers.
     All,
-    /// The peers with one archetype, in its normal form. Releases that did not compare normal forms
-    /// used the form that the peer wrote.
+    /// The peers with one archetype, in its normal form (Unicode NFC). Earlier releases, which
+    /// compared archetypes as written, used the form that the peer wrote.
     OfArchetype(Box<str>),
 }
 
@@ -159,8 +159,8 @@ pub(crate) fn source_lane_key(source: Source) -> String {
     format!(" {source}")
 }
 
-/// The table's secret, which keys the hash. If the hash had no key, an attacker could search for
-/// ids whose positions surround a victim on the ring.
+/// The table's secret, which keys the hash. If the hash had no key, an attacker could compute
+/// positions, and so search for ids that surround a victim on the ring.
 #[derive(Clone)]
 pub(crate) struct Secret([u8; Self::LEN]);
 
@@ -206,7 +206,7 @@ impl Secret {
 
     fn hash(&self, bytes: &[u8]) -> u64 {
         let digest = Sha256::new().chain_update(self.0).chain_update(bytes).finalize();
-        // The first 64 bits are as uniform as the whole digest.
+        // The first 64 bits of the digest are uniformly distributed, as the whole digest is.
         let mut first = [0; 8];
         first.copy_from_slice(&digest[..8]);
         u64::from_be_bytes(first)

@@ -1,7 +1,8 @@
 //! Mailboxes. Each receiver has one item, which DynamoDB deletes once everything in it has expired.
 //!
-//! A change reads the item, lets [`Mailbox`] decide what to change, and writes the item back. The
-//! write is refused if another process has changed the item meanwhile. The change is then repeated.
+//! To change a mailbox, the store reads the item, lets [`Mailbox`] decide what to change, and
+//! writes the item back. DynamoDB refuses the write if another process has changed the item
+//! meanwhile. The store then starts again.
 
 use aurora_discovery_protocol::{MailId, PeerId, Timestamp};
 use aurora_discovery_registry::{Delivery, KnownPeer, Letter, Mailbox, StoreError};

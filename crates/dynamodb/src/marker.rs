@@ -5,7 +5,7 @@
 //! In DynamoDB, each item has at most one entry in an index. The entry of a peer's own item is in
 //! the list of all peers. The peer also belongs to the list of each of its archetypes, and to that
 //! of its source. It needs a further item for each of these lists, which is called a marker. A
-//! marker has the peer's position in a [lane](crate::lane) of its list, and nothing of the
+//! marker has the peer's position in a [lane](crate::lane) of the list, and no part of the
 //! registration.
 //!
 //! # Why a peer is never without its markers
@@ -18,8 +18,8 @@
 //!   the peer. If another process has registered the peer again meanwhile, its markers have another
 //!   generation and stay.
 //!
-//! A marker without a peer does no harm: every list reads the peers themselves, so the marker lists
-//! nothing. DynamoDB deletes it when its time to live ends.
+//! A marker without a peer is harmless: every list reads the peers' own items, so it does not list
+//! a peer that has none. DynamoDB deletes the marker when its time to live ends.
 //!
 //! # How long a marker lives
 //!
@@ -32,17 +32,19 @@ use aurora_discovery_protocol::{Archetype, PeerId};
 use crate::item::{GENERATION, Item, StoredPeer, TIME_TO_LIVE, bytes, index_keys, key, number};
 use crate::lane::{LaneGroup, Secret, source_lane_key};
 
-/// How much longer a marker that is written now lives than its peer's item, in seconds: two days.
+/// How much later the time to live of a new marker ends than that of its peer's item, in seconds:
+/// two days.
 const MARKER_SLACK_SECONDS: u64 = 2 * 86_400;
 
 impl StoredPeer {
-    /// The markers of this peer: first one per archetype, and then one for its source if `counted`,
-    /// which says whether the peers of the source are counted. They have the peer's generation.
+    /// The markers of this peer, with the peer's generation: first one per archetype, and then one
+    /// for its source if `counted`. `counted` says whether the number of peers of this source is
+    /// bounded, so that they must be counted.
     pub(crate) fn markers(&self, secret: &Secret, counted: bool) -> Vec<Item> {
         let peer = &self.registration.peer_id;
         let range_key = secret.position(peer).range_key(secret.class(self.holder.source));
         let marker = |key: String, lane: String| {
-            // A query of the index returns keys only, so a marker needs nothing of the
+            // A query of the index returns only keys, so a marker needs no part of the
             // registration.
             let mut item = self::key(&key);
             item.extend(index_keys(lane, range_key));

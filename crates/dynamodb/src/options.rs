@@ -17,28 +17,30 @@ pub struct DynamoOptions {
     /// default is 5 s: shorter than the ten seconds that clients wait, and longer than a throttled
     /// partition needs to recover.
     pub deadline: Duration,
-    /// How long one attempt of a call may take. The default is 1 s: long enough to resend two lost
-    /// packets, and short enough for several attempts within the deadline.
+    /// How long one attempt of a DynamoDB call may take. The default is 1 s: long enough to resend
+    /// two lost packets, and short enough for several attempts within the deadline.
     pub attempt_timeout: Duration,
     /// How long the snapshot of a small network is reused. The default is 4 s. Together with the
     /// lag of the table, which is less than a second, a list is at most five seconds old.
     pub snapshot_hold: Duration,
-    /// Maximum number of items, including markers and dormant peers, in a network that is read
-    /// completely. The default is 1,000. Items have about 130 bytes on average, so reading these
-    /// costs about as many units as one sample from a large network. 0 disables snapshots.
+    /// A network counts as small if its table has at most this many items, including markers and
+    /// dormant peers. A small network is read completely into a snapshot. The default is 1,000:
+    /// items have about 130 bytes on average, so reading 1,000 items costs about as many units as
+    /// one sample from a large network. 0 disables snapshots.
     pub snapshot_items: u16,
-    /// Whether the caller takes `now` from [`DynamoStore::clock`](crate::DynamoStore::clock). A
-    /// wrong clock of its machine then affects no lease. Changes fail as unavailable if no response
-    /// of DynamoDB has told the time for a minute.
+    /// Whether the caller takes `now` from [`DynamoStore::clock`](crate::DynamoStore::clock).
+    /// Leases then do not depend on the clock of the caller's machine. Changes fail as unavailable
+    /// if no response of DynamoDB has told the time for a minute.
     ///
-    /// The default is `false`: the clock of the caller is trusted, as on Lambda, where AWS keeps it
-    /// right.
+    /// The default is `false`: the caller's clock is trusted. On Lambda, for example, AWS keeps it
+    /// synchronized.
     pub store_time: bool,
 }
 
 /// The default of [`max_archetypes_per_peer`](aurora_discovery_registry::Limits) for a registry on
 /// a table. Each archetype that a registration adds costs two write units, and so does each that it
-/// drops. With 32 archetypes, one request could cost 135 write units.
+/// drops. If 32 archetypes were allowed, one registration that replaces all of them would cost 135
+/// write units.
 pub const DEFAULT_MAX_ARCHETYPES_PER_PEER: u32 = 8;
 
 impl DynamoOptions {

@@ -10,7 +10,7 @@ use crate::item::StoredPeer;
 use crate::lane::LaneGroup;
 
 /// The approximate size of the largest peer on a page, in bytes: 4 KiB of metadata, 1 KiB of
-/// archetypes that takes twice as much when escaped, and the other fields.
+/// archetypes whose size may double when they are escaped in JSON, and the other fields.
 const LARGEST_PEER: usize = 7_000;
 /// The cost of reading the largest peer, in half read units.
 const LARGEST_READ: u64 = 2;
@@ -43,7 +43,7 @@ pub(crate) struct PageBuilder<'q> {
 impl<'q> PageBuilder<'q> {
     /// An empty page, whose reads may cost `budget` half read units.
     pub(crate) fn new(query: &'q Query, budget: u64, now: Timestamp) -> Self {
-        // The ids are needed only if the page is filled, because a fill must not list a peer twice.
+        // A fill must not list a peer that is on the page already, so its ids are recorded.
         let listed = (query.fill && !query.archetypes.is_empty()).then(HashSet::new);
         Self {
             query,
@@ -66,8 +66,8 @@ impl<'q> PageBuilder<'q> {
         self.filling
     }
 
-    /// Appends a peer. Returns whether there was space for it. After it has returned `false`, it
-    /// adds no further peer. While the page is being filled, it skips a peer that matches or is on
+    /// Appends a peer. Returns whether there was space for it. After this method has returned
+    /// `false`, it adds no further peer. After `start_fill`, it skips a peer that matches or is on
     /// the page already, and returns `true`.
     pub(crate) fn push(&mut self, stored: &StoredPeer) -> bool {
         if self.filling && !self.is_fill_peer(stored) {
@@ -130,8 +130,8 @@ impl<'q> PageBuilder<'q> {
         to_u64(LaneGroup::for_query(&self.query.archetypes).len())
     }
 
-    /// How many more peers the budget probably suffices for, estimated from the average cost of
-    /// those that were read. Before the first peer is read, the cost of the largest peer is
+    /// How many more peers can probably be read within the budget, estimated from the average cost
+    /// of those that were read. Before the first peer is read, the cost of the largest peer is
     /// assumed. 0 if the page must end.
     pub(crate) fn readable(&self) -> usize {
         let left = self.left();
@@ -154,9 +154,8 @@ impl<'q> PageBuilder<'q> {
             0 => left / LARGEST_PEER,
             listed => left / (self.peers.bytes() / listed).max(1),
         };
-        // This is an eighth more than the average suggests, plus one. Reading too few peers would
-        // cost another round. If too many are read, the page ends at the first one that does not
-        // fit.
+        // This is an eighth more than the estimate, plus one. Reading too few peers would cost
+        // another round. If too many are read, the page ends at the first one that does not fit.
         of_size.saturating_add(of_size / 8 + 1).min(self.query.limit.saturating_sub(self.peers.len()))
     }
 

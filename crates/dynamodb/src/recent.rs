@@ -1,7 +1,7 @@
 //! The recent writes of this process, which it remembers for some seconds.
 //!
-//! The index, and reads with eventual consistency, lag behind the table. A process corrects what it
-//! reads by its own recent writes, so that it always reads its own writes.
+//! The index, and reads with eventual consistency, lag behind the table. A process applies its own
+//! recent writes to what it reads, so that it always sees them.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -17,8 +17,8 @@ use crate::lane::{RingPosition, Secret};
 use crate::sample::Entries;
 
 /// How long a write of this process takes precedence over what is read: the default lifetime of a
-/// snapshot, plus a second for the lag of the index. It is no longer than that, because the write
-/// also hides later writes of other processes.
+/// snapshot, plus a second for the lag of the index. It is no longer than that, because during this
+/// time the write also hides later writes of other processes.
 pub(crate) const RETENTION: Duration = Duration::from_secs(5);
 /// Maximum number of writes that are remembered, which bounds the memory. It suffices for 4,000
 /// writes per second, which is more than one process makes.
@@ -27,9 +27,9 @@ const MAX_WRITES: usize = 20_000;
 /// The latest write of this process to a peer.
 #[derive(Clone, Debug)]
 pub(crate) enum RecentWrite {
-    /// The peer was registered or renewed.
+    /// The peer was written in this state.
     Stored(Arc<StoredPeer>),
-    /// The peer with this generation was deregistered.
+    /// The peer with this generation was deregistered or evicted.
     Removed(Generation),
 }
 
@@ -39,8 +39,9 @@ pub(crate) struct RecentWrites(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// The latest write to each peer, and its time. Two ids with the same position would hide each
-    /// other for some seconds, but positions of 52 bits make that very unlikely.
+    /// The latest write to each peer, and its time. If two ids had the same position, a write to
+    /// one peer would hide the other for some seconds. With positions of 52 bits, that is very
+    /// unlikely.
     writes: BTreeMap<RingPosition, (Instant, RecentWrite)>,
     /// The time and the position of each write, oldest first. A peer that was written several times
     /// is in it several times.
@@ -56,9 +57,9 @@ impl RecentWrites {
     /// Remembers a renewal, unless a newer write is remembered.
     pub(crate) fn record_renewal(&self, position: RingPosition, stored: Arc<StoredPeer>) {
         let mut inner = self.0.lock();
-        // If the remembered write has another generation, the peer was registered again after the
-        // renewal had read it. If it has the same generation, it is newer if it has a longer lease
-        // or is a removal.
+        // If the remembered write has another generation, the peer was registered again, or was
+        // removed from the index, after the renewal had read it. If it has the same generation, it
+        // is newer if it has a longer lease or is a removal.
         let newer = inner.writes.get(&position).is_some_and(|(_, written)| match written {
             RecentWrite::Stored(other) => {
                 other.generation != stored.generation || other.expires_at > stored.expires_at

@@ -6,8 +6,8 @@
 //!
 //! - The markers are written before the peer. A crash in between leaves markers whose peer is
 //!   missing or does not have their archetype. Every read ignores such markers.
-//! - The write of the peer is conditional. It is refused if another registration has been written
-//!   since the item was read. The attempt then starts again from the new state, and writes its
+//! - The write of the peer is conditional. DynamoDB refuses it if another registration has been
+//!   written since the item was read. The next attempt starts from the new state, and writes its
 //!   markers again. A registration that succeeds has therefore written all of its markers after the
 //!   registration that it replaces.
 //! - A marker is deleted only if it still has the generation of the replaced registration. A marker
@@ -33,8 +33,8 @@ impl Core {
         let generation = new_generation()?;
         let _lock = self.lock(position).await;
         let mut lookup = self.look_up(&peer).await?;
-        // While this function runs, the admission makes concurrent registrations of this process
-        // count the newcomer at its source.
+        // While this function runs, the admission counts the newcomer at its source, so that
+        // concurrent registrations of this process see it.
         let mut admission = None;
         for attempt in 0..MAX_ATTEMPTS {
             if let Some(refusal) = self.refusal(&lookup, &put, now).await? {
@@ -79,8 +79,8 @@ impl Core {
         Err(unavailable("the peer is being changed by too many concurrent requests"))
     }
 
-    /// Returns the refusal, if the registration must be refused because another client holds the
-    /// peer or the limit of all peers is reached.
+    /// Returns a refusal if another client holds the peer, or if the limit of all live peers is
+    /// reached.
     async fn refusal(
         &self,
         lookup: &Lookup,
@@ -100,8 +100,8 @@ impl Core {
         Ok(None)
     }
 
-    /// Whether the registration adds a live peer to its source. That includes a live peer that
-    /// registers again from another source.
+    /// Whether the registration adds a live peer to its source. A live peer that registers again
+    /// from another source is a newcomer at that source.
     fn is_newcomer_at_source(&self, lookup: &Lookup, put: &PutRequest, now: Timestamp) -> bool {
         let live = self.known(lookup, now).filter(|stored| stored.is_live(now));
         live.is_none_or(|stored| stored.holder.source != put.claim.source)
@@ -160,10 +160,12 @@ impl Core {
         peer
     }
 
-    /// The condition for writing the peer: nothing has changed on which the permission depends. If
-    /// the registration is permitted even against the strongest protection of the present one, this
-    /// is the generation alone. Otherwise a heartbeat could take the permission away, so the lease
-    /// and the proof must be unchanged as well.
+    /// The condition for writing the peer. It must fail if the registration may no longer be
+    /// permitted.
+    ///
+    /// If the registration would be permitted even with the `strongest_standing` of the stored one,
+    /// only a change of the generation can take the permission away. Otherwise a heartbeat can do
+    /// so as well, so the lease and the proof must also be unchanged.
     fn condition(&self, lookup: &Lookup, put: &PutRequest, now: Timestamp) -> Expression {
         match lookup {
             Lookup::Absent => Expression::absent(),

@@ -40,9 +40,9 @@ impl Core {
             if let Err(held) = stored.standing().check_removal(claim, window, now) {
                 return Ok(Removal::Held(held));
             }
-            // If the removal is permitted only because of the time, a renewal in the meantime may
-            // take the permission away. The condition must then fail, so it includes lease and
-            // proof.
+            // If the removal is permitted only because the lease has ended or the proof is old, a
+            // renewal in the meantime may take the permission away. The condition must then fail,
+            // so it includes the lease and the proof.
             let lasts = stored.strongest_standing(now).check_removal(claim, window, now).is_ok();
             let condition = if lasts {
                 Expression::same_generation(stored.generation)

@@ -1,10 +1,11 @@
-//! Renewing: reads the peer, and writes it only if its lease in the table is too short, or if the
+//! Renewing: reads the peer, and writes it only if its stored lease ends too early, or if the
 //! stored proof of its holder is too old.
 //!
 //! A heartbeat is *unproven* if it does not show that the sender is the holder. Other stores limit
 //! how many peers one source keeps alive by unproven heartbeats. This store does not, because it
-//! would have to write a count with each of these heartbeats. Such peers cannot block their names
-//! for long: after twelve leases without a proof, any client may replace a peer.
+//! would have to write a count with each of these heartbeats. A peer that is kept alive in this way
+//! does not block its name for long: after twelve lease durations without a proof, any client may
+//! replace it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,9 +20,9 @@ use crate::item::{self, StoredPeer};
 use crate::lane::RingPosition;
 use crate::table::WriteOutcome;
 
-/// A renewal that is written extends the lease by more than was requested. The extra time is the
-/// lease duration divided by this number. The next heartbeat then finds a lease that is long
-/// enough, and does not write.
+/// If a renewal is written, the lease runs for longer than the granted duration. The extra time is
+/// that duration divided by this number. A heartbeat that arrives within the extra time after that
+/// write finds a lease that is long enough, and writes nothing.
 const AHEAD: u64 = 3;
 
 impl Core {
@@ -36,7 +37,7 @@ impl Core {
     }
 
     /// Reads the items of several peers with strong consistency. The results are in the order of
-    /// the peers. A call reads a hundred items.
+    /// the peers. One call of DynamoDB reads up to a hundred items.
     pub(crate) async fn look_up_all(
         &self,
         peers: impl Iterator<Item = &PeerId> + Clone + Send,
@@ -87,8 +88,9 @@ impl Core {
 
     /// Writes the longer lease, and the time of the proof if the heartbeat is `proven`.
     ///
-    /// The condition is that the registration is the one that was read, because that determines
-    /// what the heartbeat proves, and that the table does not have a newer lease or proof.
+    /// The condition is that the table still has the registration that was read, and no newer lease
+    /// or proof. Another registration could have another holder, so the heartbeat might prove
+    /// nothing for it.
     async fn write_renewal(
         &self,
         position: RingPosition,
@@ -97,9 +99,9 @@ impl Core {
         now: Timestamp,
     ) -> Result<WriteOutcome, StoreError> {
         let longest = now.plus_millis(stored.ttl.as_millis() + stored.ttl.as_millis() / AHEAD);
-        // If only the proof has to be written, the stored lease may be the longer one. The maximum
-        // of old and new values is written, so that a process whose clock is behind shortens
-        // nothing.
+        // If only the proof has to be written, the stored lease may be the longer one. For each
+        // time, the maximum of the old and the new value is written, so that a process whose clock
+        // is behind does not move a time back.
         let expires_at = longest.max(stored.expires_at);
         // Earlier releases stored no proof, and `last_seen` is used instead. This write changes
         // `last_seen`, so it stores the time of the proof as well.

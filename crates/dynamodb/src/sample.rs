@@ -29,14 +29,14 @@ use crate::window::{Drawn, RingRange, SamplingPlan};
 const MAX_LISTED_ENTRIES: u64 = 800;
 /// Number of lanes that are listed concurrently.
 const CONCURRENT_LANES: usize = 16;
-/// Maximum number of rounds. A round may find too few peers, because windows are rejected and
-/// picked peers may be dormant. The next round draws the missing ones. One sample in eight needs a
-/// second round. If a sample is too small even after the last round, the network has hardly any
-/// live peers.
+/// Maximum number of rounds. A round may find too few peers, because some windows are rejected and
+/// some picked peers are dormant. The next round then draws the missing ones. One sample in eight
+/// needs a second round. If a sample is too small even after the last round, the network has hardly
+/// any live peers.
 pub(crate) const MAX_ROUNDS: u32 = 8;
-/// Number of windows that the first round reads in addition to those that are enough on average.
+/// Number of windows that the first round reads in addition to those that suffice on average.
 const SPARE_WINDOWS: usize = 2;
-/// The same for the other rounds.
+/// Maximum number of such additional windows in later rounds.
 const MAX_SPARE_WINDOWS: usize = 4;
 
 /// Index entries by their position on the ring.
@@ -44,7 +44,8 @@ pub(crate) type Entries = BTreeMap<RingPosition, (PeerId, NetworkClass)>;
 /// An index entry: the position of a peer, its id and the class of its network.
 pub(crate) type Entry = (RingPosition, PeerId, NetworkClass);
 
-/// The number of windows that a round reads in addition to those that are enough on average.
+/// The number of windows that a round reads in addition to those that suffice on average. Later
+/// rounds read more of them, so that few samples need a further round.
 pub(crate) fn spare_windows(round: u32) -> usize {
     (SPARE_WINDOWS << round).min(MAX_SPARE_WINDOWS)
 }
@@ -76,13 +77,13 @@ impl Core {
         now: Timestamp,
     ) -> Result<Total, StoreError> {
         let known = self.sizes.get(&query.archetypes);
-        // In the response to a request that also renews many leases, the budget of the page may be
+        // If the response also contains the results of many renewals, the budget of the page may be
         // too small for a single window.
         if page.left() < page.groups() {
             return Ok(Total::Estimate(known.map_or(0, |seen| seen.estimated_live())));
         }
-        // The number of entries decides between listing and windows. If no recent estimate is
-        // known, a probe of the index makes one.
+        // The estimated number of entries decides whether all of them are listed or windows are
+        // read. If there is no recent estimate, a probe of the index makes one.
         let seen = match known {
             Some(seen) => seen,
             None => {
@@ -93,8 +94,8 @@ impl Core {
         };
         let listed_at_most =
             MAX_LISTED_ENTRIES.max(to_u64(query.limit.min(page.readable())).saturating_mul(2));
-        // Listing costs at least half a read unit for each lane of each group. It must leave at
-        // least half of the budget for reading the peers.
+        // Listing costs at least half a read unit for each lane of each group. Entries are listed
+        // only if this leaves at least half of the budget for reading the peers.
         let affordable = 2 * u64::from(Lane::COUNT) * page.groups() <= page.left();
         if affordable && seen.estimated_entries() <= listed_at_most {
             return self.sample_from_list(page, query, now).await;
@@ -126,9 +127,9 @@ impl Core {
             true => in_diverse_order(entries),
         };
         let order = DiverseOrder::of(&entries, query.diverse);
-        // If at most twice as many entries match as the limit allows, all of their peers are read,
-        // even when the page has reached the limit, so that the total is exact. If the page is full
-        // because of its size in bytes, the rest is not read.
+        // If there are at most twice as many entries as the limit, all of their peers are read, so
+        // that the total is exact. Reading continues when the page has reached the limit, but not
+        // when it has reached its size in bytes.
         let read_all = entries.len() <= query.limit.saturating_mul(2);
         let mut seen = Observation { entries: to_u64(count), covered: 1 << 64, ..Observation::default() };
         let mut total = 0_u64;
@@ -169,7 +170,7 @@ impl Core {
         let mut distinct: HashSet<PeerId> = query.exclude.iter().cloned().collect();
         let mut picked: Vec<(RingPosition, PeerId)> = Vec::new();
         for round in 0..MAX_ROUNDS {
-            // Some of the picked peers may be dormant, so that more are picked than are missing.
+            // Some of the picked peers may be dormant, so more are picked than are missing.
             let wanted = known.entries_needed_for(page.missing()).min(page.readable());
             let (picks, mut seen) = match wanted.saturating_sub(picked.len()) {
                 0 => (Vec::new(), Observation::default()),
@@ -184,8 +185,8 @@ impl Core {
             // several times. Only its first pick counts.
             let picks = picks.into_iter().filter(|(_, peer, _)| distinct.insert(peer.clone()));
             picked.extend(picks.map(|(position, peer, _)| (position, peer)));
-            // Surplus picks are kept for the next round, in the order in which they were drawn. To
-            // select among them in any other way could bias the sample.
+            // Surplus picks are kept for the next round, in the order in which they were drawn. Any
+            // other selection among them could bias the sample.
             let rest = picked.split_off(picked.len().min(wanted));
             let next = std::mem::replace(&mut picked, rest);
             let read = next.len();
@@ -201,9 +202,9 @@ impl Core {
         Ok(Total::Estimate(known.estimated_live().max(listed)))
     }
 
-    /// Reads enough random windows for about `wanted` picks, and `spare` more. `limit` is the size
-    /// of the whole sample, for which the windows are planned. Also returns how many entries the
-    /// windows held, and the cost of reading them.
+    /// Reads as many random windows as yield `wanted` picks on average, and `spare` more. `limit`
+    /// is the size of the whole sample, from which the plan of the windows is made. Also returns
+    /// how many entries the windows held, and the cost of reading them.
     pub(crate) async fn draw_windows(
         &self,
         query: &Query,
@@ -233,15 +234,15 @@ impl Core {
         Ok((drawn, seen))
     }
 
-    /// Reads the index entries of a query in a range, and corrects them by the recent writes of
-    /// this process. Also returns the cost of the read in half read units.
+    /// Reads the index entries of a query in a range, and applies the recent writes of this process
+    /// to them. Also returns the cost of the read in half read units.
     pub(crate) async fn entries(
         &self,
         query: &Query,
         (from, to): RingRange,
     ) -> Result<(Entries, u64), StoreError> {
         let groups = LaneGroup::for_query(&query.archetypes);
-        // A peer with several of the archetypes is in several groups. The union has it once,
+        // A peer with several of the archetypes is in several groups. `entries` has it once,
         // because its position is the same in all of them.
         let queries = groups.iter().map(|group| self.query_range(group, from, to));
         let (mut entries, mut half_units) = (Entries::new(), 0);

@@ -17,8 +17,8 @@ use crate::recent::RecentWrite;
 
 /// How long a network counts as large after a scan has found too many items or cost too much.
 const LARGE_LIFETIME: Duration = Duration::from_secs(60);
-/// How long a network counts as large if its estimated size is more than twice what a scan may
-/// read.
+/// How long a network counts as large if its estimated number of peers is more than twice the
+/// number of items that a scan may read.
 const FAR_TOO_LARGE_LIFETIME: Duration = Duration::from_secs(600);
 
 impl Core {
@@ -50,8 +50,8 @@ impl Core {
         for (position, written) in self.recent.range(RingPosition(0), RingPosition(u64::MAX)) {
             let peers = Arc::make_mut(&mut peers);
             match written {
-                // A state of the same registration with a longer lease is newer than the write of
-                // this process: another process has renewed the lease since.
+                // If the scan read the same registration with a longer lease, that is newer than
+                // the write of this process: another process has renewed the lease since.
                 RecentWrite::Stored(stored) => {
                     let newer = peers.get(&position).is_some_and(|read| {
                         read.generation == stored.generation && read.expires_at > stored.expires_at
@@ -115,8 +115,8 @@ impl Core {
         }
     }
 
-    /// Whether the estimated number of peers is more than twice the number of items that a scan may
-    /// read. The estimate costs about half a read unit.
+    /// Whether the estimated number of peers in the index is more than twice the number of items
+    /// that a scan may read. The estimate costs about half a read unit.
     async fn is_far_too_large(&self) -> Result<bool, StoreError> {
         let seen = self.probe(&[]).await?;
         Ok(seen.estimated_entries() > 2 * u64::from(self.options.snapshot_items))

@@ -1,23 +1,23 @@
 //! The bound on the live peers of one source.
 //!
 //! A *newcomer* is a registration that adds a live peer to its source. It is admitted if the source
-//! then has no more live peers than the bound. There is no counter, which every registration would
-//! have to write. Instead, each peer has a marker under its source in the index, and the markers
-//! are counted in two steps:
+//! then has no more live peers than the bound. The store keeps no counter, because every
+//! registration would have to write it. Instead, each peer has a marker that lists it in the index
+//! under its source, and the markers are counted in two steps:
 //!
 //! 1. One query lists the markers of the source. If there are fewer than the bound, the newcomer is
 //!    admitted.
 //! 2. Otherwise the peers of up to a hundred markers are read, to see how many are live. Not every
 //!    marker has a live peer: the peer may be dormant, deleted, or registered from another source
-//!    by now. A registration does not delete the marker at a former source, because that would cost
-//!    more than the two write units that the bound may cost. With up to a hundred markers, the
-//!    number of live peers is exact. With more, it is extrapolated from a hundred consecutive ones,
-//!    from a random one on.
+//!    by now. A registration does not delete the marker at a former source. This would cost two
+//!    more write units, and the bound may cost no more than two per registration. With up to a
+//!    hundred markers, the number of live peers is exact. With more, it is extrapolated from a
+//!    hundred consecutive markers that start at a random one.
 //!
 //! The index lists a peer only some time after it was written. A process therefore also counts the
-//! newcomers that it is writing at the moment, and those that it wrote within the last seconds.
-//! Newcomers in other processes are not counted before the index lists them, so together the
-//! processes may exceed the bound.
+//! newcomers that it is writing at the moment, and those that it wrote within the last seconds. It
+//! does not count the newcomers of other processes before the index lists them, so several
+//! processes together may exceed the bound.
 //!
 //! Peers without a marker are not counted. These are peers that registered before the bound was
 //! set.
@@ -38,9 +38,9 @@ use crate::table::WriteOutcome;
 
 /// Maximum number of peers that are read for a newcomer. One batch read can return that many.
 const MAX_READ: usize = 100;
-/// Markers are listed up to this multiple of the bound. A source may have twice the bound of known
-/// peers, and the rest is for markers without a peer. If there are more markers, their number is
-/// estimated.
+/// The number of markers that are listed for a source is at most this multiple of the bound. A
+/// source may have twice as many known peers as the bound, and the rest allows for markers without
+/// a peer. If there are more markers, their number is estimated.
 const MAX_COUNTED: u64 = 4;
 
 /// The newcomers of each source that this process is writing, by their position on the ring.
@@ -108,9 +108,9 @@ impl Core {
         self.max_peers_per_source > 0 && !source.is_loopback()
     }
 
-    /// Decides whether `source` may have one more live peer. If it does, and the source already has
-    /// twice as many known peers as may be live, evicts the peer that has been dormant for longest
-    /// among those that were read.
+    /// Decides whether `source` may have one more live peer. If so, and if the source already has
+    /// twice as many known peers as may be live, this evicts a dormant peer: of those that were
+    /// read, the one that has been dormant for longest.
     pub(crate) async fn make_room(
         &self,
         source: Source,
@@ -139,9 +139,9 @@ impl Core {
         Ok(SourceAdmission::Admitted(admission))
     }
 
-    /// Admits a newcomer if the source has fewer live peers than the bound. These are the `live`
-    /// peers that were counted in the table, and the peers that this process is writing or has just
-    /// written and that are not among the `counted` ones.
+    /// Admits a newcomer if the source has fewer live peers than the bound. `live` is the number of
+    /// those that were counted in the table. To these are added the peers that this process is
+    /// writing or has just written, unless their positions are in `counted`.
     fn admit(
         &self,
         source: Source,
@@ -153,8 +153,8 @@ impl Core {
         let bound = u64::from(self.max_peers_per_source);
         let mut newcomers = self.newcomers.0.lock();
         let of_source = newcomers.entry(source).or_default();
-        // A process records a newcomer as written before it removes it from this set. Because the
-        // set is copied first, no newcomer is missed in between.
+        // A registration adds its peer to `recent` before it removes the newcomer from this set.
+        // Because the set is copied before `recent` is read, no newcomer is missed in between.
         let mut uncounted = of_source.clone();
         uncounted.extend(self.recent.live_of(source, now));
         uncounted.retain(|position| *position != newcomer && !counted.contains(position));
@@ -167,7 +167,7 @@ impl Core {
         admitted.then(|| Admission { newcomers: &self.newcomers, source, position: newcomer })
     }
 
-    /// Lists the markers of a source, up to `most`.
+    /// Lists the markers of a source, up to about `most` of them.
     async fn markers_of(&self, source: Source, most: u64) -> Result<Markers, StoreError> {
         let (mut entries, mut start) = (Vec::<(RingPosition, PeerId)>::new(), None);
         loop {
@@ -232,8 +232,8 @@ impl Core {
                 population.oldest = Some(peer);
             }
         }
-        // An extrapolated number accounts for all markers, an exact number for the live peers that
-        // were found.
+        // An extrapolated number accounts for the peers of all markers, and an exact number only
+        // for the live peers that were found.
         population.live = to_u64(live.len());
         population.counted = if is_exact { live } else { listed };
         if !is_exact {

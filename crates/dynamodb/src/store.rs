@@ -22,9 +22,9 @@ use crate::failure::unavailable;
 use crate::options::DynamoOptions;
 use crate::table::Table;
 
-/// Number of renewals of one batch that are written concurrently. It is large enough that a hundred
-/// renewals take only a few round trips, and small enough that a batch leaves capacity of the table
-/// to other requests.
+/// Number of renewals of one batch that are written concurrently. With this number, a hundred
+/// renewals take only a few round trips, and a batch still leaves capacity of the table for other
+/// requests.
 const CONCURRENT_RENEWALS: usize = 16;
 
 /// Which of the [`Limits`] a store enforces, for documentation and tests.
@@ -46,11 +46,11 @@ pub struct Capabilities {
     /// The bound on the peers that one source keeps alive by unproven heartbeats: not enforced,
     /// because each of these heartbeats would have to be written.
     pub bounds_unproven: bool,
-    /// `max_archetypes`: not enforced. A table keeps nothing for an archetype but the markers of
-    /// its peers.
+    /// `max_archetypes`: not enforced. The only data that the table has for an archetype are the
+    /// markers of its peers.
     pub bounds_archetypes: bool,
-    /// Whether totals are always exact, even if more peers match than a page holds. They are exact
-    /// for small networks only.
+    /// Whether totals are always exact, even if more peers match than a page holds. They are
+    /// estimates in a large network.
     pub exact_totals: bool,
 }
 
@@ -92,8 +92,8 @@ impl DynamoStore {
     /// The clock of DynamoDB, on which all processes that share the table agree. It takes the time
     /// from DynamoDB's responses, and never from the wall clock of this machine.
     ///
-    /// Before the first response it returns the Unix epoch, so call [`Store::health`] first. While
-    /// there are no other calls, [`Store::sweep`] asks DynamoDB for the time.
+    /// Before the first response it returns the Unix epoch, so call [`Store::health`] first. If no
+    /// other call has returned the time recently, [`Store::sweep`] makes a call to get it.
     pub fn clock(&self) -> impl Fn() -> Timestamp + Send + Sync + Clone + 'static {
         let clock = Arc::clone(&self.core.clock);
         move || clock.now()
@@ -129,8 +129,8 @@ impl DynamoStore {
         self.within_deadline(Box::pin(self.core.count_index_keys(puts, now))).await
     }
 
-    /// Runs an operation, and ends it at the deadline. The operation is boxed, because each async
-    /// function around it would otherwise contain a copy of its state.
+    /// Runs an operation, and ends it at the deadline. The operation is boxed, because the future
+    /// of each async function around it would otherwise contain its whole state.
     async fn within_deadline<T>(
         &self,
         operation: BoxFuture<'_, Result<T, StoreError>>,
@@ -141,8 +141,8 @@ impl DynamoStore {
         self.run_until(self.deadline(), operation).await
     }
 
-    /// The same as [`Self::within_deadline`], for an operation that changes peers. It fails if the
-    /// time should come from DynamoDB and is not known accurately.
+    /// The same as [`Self::within_deadline`], for an operation that changes peers. If the time
+    /// should come from DynamoDB, it fails when no response has told the time for a minute.
     async fn change<T>(&self, operation: BoxFuture<'_, Result<T, StoreError>>) -> Result<T, StoreError> {
         if self.core.options.store_time && self.core.clock.is_stale() {
             return Err(unavailable("DynamoDB has not told the time for a minute"));
@@ -192,8 +192,8 @@ impl Store for DynamoStore {
         peers: &[(PeerId, Claim)],
         now: Timestamp,
     ) -> Vec<Result<Renewal, StoreError>> {
-        // There is one deadline for all renewals. Renewals that have not completed by then are
-        // reported as unavailable.
+        // All renewals have the same deadline. Those that have not completed by then fail as
+        // unavailable.
         let deadline = self.deadline();
         let ids = peers.iter().map(|(peer, _)| peer);
         let lookups = match self.change(Box::pin(self.core.look_up_all(ids))).await {

@@ -1,9 +1,9 @@
-//! The sweep, which runs at regular intervals: removes long-dormant peers from the index, and asks
-//! DynamoDB for the time if no other call has.
+//! The sweep, which runs at regular intervals: removes long-dormant peers from the index, and makes
+//! a call to get DynamoDB's time if no other call has returned it recently.
 //!
-//! DynamoDB deletes dormant peers for free, but days later. Until then, samples still read them.
-//! If most of the peers that the samples of a query read are dormant, it is cheaper to pay now for
-//! the write that removes them from the index. If fewer are dormant, it is cheaper to read past
+//! DynamoDB deletes dormant peers for free, but days later. Until then, samples still read them. If
+//! most of the peers that samples read are dormant, it is cheaper to remove them from the index,
+//! although each removal costs write units. If fewer are dormant, it is cheaper to keep reading
 //! them. A heartbeat that revives a peer adds it to the index again.
 //!
 //! The sweep does not search for dormant peers. It takes those that samples have found. Lists are
@@ -27,8 +27,8 @@ impl Core {
         if self.options.store_time && self.clock.needs_sample() {
             self.check().await?;
         }
-        // No query finds mostly dormant peers, so reading past these is cheaper than removing them.
-        // The dormant peers that samples have recorded are forgotten.
+        // The samples of no query read mostly dormant peers, so reading the dormant ones is cheaper
+        // than removing them. Those that samples have recorded are forgotten.
         if !self.sizes.any_mostly_dormant() {
             self.dormant.clear();
             return Ok(Swept::default());
@@ -37,7 +37,7 @@ impl Core {
             self.remove_from_index(&stored).await?;
         }
         // The sweep neither ends leases nor deletes peers, so it has nothing to report. A lease
-        // ends when its time is over, and DynamoDB deletes the items.
+        // ends by itself at its time, and DynamoDB deletes the items.
         Ok(Swept::default())
     }
 
@@ -48,7 +48,7 @@ impl Core {
     /// - A renewal that read the peer while it was in the index does not write markers. Such a
     ///   renewal must no longer succeed when the markers are deleted. The write of the peer's item
     ///   therefore comes first. It changes the generation, on which the renewal is conditional. If
-    ///   the renewal comes before it, the write itself is refused, because the lease has changed.
+    ///   the renewal is written first, this write is refused, because the lease has changed.
     /// - A renewal that reads the peer after this write finds that it is not in the index, and
     ///   writes the markers with the new generation. The deletions are conditional on the old
     ///   generation, so they do not affect these markers.
@@ -63,8 +63,9 @@ impl Core {
         let written = self.table.update(item::peer_key(peer), update, Expression::unchanged(stored)).await?;
         if matches!(written, WriteOutcome::Done) {
             self.counters().delisted.add(1);
-            // If this process remembers a write with the old generation, it ignores a later
-            // revival, which has the new one. So it remembers the new generation from now on.
+            // `recent` ignores a renewal whose generation differs from that of the remembered
+            // write. A later revival of this peer has the new generation, so the peer is remembered
+            // with the new one.
             let position = self.position(peer).await?;
             self.recent.record_registration(position, Arc::new(delisted));
             self.delete_markers(stored.marker_keys(false), stored.generation).await;
@@ -75,9 +76,9 @@ impl Core {
 
     /// Gives the source marker of a peer a new generation.
     ///
-    /// This costs one write unit, half as much as a deletion: the index contains keys only, so it
-    /// does not change. A failure is only logged. The marker then stays when the peer is deleted,
-    /// until its time to live ends.
+    /// This costs one write unit, half as much as a deletion, because it does not change the index,
+    /// which contains only keys. A failure is only logged. The marker then stays when the peer is
+    /// deleted, until its time to live ends.
     pub(crate) async fn update_source_marker(&self, stored: &StoredPeer, generation: Generation) {
         if !self.is_bounded(stored.holder.source) {
             return;

@@ -23,11 +23,12 @@ use crate::expression::Expression;
 use crate::failure::store_error;
 use crate::item::Item;
 
-/// The index that discovery queries. Its name is that of the original service's index.
+/// The name of the index from which peers are listed. The index of the original service has the
+/// same name.
 pub const INDEX: &str = "LastSeenIndex";
 
-/// The IAM actions that the store uses. A role must allow these, and no others. `Query` is called
-/// on the index only, and every other action on the table only.
+/// The IAM actions that the store uses. A role needs these permissions and no others: `Query` on
+/// the index only, and every other action on the table only.
 pub const ACTIONS: [&str; 8] = [
     "dynamodb:BatchGetItem",
     "dynamodb:BatchWriteItem",
@@ -111,8 +112,8 @@ impl Table {
         update: Expression,
         condition: Expression,
     ) -> Result<WriteOutcome, StoreError> {
-        // The update and the condition share one set of aliases. If both use an alias, it has the
-        // same meaning in both.
+        // The update and the condition share one set of aliases. If both use an alias, it stands
+        // for the same name or value in both.
         let names: HashMap<_, _> = update.names.into_iter().chain(condition.names).collect();
         let values: Item = update.values.into_iter().chain(condition.values).collect();
         let sent = self
@@ -137,8 +138,8 @@ impl Table {
     /// Deletes one item if the condition holds.
     ///
     /// If the call needed several attempts and the last one found no item, an earlier attempt may
-    /// have deleted it and its response was lost. The item is deleted in any case, so the result is
-    /// [`WriteOutcome::Done`].
+    /// have deleted the item, and its response was lost. The item no longer exists in any case, so
+    /// the result is [`WriteOutcome::Done`].
     pub(crate) async fn delete(&self, key: Item, condition: Expression) -> Result<WriteOutcome, StoreError> {
         let attempts = Attempts::default();
         let sent = self
@@ -266,7 +267,7 @@ fn units(consumed: Option<&ConsumedCapacity>) -> Option<f64> {
     consumed.and_then(ConsumedCapacity::capacity_units)
 }
 
-/// Converts units to half units. Reads with eventual consistency are billed in these.
+/// Converts units to half units, because reads with eventual consistency are billed in half units.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

@@ -16,7 +16,7 @@ const ITEMS_PER_PAGE: i32 = 1_000;
 
 impl Core {
     /// Exports the peers in one page of the table, read with strong consistency. `after` is the
-    /// position in the previous page of the export, or `None` for the first page.
+    /// position that the previous page of the export returned, or `None` for the first page.
     pub(crate) async fn export(&self, after: Option<&Position>) -> Result<ExportPage, StoreError> {
         let foreign = || StoreError::Internal("a foreign position".to_owned());
         let start = after.map(|Position(bytes)| std::str::from_utf8(bytes).map(item::key));

@@ -4,8 +4,8 @@
 //!
 //! The hash places peers at random, so some parts of the ring are crowded and others are sparse.
 //! The simple ways to sample are therefore biased. A sample that starts at a random position and
-//! takes the next peers prefers peers after a gap. A sample that takes the peers of ranges of fixed
-//! width, and drops those that are too many, prefers peers in sparse parts.
+//! takes the next peers prefers peers that follow a gap. A sample that reads ranges of fixed width
+//! and drops surplus peers prefers peers in sparse parts.
 //!
 //! # The method
 //!
@@ -30,10 +30,11 @@
 //!
 //! # When it is not exact
 //!
-//! The equation requires `picks <= held <= max_held`. A window with more than `max_held` peers is
-//! always accepted, although its probability should be above one, so its peers are picked too
-//! rarely. A window with fewer than `picks` peers yields only the peers that it has.
-//! [`SamplingPlan::new`] chooses the constants so that both cases are rare.
+//! The equation requires `picks <= held <= max_held`. A window with more than `max_held` peers
+//! would need a probability above one. It is accepted with probability one, so its peers are picked
+//! too rarely. A window with fewer than `picks` peers yields only the peers that it has, so these
+//! are picked too rarely as well. [`SamplingPlan::new`] chooses the constants so that both cases
+//! are rare.
 
 use std::future::Future;
 
@@ -43,11 +44,11 @@ use crate::estimate::to_u64;
 use crate::lane::{Lane, RingPosition};
 
 /// The average number of peers in a window. About 50 entries of 75 bytes fit into half a read unit
-/// (4 KiB), so most windows cost no more than that. With fewer peers per window, their number would
-/// vary more in proportion, and more windows would be rejected.
+/// (4 KiB), so most windows cost no more than that. With fewer peers per window, the relative
+/// variation of their number would be larger, and more windows would be rejected.
 const MEAN: u64 = 40;
-/// The average number of peers in a window of a sample with a large limit. Such a window costs
-/// about one read unit, and fewer windows have to be read.
+/// The average number of peers in a window if the limit of the sample is large. Such a window costs
+/// about one read unit, and the sample needs fewer windows.
 const LARGE_MEAN: u64 = 100;
 /// The limit of a query from which on `LARGE_MEAN` applies.
 const LARGE_FROM: usize = 200;
@@ -61,7 +62,7 @@ const CONCURRENT_READS: usize = 16;
 /// A range of the ring, with both ends included.
 pub(crate) type RingRange = (RingPosition, RingPosition);
 
-/// What was read from random windows.
+/// The result of reading random windows.
 #[derive(Debug)]
 pub(crate) struct Drawn<T> {
     /// The picks of the accepted windows. Every entry of the ring is picked with the same
@@ -128,9 +129,9 @@ impl SamplingPlan {
     /// and returns the entries in them.
     ///
     /// The picks are in the order in which the windows were placed, not in the order of the
-    /// responses. A caller that needs fewer picks must drop the last ones. In the order of the
-    /// responses, the last picks would be those of slow windows, such as windows that wrap around
-    /// and need two reads. Dropping these would bias the sample.
+    /// responses. A caller that needs fewer picks drops the last ones. In the order of the
+    /// responses, these would come from slow windows, such as windows that wrap around and need two
+    /// reads, and dropping them would bias the sample.
     ///
     /// # Errors
     /// The first error of `read`.
@@ -240,7 +241,8 @@ mod tests {
             let distances = listed.iter().map(|count| (f64::from(*count) - expected).powi(2));
             let chi_square = distances.sum::<f64>() / (expected * (1.0 - share));
             let freedom = to_f64(peers - 1);
-            // The picks of one window are not independent of each other, so even a fair sample of
+            // The distance of chi-square from its expected value, in standard deviations. The picks
+            // of one window are not independent of each other, so even a fair sample with the limit
             // 100 deviates by 1.8. If slow windows were dropped, the first ring would deviate by
             // 110.
             let deviation = (chi_square - freedom) / (2.0 * freedom).sqrt();

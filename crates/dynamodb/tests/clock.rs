@@ -1,4 +1,5 @@
-//! Tests of the clock of DynamoDB, on which processes that share a table agree.
+//! Tests of the store's clock, which takes the time from DynamoDB, so that the processes that share
+//! a table agree on it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[path = "support/proxy.rs"]
@@ -20,8 +21,8 @@ const HOLDER: &str = "203.0.113.7";
 const STRANGER: &str = "198.51.100.1";
 const DAY: u64 = 86_400;
 
-/// The options of a store that takes its time from DynamoDB, and calls it through the returned
-/// proxy.
+/// The options of a store that takes the time from DynamoDB, and that calls DynamoDB through the
+/// returned proxy.
 async fn options_through_a_proxy() -> (DynamoOptions, Proxy) {
     let mut options = fresh_table().await;
     options.store_time = true;
@@ -45,8 +46,8 @@ async fn wait(seconds: u64) {
     tokio::time::resume();
 }
 
-/// The proxy shifts the dates of responses, so the wall clock of this machine is a day behind
-/// DynamoDB's.
+/// The proxy adds a day to the dates of responses, so the wall clock of this machine appears to be
+/// a day behind DynamoDB's.
 #[tokio::test]
 async fn a_process_whose_wall_clock_is_a_day_off_changes_no_lease() {
     let (options, proxy) = options_through_a_proxy().await;
@@ -125,7 +126,7 @@ async fn a_sweep_asks_for_the_time_if_there_was_no_call_for_ten_seconds() {
     }
 }
 
-/// As on Lambda.
+/// On Lambda, the store trusts the caller's clock.
 #[tokio::test]
 async fn a_store_that_trusts_the_callers_clock_needs_no_sample() {
     let (mut options, proxy) = options_through_a_proxy().await;

@@ -1,5 +1,5 @@
-//! Runs the conformance suite of stores on a DynamoDB stand-in: once with snapshots, and once with
-//! lists from the index.
+//! Runs the conformance suite of stores on a DynamoDB stand-in (a local server with DynamoDB's
+//! API): once with snapshots, and once with lists from the index.
 
 #[path = "support/stand_in.rs"]
 mod support;
@@ -39,8 +39,8 @@ impl Subject for Table {
         Guarantees {
             restart: Restart::LeasesContinue,
             bounds: Bounds {
-                // The store enforces this limit by an estimate, which is too coarse for the limits
-                // of three peers in the suite.
+                // The store enforces the limit of all peers by an estimate, which is too coarse for
+                // the suite's limit of three peers.
                 peers: false,
                 bytes: CAPABILITIES.bounds_bytes,
                 sources: CAPABILITIES.bounds_sources,

@@ -25,7 +25,8 @@ use tokio::process::Command;
 
 use server::serve;
 
-/// The timeout of one attempt. The container's credentials take longer than that.
+/// The timeout of one attempt. The response with the container's credentials takes longer than
+/// that.
 const ATTEMPT: Duration = Duration::from_millis(400);
 const SLOW: Duration = Duration::from_millis(900);
 
@@ -67,7 +68,8 @@ async fn respond(request: Request<Incoming>, recorded: Arc<Mutex<Vec<String>>>) 
     recorded.lock().push(format!("{} {} by {signed}", request.method(), request.uri()));
     let keys = r#""SecretAccessKey":"s","Token":"t","Expiration":"2099-01-01T00:00:00Z""#;
     match (request.method(), request.uri().path()) {
-        // A request for a tunnel, which is refused. Only the recorded destination matters.
+        // A request for a tunnel is refused. The tests only check the destination that was
+        // recorded.
         (&Method::CONNECT, _) => (403, String::new()),
         (&Method::GET, "/credentials") => {
             tokio::time::sleep(SLOW).await;

@@ -1,5 +1,5 @@
-//! The errors that a caller of the store gets if DynamoDB refuses a call or fails, and the number
-//! of attempts that the client makes.
+//! Tests the errors that a caller of the store gets if DynamoDB refuses a call or fails, and the
+//! number of attempts that the client makes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[path = "support/server.rs"]

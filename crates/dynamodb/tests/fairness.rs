@@ -1,5 +1,5 @@
-//! Tests that no peer is sampled more often than others, by a hundred thousand draws for each way
-//! to produce a sample. Meanwhile peers register and leave.
+//! Tests that every peer is equally likely to be sampled, with a hundred thousand draws for each of
+//! the three ways to draw a sample. Meanwhile other peers register and leave.
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
 #[path = "support/stand_in.rs"]
@@ -32,7 +32,7 @@ async fn a_hundred_thousand_draws_from_a_listed_index_are_fair() {
 
 /// Samples a network from windows of the ring. Neighbours on the ring are in the same sample
 /// somewhat more often than other peers (decision 3), so the distribution of pairs is not tested.
-/// The index entries of the rare archetype are few, and are listed completely.
+/// The test also samples a rare archetype, whose few index entries are listed completely.
 #[tokio::test]
 async fn a_hundred_thousand_draws_from_windows_of_the_index_are_fair() {
     let windows = FairnessTest {

@@ -19,7 +19,7 @@ use support::{at, claim, fresh_table, id, listed, open, peers_of, put, query};
 /// The source of the peers' holder.
 const HOLDER: &str = "203.0.113.7";
 
-/// A time within which operations and attempts end even on a busy machine.
+/// A timeout that no operation or attempt exceeds, even on a busy machine.
 const LONG_TIMEOUT: Duration = Duration::from_secs(30);
 
 struct Setup {
@@ -30,8 +30,8 @@ struct Setup {
     direct: DynamoOptions,
 }
 
-/// A store whose operations end at `deadline`. The timeout of an attempt is too long to end one
-/// earlier.
+/// A store whose operations end at `deadline`. The timeout of an attempt is longer, so it does not
+/// end an attempt earlier.
 async fn setup(deadline: Duration) -> Setup {
     setup_with(deadline, LONG_TIMEOUT).await
 }
@@ -174,7 +174,8 @@ async fn unprocessed_parts_of_a_batch_are_retried() {
 }
 
 /// The deadline of the operations. After a crash no call gets a response, so an operation ends at
-/// its deadline. If a slow machine delays another operation until then, that is one more crash.
+/// its deadline. If a slow machine delays an operation beyond its deadline, the effect is that of a
+/// crash, which the test permits.
 const CRASH: Duration = Duration::from_millis(1_500);
 
 /// The process crashes at each write of the operation in turn: once just before DynamoDB makes the
@@ -248,8 +249,8 @@ async fn a_crash_during_a_deregistration_or_a_revival_leaves_all_or_nothing() {
     }
 }
 
-/// From the `n`th write on, no call gets a response, as if the process had crashed. `crash` says
-/// whether DynamoDB makes that write.
+/// From the `n`th write on, no call gets a response, as if the process had crashed. `crash` decides
+/// whether DynamoDB still makes the `n`th write.
 fn crash_at(setup: &Setup, n: usize, crash: Fault) {
     setup.proxy.take_calls();
     let mut writes = 0;

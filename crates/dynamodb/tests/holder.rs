@@ -1,5 +1,5 @@
-//! Which client may change a peer, in cases that depend on what the table stores about its holder.
-//! The rules themselves are tested with the registry and by the conformance suite.
+//! Tests which client may change a peer, in cases that depend on what the table stores about its
+//! holder. The rules themselves are tested with the registry and by the conformance suite.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[path = "support/proxy.rs"]
@@ -60,7 +60,7 @@ async fn a_proof_is_stored_with_every_write_of_a_proven_heartbeat() {
     store.put(put("p", &[], HOLDER, 1), at(0)).await.unwrap();
     renew(&store, &claim(HOLDER), at(60)).await;
     assert_eq!(proven_at(&options).await, at(60));
-    // The clock of another process is behind.
+    // Another process, whose clock is behind, renews the lease.
     renew(&store, &claim(HOLDER), at(50)).await;
     assert_eq!(proven_at(&options).await, at(60));
 }
@@ -110,9 +110,9 @@ async fn a_token_only_peer_and_the_page_of_a_peer_are_known_to_other_processes()
     renew(&other, &with_token, at(1)).await;
 }
 
-/// A stranger tries to replace a peer at `now`. Its holder has not proved itself for twelve leases,
-/// so any client may replace it. Between the stranger's read and its write, a heartbeat with the
-/// claim `meanwhile` arrives. Returns the stranger's result.
+/// A stranger tries to replace a peer at `now`. Its holder has not proved itself for twelve lease
+/// durations, so any client may replace it. Between the stranger's read and its write, a heartbeat
+/// with the claim `meanwhile` arrives. Returns the stranger's result.
 async fn replaced_while(now: Timestamp, meanwhile: &Claim) -> PutResult {
     let direct = fresh_table().await;
     let store = open(&direct).await;
@@ -144,14 +144,15 @@ async fn replaced_while(now: Timestamp, meanwhile: &Claim) -> PutResult {
 
 #[tokio::test]
 async fn a_heartbeat_between_a_strangers_read_and_write_protects_the_peer() {
-    // At 3,600 the peer has had no proof for twelve leases of 300 s. Its lease runs until 3,900.
+    // At 3,600 the peer has had no proof for twelve lease durations of 300 s. Its lease runs until
+    // 3,900.
     let proven = replaced_while(at(3_600), &claim(HOLDER)).await;
     assert!(matches!(proven, PutResult::Held(_)), "{proven:?}");
     let unproven = replaced_while(at(3_600), &claim(STRANGER)).await;
     assert_eq!(unproven, PutResult::Stored { token_kept: false }, "it proves nothing");
 }
 
-/// A registration of a name that the key with this number has signed.
+/// A registration of this name, signed with the key of this number.
 fn signed(name: &str, key: u8, seq: u64) -> PutRequest {
     let record = format!("header.{name}-{key}-{seq}.signature").into();
     let signature = Signature { key: PublicKey::from_bytes([key; 32]), seq, replaces: None, record };

@@ -1,4 +1,4 @@
-//! The cost of a page in read units.
+//! Tests of the cost of a page in read units.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[path = "support/stand_in.rs"]
@@ -11,8 +11,8 @@ use support::{at, fresh_table, open_within, peers_of, put, query};
 
 const HOLDER: &str = "203.0.113.7";
 
-/// A page of a large network may cost at most its share of the maximum cost, and a little more.
-/// This holds whether its peers are live or dormant.
+/// The maximum cost of a page is proportional to its maximum size in bytes. A page of a large
+/// network may exceed that cost only a little, whether the peers are live or dormant.
 #[tokio::test]
 async fn a_page_costs_at_most_the_read_units_that_it_may() {
     const PEERS: u16 = 1_200;

@@ -1,4 +1,4 @@
-//! The bound on the peers of one source.
+//! Tests of the bound on the live peers of one source.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[path = "support/stand_in.rs"]

@@ -111,8 +111,8 @@ async fn stores_that_start_concurrently_agree_on_the_tables_secret() {
     futures_util::future::try_join_all(puts).await.unwrap();
     for store in &stores {
         assert_eq!(listed(store, &["a"], at(0)).await.len(), 8);
-        // Each page of the enumeration comes from another store. It is complete only if the stores
-        // agree on the positions of all peers.
+        // Each page of the enumeration comes from another store. The enumeration is complete only
+        // if the stores agree on the positions of all peers.
         let mut all = Vec::new();
         let mut after = None;
         for other in stores.iter().cycle().take(100) {
@@ -174,8 +174,8 @@ async fn a_peer_that_is_removed_from_the_index_and_revived_by_one_process_is_lis
     assert_eq!(listed(&store, &[], at(2_002)).await, [("dormant7".to_owned(), 9001)]);
 }
 
-/// The maximum size of a page permits about 70 of 900 peers. Such a page is sampled from the list
-/// of all entries and from windows of the ring, and it is enumerated.
+/// About 70 of 900 peers fit into the maximum size of a page. The test samples such a page from the
+/// list of all entries and from windows of the ring, and also enumerates it.
 #[tokio::test]
 async fn a_page_cut_at_its_maximum_size_reads_few_unlisted_peers() {
     const PEERS: u16 = 900;
@@ -195,8 +195,8 @@ async fn a_page_cut_at_its_maximum_size_reads_few_unlisted_peers() {
         };
         let (listed, read) = (peers_of(&page).len(), store.units().read - before);
         assert!(page.peers.bytes() <= 20_000 && listed > 60, "{listed} peers");
-        // Each peer costs half a unit, and the index costs some units, too. To read all peers would
-        // cost 450 units.
+        // Reading a peer costs half a unit, and reading the index costs some units, too. Reading
+        // all 900 peers would cost 450 units.
         assert!(read < 110.0, "{read} units for {listed} peers of at most {limit}");
     }
     let all = store.sample(&query(&[], 1_000), at(1)).await.unwrap();
@@ -246,8 +246,8 @@ async fn a_large_network_is_sampled_from_windows_of_the_ring() {
         );
         peers.into_iter().for_each(|(name, _)| *times.entry(name).or_default() += 1);
     }
-    // There are 60 samples, and each contains a peer with the probability 20 in 1,200. More than
-    // half of the peers are then in a sample. Once in 770 million runs, one of the 1,200 peers is
+    // Each of the 60 samples contains a given peer with the probability 20 in 1,200. More than half
+    // of the peers are therefore in at least one sample. In one of 770 million runs, some peer is
     // in 14 samples.
     assert!(times.len() > 600 && times.values().all(|count| *count < 14), "{times:?}");
     let mut enumerated = Vec::new();

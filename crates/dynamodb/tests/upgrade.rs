@@ -2,8 +2,8 @@
 //!
 //! The fixture is a scan of that table, in DynamoDB's JSON, together with the list that the release
 //! itself returned at that moment. The table contains live peers, one of which was renewed and one
-//! replaced, and two dormant peers, of which `delisted` had been removed from the index. It
-//! contains nothing of the peer `deregistered`.
+//! replaced, and two dormant peers, of which `delisted` had been removed from the index. The peer
+//! `deregistered` has left no item in it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[path = "support/stand_in.rs"]
@@ -161,8 +161,9 @@ async fn leases_of_the_earlier_release_are_renewed_and_its_dormant_peers_revived
         assert!(matches!(revived, Ok(Renewal::Renewed { revived: true, .. })), "{peer}: {revived:?}");
     }
     assert_eq!(one.renew(&id("deregistered"), &claim(HOLDER), table.after(60)).await, Ok(Renewal::Unknown));
-    // The leases of the revived peers last a second, those without a requested ttl 300 s, and the
-    // others 3,600 s.
+    // At 60 s, all 11 peers are live. At 3,650 s, only those with leases of 3,600 s are live: the
+    // revived peers have leases of 1 s, and peers without a requested duration have leases of 300
+    // s.
     for store in [&one, &other] {
         assert_eq!(listed(store, &[], table.after(60)).await.len(), 11);
         assert_eq!(names(store, "away", table.after(60)).await, ["delisted"]);
@@ -227,7 +228,7 @@ async fn renew_as_the_release_before(options: &DynamoOptions, now: Timestamp) {
 async fn a_peer_of_the_earlier_release_is_free_twelve_leases_after_it_was_last_seen_unless_proven() {
     let table = Upgraded::table().await;
     let [one, _] = table.stores().await;
-    // Its lease lasts 3,600 s.
+    // The lease of `ipv6` lasts 3,600 s.
     for hours in 1..=12 {
         let renewed = one.renew(&id("ipv6"), &claim(STRANGER), table.after(hours * 3_500)).await;
         assert!(matches!(renewed, Ok(Renewal::Renewed { revived: false, .. })), "{renewed:?}");

@@ -20,10 +20,10 @@ pub use scope::{InvalidScopes, Scope, Scopes};
 
 /// The header that some gateways and clients send a key in.
 const X_API_KEY: &str = "x-api-key";
-/// The scheme of a key in `Authorization`, which is compared without regard to case.
+/// The scheme that precedes a key in `Authorization`. Its case does not matter.
 const BEARER: &str = "bearer ";
 
-/// The maximum number of keys in one request that are looked up. Each costs a hash.
+/// The maximum number of keys in one request that are looked up. Each look-up computes a SHA-256.
 const MAX_KEYS: usize = 4;
 
 /// What the API key of a request permits.
@@ -59,8 +59,8 @@ impl Access {
         let keys = ring.current();
         let has_admin = keys.scopes().has(Scope::Admin);
         let mut presented = PresentedKey::None;
-        // The keys are tried until one is known, because a gateway may use one of the headers for a
-        // key of its own.
+        // A request may have several keys, because a gateway may use one of the headers for a key
+        // of its own. The first key that the service knows counts.
         for text in key_texts(headers).take(MAX_KEYS) {
             presented = match keys.find(text) {
                 Some(key) => PresentedKey::Known { name: key.name.clone(), scopes: key.scopes },
@@ -79,8 +79,8 @@ impl Access {
         route.scope() != Some(Scope::Admin) || self.has_admin
     }
 
-    /// Checks that the request may do what needs this scope. The failure is a 401 without a known
-    /// key, and a 403 if the key lacks the scope.
+    /// Checks that the request has a key with this scope, if the scope needs a key. Fails with 401
+    /// if the request has no known key, and with 403 if its key lacks the scope.
     pub(crate) fn check(&self, scope: Scope) -> Result<(), Failure> {
         if !self.required.has(scope) {
             return Ok(());
@@ -111,7 +111,7 @@ impl Access {
     }
 }
 
-/// The texts of the keys that a request presents.
+/// The keys that a request presents: those in `Authorization`, then those in `X-Api-Key`.
 fn key_texts(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let bearer = headers.get_all(AUTHORIZATION).into_iter().filter_map(|value| {
         let text = value.to_str().ok()?;
@@ -127,7 +127,9 @@ mod tests {
 
     use super::*;
 
-    /// The service knows the keys `r`, `w` and `a`, whose scopes begin with these letters.
+    /// The access of a request with these headers to a service that requires keys for the scopes in
+    /// `require`. The service knows three keys: `r` with the scope `read`, `w` with `write`, and
+    /// `a` with `admin` and `read`.
     fn access(require: &str, headers: &[(&'static str, &'static str)]) -> Access {
         let scopes = [("r", "read"), ("w", "write"), ("a", "admin,read")];
         let lines = scopes.map(|(key, scopes)| key_line(key, Scopes::parse(scopes).unwrap(), key));

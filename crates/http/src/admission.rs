@@ -1,11 +1,12 @@
 //! Decides which connections stay open when there are more than the limit.
 //!
-//! Each source and each network may have only a part of all connections. Otherwise one client,
-//! possibly with several addresses, could hold all of them.
+//! Each source (an IPv4 address or an IPv6 /64) and each network (an IPv4 /24, an IPv6 /56 or an
+//! IPv6 /48) may have only a part of all connections. Otherwise one client, possibly with several
+//! addresses, could hold all of them.
 //!
-//! A connection that waits for its client is worth less than a new one. If there is no room for a
-//! new connection, the server closes a waiting one: of the source that has the most connections,
-//! the one that has waited the longest.
+//! If there is no room for a new connection, the server closes one that waits for its client,
+//! because that client may never send anything more. The server chooses a source that has many
+//! connections, and closes the connection of that source that has waited the longest.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
@@ -24,29 +25,30 @@ use crate::group::Group;
 /// random sample bounds the work for each new connection.
 const SAMPLE: usize = 32;
 
-/// How many of the sources with the most connections are searched for a connection to close. If all
-/// their connections have requests in progress, a random sample of all connections is searched.
+/// How many of the sources with the most connections are searched for a connection to close. If
+/// none of those connections waits for its client, a random sample of all connections is searched.
 const LARGEST_SOURCES: usize = 4;
 
 /// The open connections.
 pub(crate) struct Connections {
     max: usize,
-    /// Whether only the total is limited.
+    /// Whether many clients share an address, as those behind a proxy do. Then only the total is
+    /// limited.
     shared_sources: bool,
     open: Mutex<Open>,
 }
 
 #[derive(Default)]
 struct Open {
-    /// The connections by their ids. The ids are random, so that any successive ids are a random
-    /// sample.
+    /// The connections by their ids. The ids are random, so any range of successive ids is a random
+    /// sample of the connections.
     entries: HashMap<u64, Entry>,
     /// The ids of all connections, in order.
     all: BTreeSet<u64>,
     /// The ids of the connections of each group, in order.
     groups: HashMap<Group, BTreeSet<u64>>,
     /// All sources, ordered by their number of connections. Sources with the same number are
-    /// ordered by a hash with a random key, so that no address is better off than others.
+    /// ordered by a hash with a random key, so that the order does not depend on their addresses.
     by_count: BTreeSet<(usize, u64, Source)>,
     hasher: RandomState,
 }
@@ -103,31 +105,31 @@ impl Connections {
         }
     }
 
-    /// Closes a connection if there is no room for one from `source`. `None` if there is no room
-    /// and no connection that may be closed.
+    /// Makes room for a connection from `source`, if necessary by closing another connection.
+    /// `None` if there is no room and no connection that may be closed.
     fn make_room(&self, open: &mut Open, source: Source) -> Option<()> {
         let own = open.count_of(source);
         match Group::all_of(source).find(|group| self.is_full(open, *group, source)) {
             None if open.all.len() < self.max => Some(()),
             None => {
-                // All connections are in use. Only a source that has more connections than `source`
-                // loses one.
+                // The total number of connections has reached its maximum. Only a source that has
+                // more connections than `source` loses one.
                 let larger = open.by_count.iter().rev().take_while(|(count, ..)| *count > own);
                 let largest: Vec<_> = larger.take(LARGEST_SOURCES).map(|(.., source)| *source).collect();
                 let mut largest = largest.into_iter().map(Group::Source);
                 largest.find_map(|group| open.displace(Some(group), 0)).or_else(|| open.displace(None, own))
             }
-            // A source that has its share loses one of its own connections.
+            // A source that has reached its share loses one of its own connections.
             Some(group @ Group::Source(_)) => open.displace(Some(group), 0),
-            // In a network that has its share, a source that has more connections than `source`
-            // loses one. If there is none, `source` loses one of its own.
+            // In a network that has reached its share, a source that has more connections than
+            // `source` loses one. If there is none, `source` loses one of its own.
             Some(group @ Group::Network(_)) => {
                 open.displace(Some(group), own).or_else(|| open.displace(Some(Group::Source(source)), 0))
             }
         }
     }
 
-    /// Whether `group`, to which `source` belongs, has its share of all connections.
+    /// Whether `group`, to which `source` belongs, has reached its share of all connections.
     fn is_full(&self, open: &Open, group: Group, source: Source) -> bool {
         // Clients behind a proxy on this machine share its loopback address.
         let is_limited = !self.shared_sources && !source.is_loopback();
@@ -251,7 +253,7 @@ mod tests {
                 second().await;
             }
         }
-        // Loopback has no limit of its own.
+        // Connections from a loopback address are limited only in total.
         let loopback = IpAddr::from([127, 0, 0, 1]);
         let busy = state();
         let in_progress = busy.begin_request(false, false);
@@ -326,7 +328,8 @@ mod tests {
         drop(requests);
     }
 
-    /// How many connections of 64 are open after each of these addresses has opened eight.
+    /// How many connections are open after each of these addresses has opened eight. The maximum is
+    /// 64.
     fn open_of(addresses: impl IntoIterator<Item = String>) -> usize {
         let connections = Connections::new(64, false);
         let mut held = Vec::new();

@@ -20,7 +20,7 @@ pub(crate) use event::{Action, Audited, Entry, RefusedPeers};
 /// The maximum number of lines that wait to be written, which is some megabytes. If the disk stalls
 /// for so long that more would wait, lines are lost.
 const MAX_WAITING: usize = 16_384;
-/// How long a shutdown waits until the last lines are written.
+/// How long a shutdown waits at most for the last lines to be written.
 const FLUSH_TIME: Duration = Duration::from_secs(2);
 
 /// The audit log can't be opened.

@@ -2,8 +2,7 @@
 //!
 //! axum's `DefaultBodyLimit` and tower-http's `RequestBodyLimit` respond as soon as a body is too
 //! long. The client, which is still sending, would see its connection reset instead of the 413.
-//! They also limit each body separately, not the total of the bodies that all clients have begun
-//! and not finished.
+//! They also limit each body separately, but not the total size of all unfinished bodies.
 
 use std::pin::pin;
 

@@ -25,8 +25,8 @@ use crate::group::Group;
 /// IPv6 /48: less than half). A network that is alone therefore gets a fifth of the budget (an IPv6
 /// /48: a third).
 ///
-/// For loopback addresses, only the total is limited, because a proxy on the same machine forwards
-/// the requests of all clients.
+/// For loopback addresses, only the total is limited, because a proxy on the same machine may
+/// forward the requests of all clients.
 #[derive(Debug)]
 pub(crate) struct SourceBudget {
     max: usize,
@@ -39,7 +39,8 @@ struct Used {
     by_group: HashMap<Group, usize>,
 }
 
-/// The part of a budget that one holder uses. Dropping it returns that part.
+/// The part of a budget that one request or response uses. Dropping it returns that part to the
+/// budget.
 #[derive(Debug)]
 pub(crate) struct Share {
     budget: Arc<SourceBudget>,

@@ -1,4 +1,4 @@
-//! The task that reads a changed certificate, and warns before it expires.
+//! The task that reloads the TLS certificate when its files change, and warns before it expires.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use tokio::time::{Instant, interval};
 
 use crate::tls::Tls;
 
-/// How often the files are compared with what the server uses. Tools that renew certificates
-/// replace the files days before the old certificate expires.
+/// How often the files are compared with the certificate and the key in use. Tools that renew
+/// certificates replace the files days before the old certificate expires.
 const CHECK_INTERVAL: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 /// The log warns when a certificate has less time left than this. ACME clients renew 30 days before
@@ -88,7 +88,8 @@ mod tests {
     use super::*;
     use crate::options::TlsFiles;
 
-    /// Writes a certificate that expires in this year. Returns when, in seconds since 1970.
+    /// Writes a certificate that expires in `year`. Returns the time of its expiry, in seconds
+    /// since 1970.
     fn write_certificate(files: &TlsFiles, year: i32) -> u64 {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();

@@ -10,20 +10,22 @@ use aurora_discovery_registry::Registry;
 use parking_lot::Mutex;
 use tokio::time::{MissedTickBehavior, interval};
 
-/// How often [`keep_time`] reads the clock. A steady clock takes more than a second between two
-/// readings for a pause. It is therefore read several times a second, so that a short delay of the
+/// How often [`keep_time`] reads the clock. A steady clock treats more than a second between two
+/// readings as a pause. It is therefore read several times a second, so that a short delay of the
 /// process does not count as a pause.
 const TICK: Duration = Duration::from_millis(250);
-/// Smaller changes of the difference between the clocks are ignored. Both clocks are rounded to
-/// milliseconds, and the times of one peer should not differ between two responses because of that.
+/// Smaller changes of the difference between a steady clock and the system's clock are ignored.
+/// Both clocks are rounded to milliseconds. Without this minimum, two responses could show
+/// different times for the same peer because of the rounding.
 const MIN_OFFSET_CHANGE_MILLIS: u64 = 100;
 
-/// A clock: the system's, one that leaves out pauses, a shared store's, or one that a test
-/// controls.
+/// A clock. It can be the system's clock, a steady clock, which leaves out pauses of the process,
+/// the clock of a shared store, or one that a test controls.
 #[derive(Clone)]
 pub struct Clock {
     read: Arc<dyn Fn() -> Timestamp + Send + Sync>,
-    /// Whether it may differ from the system's clock. Responses then add the difference.
+    /// Whether this is a steady clock, which may differ from the system's clock. Responses then add
+    /// the difference to its times.
     is_steady: bool,
 }
 
@@ -59,8 +61,9 @@ impl Clock {
     }
 }
 
-/// Reads the clock regularly, and tells the registry how far it differs from the system's time,
-/// which responses show. Runs until the future is dropped.
+/// Reads the clock regularly, and passes the difference between it and the system's clock to the
+/// registry. Responses show the system's time, so the registry adds the difference to its times.
+/// Runs until the future is dropped.
 ///
 /// It is a task of its own, so that a slow sweep does not count as a pause.
 pub(crate) async fn keep_time(clock: Clock, registry: Arc<Registry>) {
@@ -110,14 +113,15 @@ struct Steady {
     /// The sum of all gaps. It is written before `last`, so that a reader that sees a `last` after
     /// a gap also sees the gap.
     skipped: AtomicI64,
-    /// Held while a gap is left out, so that only one thread does so.
+    /// Held while a gap is skipped, so that only one thread skips it.
     gap: Mutex<()>,
 }
 
 impl Steady {
     /// A longer time between two readings is a gap.
     const MAX_STEP: u64 = 1_000;
-    /// `last` is not written for every reading, so that threads do not contend for it.
+    /// The minimum time between two writes of `last`. If each reading wrote it, threads would
+    /// contend for it.
     const MIN_STEP: u64 = 50;
 
     fn new(start: u64) -> Self {
@@ -136,8 +140,8 @@ impl Steady {
                 self.last.fetch_max(elapsed, AcqRel);
             }
             let skipped = self.skipped.load(Acquire);
-            // If another thread has left out a gap in the meantime, `elapsed` may be from before
-            // it, so the clock is read again.
+            // If another thread has skipped a gap in the meantime, `elapsed` may be from before the
+            // gap, so the clock is read again.
             if skipped == before {
                 let elapsed = i64::try_from(elapsed).unwrap_or(i64::MAX);
                 return self.start.saturating_add_signed(elapsed.saturating_sub(skipped));
@@ -145,8 +149,8 @@ impl Steady {
         }
     }
 
-    /// Leaves out the gap before the current reading, which it returns. A monotonic clock does not
-    /// step back by itself, but tools that fake the time make it do so.
+    /// Skips the gap before the current reading of the clock, and returns that reading. A monotonic
+    /// clock does not step back by itself, but tools that fake the time make it do so.
     fn skip_gap(&self, read: impl Fn() -> u64) -> u64 {
         let _guard = self.gap.lock();
         // The clock is read again: another thread may have skipped the gap in the meantime, and the

@@ -52,9 +52,9 @@ pub(crate) async fn compress_and_budget(
         if multiplexed.is_some() { COUNTED_FROM_BYTES_MULTIPLEXED } else { COUNTED_FROM_BYTES };
     // A stream of events has no known length and is passed on unchanged.
     let Some(length) = response.body().size_hint().exact() else { return response };
-    // The rate of pages counts kilobytes before compression.
+    // The rate limit of pages is in kilobytes before compression.
     service.rates.charge(Charge::Pages, address, usize::try_from(length / 1024).unwrap_or(usize::MAX));
-    // The files of the page are compressed already.
+    // The files of the web page at `/` are compressed already.
     let may_compress = length >= MIN_BYTES && !response.headers().contains_key(CONTENT_ENCODING);
     if may_compress {
         response.headers_mut().entry(VARY).or_insert(ACCEPT_ENCODING);

@@ -51,14 +51,14 @@ use wrong_protocol::{CheckedIo, TlsHint};
 /// A request with a larger head gets a 431. A head of more than four times this size ends the
 /// connection.
 const MAX_HEAD_BYTES: u32 = 32 * 1024;
-/// The maximum number of concurrent requests on one HTTP/2 connection: enough for a page in a
-/// browser, and a small part of the requests that may be in flight.
+/// The maximum number of concurrent requests on one HTTP/2 connection: enough for a browser that
+/// loads the web page, and a small part of the requests that may be in flight.
 const MAX_STREAMS: u32 = 32;
 
 /// The maximum number of bytes that an HTTP/2 client may send before the service reads them, on one
 /// stream and on the whole connection. A stream may send two bodies of maximum length, and a
-/// connection as much as four streams. With the usual megabyte, any connection could occupy that
-/// much memory.
+/// connection as much as four streams. With the usual windows of a megabyte, each connection could
+/// occupy that much memory.
 const STREAM_WINDOW_BYTES: u32 = 32 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 4 * STREAM_WINDOW_BYTES;
 
@@ -161,7 +161,7 @@ fn protocols() -> Builder<StreamExecutor> {
     builder
 }
 
-/// One connection, as its requests see it.
+/// What the service needs to know about the connection of a request.
 struct Connection {
     server: Arc<ConnectionServer>,
     peer: IpAddr,
@@ -239,14 +239,15 @@ where
     let mut stopping = pin!(reached(stages.clone(), Stage::Stopping));
     let mut watches_drain = false;
     let mut asked_to_close = false;
-    // The silence since the drain ended, if the connection is silent. The connection is closed at
-    // its end.
+    // The current silence of the client after the drain, if it is silent. When the silence has
+    // lasted for `LAST_REQUEST_TIMEOUT`, the connection is closed.
     let mut silence = None;
     // How long the timer runs while the connection has no deadline.
     let mut recheck_after = state.timeouts().head;
     let mut timer = pin!(sleep_until(Instant::now() + recheck_after));
     poll_fn(|context| {
-        // The deadline is computed after the poll, from the marks that the poll has set.
+        // The deadline is computed after the poll, because the poll updates the state that it
+        // depends on.
         if connection.as_mut().poll(context).is_ready() {
             return Poll::Ready(());
         }
@@ -272,7 +273,8 @@ where
                 return Poll::Ready(());
             }
         }
-        // If the client does not read a stream, the end of the stream can't be sent to it.
+        // If the client does not read an event stream, the end of the stream can't be sent to it.
+        // The connection is therefore closed at once.
         if stops_now && state.has_stalled_stream() {
             return Poll::Ready(());
         }
@@ -307,7 +309,8 @@ struct Silence {
 }
 
 impl Silence {
-    /// The silence that continues or begins now; `None` while the service has something to do.
+    /// The current silence, which may have begun earlier or begin now. `None` while the service has
+    /// something to do on the connection.
     fn after(previous: Option<Self>, state: &ConnectionState) -> Option<Self> {
         let reads = state.reads();
         let continued = previous.filter(|silence| silence.reads == reads);

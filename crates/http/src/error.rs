@@ -12,8 +12,8 @@ use http::{HeaderValue, StatusCode};
 
 use crate::origin::UnknownClient;
 
-/// After how many seconds to try again if a limit of the registry is reached: leases end and peers
-/// deregister within about a minute.
+/// After how many seconds to try again if a limit of the registry is reached. Within about a
+/// minute, some peers have probably deregistered, or their leases have ended.
 const FULL_RETRY_SECONDS: u32 = 30;
 /// After how many seconds to try again if a mailbox is full: most receivers wait for messages, and
 /// fetch them at once.
@@ -31,9 +31,9 @@ pub(crate) struct Failure {
     pub(crate) retry_after_seconds: Option<u32>,
     /// Additional information for the log, which is never sent.
     pub(crate) cause: Option<Cow<'static, str>>,
-    /// The status, if it is not the usual one of the code.
+    /// The status, if it is not the one that `status` gives for the code.
     pub(crate) status: Option<StatusCode>,
-    /// What the client needs to sign again.
+    /// What the client needs to sign its registration again.
     pub(crate) resign: Option<Box<Resign>>,
 }
 
@@ -43,7 +43,8 @@ pub(crate) enum Resign {
     /// The `seq` of the new signature must be above this number, the highest that the service
     /// knows.
     Above { seq: u64 },
-    /// The time of the service, and a nonce to sign instead of a time, if one is accepted.
+    /// The current time of the service, and a nonce that the client may sign instead of a time, if
+    /// the service accepts nonces.
     Now { timestamp: Timestamp, nonce: Option<String> },
 }
 
@@ -91,8 +92,8 @@ impl Failure {
     }
 }
 
-/// The failure also goes into the extensions of the response, because the service counts and logs
-/// it.
+/// The failure also goes into the extensions of the response, from which the service counts and
+/// logs it.
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let mut response = Response::new(Body::from(self.body()));

@@ -38,7 +38,8 @@ use crate::route::Route;
 use crate::router::{not_found, router};
 use crate::service::Service;
 
-/// What a connection of the server knows about a request, in addition to its [`Origin`].
+/// What the server's connection passes to the service with a request, in addition to its
+/// [`Origin`].
 #[derive(Default)]
 pub(crate) struct ConnectionDetails {
     /// The state of the connection.
@@ -50,8 +51,9 @@ pub(crate) struct ConnectionDetails {
     pub(crate) unknown_client: Option<Failure>,
 }
 
-/// An extension of a response. It says that the source of the request exceeds its rate of requests
-/// that are always served. The connection delays such a response.
+/// An extension of a response to a request that is served even if its source exceeds its rate, such
+/// as a health check. It says that the source exceeds that rate. The connection then delays the
+/// response.
 #[derive(Clone, Copy)]
 pub(crate) struct OverRate;
 
@@ -132,12 +134,14 @@ impl DiscoveryService {
             access: access.clone(),
             connection,
         });
-        // Pinned here, because it is large and would otherwise be moved for each future around it.
+        // The handler's future is pinned here. It is large, and each future around it would
+        // otherwise move it.
         let handler = pin!(self.handle(Request::from_parts(parts, Body::empty())));
-        // `None` if no handler of the API gets the request: for an unknown path, for another
-        // method, and for operators' routes if there is no key for them.
+        // `None` if no handler of the API gets the request: for an unknown path, for a method that
+        // the route does not have, and for operators' routes if no key has the scope `admin`.
         let handled_route = route.filter(|route| access.has(*route) && route.accepts_method(&method));
         // Malformed requests, requests without a handler and health checks always get a response.
+        // If their source exceeds its rate, the response is only delayed.
         let is_free = malformed.is_some() || handled_route.is_none_or(|route| route.charge().is_none());
         let is_over_rate = is_free && service.rates.take(Charge::Others, source, 1).is_err();
         let mut response = match (malformed, handled_route) {
@@ -183,7 +187,7 @@ impl DiscoveryService {
         response
     }
 
-    /// Writes the lines of this request to the audit log. There are none for most requests.
+    /// Writes the lines about this request to the audit log. Most requests cause none.
     fn audit(
         &self,
         route: Option<Route>,
@@ -231,8 +235,8 @@ impl DiscoveryService {
         if let Some(refusal) = unknown_client {
             return Err(refusal);
         }
-        // Taken before the key is checked, because the rate also bounds how many keys a source can
-        // try.
+        // The request counts against the rate before its key is checked, so that the rate also
+        // bounds how many keys a source can try.
         self.service.rates.take(charge, source, 1)?;
         route.scope().map_or(Ok(()), |scope| access.check(scope))
     }
@@ -246,8 +250,8 @@ impl DiscoveryService {
 }
 
 /// Removes the body of a response to `HEAD`. axum does so for the responses of its router. A
-/// response that the limits around the router have made still has a body, which hyper would send
-/// over HTTP/2.
+/// response that was made outside the router, such as the refusal by a rate limit, still has a
+/// body, which hyper would send over HTTP/2.
 fn remove_body(response: &mut Response) {
     if let Some(length) = response.body().size_hint().exact().filter(|length| *length > 0) {
         response.headers_mut().insert(CONTENT_LENGTH, length.into());

@@ -15,10 +15,10 @@ use prometheus_client::registry::Registry;
 use crate::metrics::Metrics;
 use crate::process::ProcessFigures;
 
-/// The prefix of every name but those of the process.
+/// The prefix of the names of all metrics except those about the process.
 const PREFIX: &str = "aurora";
 
-/// All metrics as OpenMetrics text. With `None`, those of the process are left out.
+/// All metrics as OpenMetrics text. If `process` is `None`, those about the process are left out.
 pub(crate) fn exposition(figures: Figures, process: Option<ProcessFigures>) -> Result<String, fmt::Error> {
     let mut own = Registry::with_prefix(PREFIX);
     own.register_collector(Box::new(figures));
@@ -52,7 +52,7 @@ pub(crate) struct Figures {
 /// A gauge's name, its description, and its value.
 type Gauge = (&'static str, &'static str, f64);
 
-/// The figures of `/network` that are not counts of peers. Those that are not known are left out.
+/// The figures of `/network` that are not counts of peers, without those that are unknown.
 fn network_gauges(network: &NetworkResponse) -> Vec<Gauge> {
     let mut gauges = vec![("network_risks", "Risks that /network reports", network.at_risk.len() as f64)];
     if let Some(rates) = &network.rates {

@@ -1,4 +1,5 @@
-//! Clients that share a limit, because one party may control all of them.
+//! Groups of clients. The clients of a group share a limit, because one party may control all of
+//! them.
 
 use aurora_discovery_registry::{Network, Source};
 

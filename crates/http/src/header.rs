@@ -69,7 +69,7 @@ impl CommonHeaders {
 
     /// Adds the headers to the response to a request with `method`, unless it already has them.
     pub(crate) fn complete(&self, response: &mut Response, method: &Method, request_id: RequestId) {
-        // The headers of the response replace the common ones, for example its content type.
+        // Headers that the handler has set, such as the content type, replace the common ones.
         let common = self.of(method, response.status(), request_id);
         let own = std::mem::replace(response.headers_mut(), common);
         response.headers_mut().extend(own);

@@ -1,4 +1,4 @@
-//! The history of the last minutes of the network, as this process saw them.
+//! The history of the network in the last minutes: the changes that this process has seen.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -24,9 +24,10 @@ pub(crate) struct Snapshot {
     pub(crate) revived: u64,
     /// Pages of peers that were returned.
     pub(crate) pages: u64,
-    /// Responses with changes since a position, and streams that were opened.
+    /// Responses of `/discover` with the changes since a cursor, and streams of `/watch` that were
+    /// opened. Here and in `streams`, the streams of observers are left out.
     pub(crate) follows: u64,
-    /// Streams that are open now.
+    /// Streams of `/watch` that are open now.
     pub(crate) streams: u64,
 }
 
@@ -43,7 +44,7 @@ impl Snapshot {
             expired: metrics.expiries.get(),
             revived: metrics.revivals.get(),
             pages: metrics.pages.get(),
-            // Observers are not part of the network.
+            // An observer watches the network without being a part of it (`view=observer`).
             follows: metrics.deltas.get()
                 + metrics.watch_begun.get().saturating_sub(metrics.watch_observers_begun.get()),
             streams: (metrics.watch_streams.get() - metrics.watch_observers.get())
@@ -89,7 +90,8 @@ impl History {
         if snapshots.back().is_some_and(|last| snapshot.at < last.at) {
             snapshots.clear();
         }
-        // Keeps the last snapshot before the span, so that the whole span is covered.
+        // Keeps one snapshot that is older than the span, so that the history covers the whole
+        // span.
         while snapshots.get(1).is_some_and(|second| snapshot.at.millis_since(second.at) >= SPAN_MILLIS) {
             snapshots.pop_front();
         }
@@ -100,8 +102,8 @@ impl History {
     pub(crate) fn summary(&self, now: Snapshot) -> Option<Summary> {
         let snapshots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let first = *snapshots.front()?;
-        // The last snapshots since which no client has received a peer. The silence began with the
-        // first of them.
+        // The latest snapshots after which no client has received any peer, newest first. The
+        // silence began at the oldest of them.
         let silent = snapshots.iter().rev().take_while(|snapshot| snapshot.is_silent_until(&now));
         let silent_since = silent.last().filter(|_| now.streams == 0).map_or(now.at, |one| one.at);
         // A stream that was opened and closed between two snapshots shows in `follows`.
@@ -124,7 +126,8 @@ pub(crate) fn rounded(value: f64, steps: f64) -> f64 {
 
 fn rates(first: Snapshot, now: Snapshot) -> Option<NetworkRates> {
     let millis = now.at.millis_since(first.at);
-    // The oldest snapshot may lie before the span, but never counts as more than the span.
+    // The oldest snapshot may be slightly older than the span. The reported minutes are still at
+    // most the span.
     let minutes = (millis / MILLIS_PER_MINUTE).min(SPAN_MILLIS / MILLIS_PER_MINUTE);
     if minutes == 0 {
         return None;
@@ -137,8 +140,8 @@ fn rates(first: Snapshot, now: Snapshot) -> Option<NetworkRates> {
         since(|snapshot| snapshot.expired),
         since(|snapshot| snapshot.revived),
     );
-    // The number of live peers grows by those that joined or were revived, and shrinks by those
-    // that left or expired. Those that joined follow from the other numbers.
+    // The number of live peers grows by the peers that joined or were revived, and shrinks by those
+    // that left or expired. The number that joined is computed from the other numbers.
     let joined = (now.live + left + expired).saturating_sub(first.live + revived);
     Some(NetworkRates {
         minutes,
@@ -166,7 +169,8 @@ mod tests {
         let now = Snapshot { left: 2, expired: 4, revived: 1, ..moment(120, 10) };
         let rates = history.summary(now).unwrap().rates.unwrap();
         assert_eq!((rates.minutes, rates.leaves_per_minute, rates.expiries_per_minute), (2, 1.0, 2.0));
-        // Three were live and one was revived; six left, and ten are live.
+        // Three peers were live at first, one was revived, two left, and four expired. Ten are live
+        // now, so twelve have joined.
         assert_eq!((rates.joins_per_minute, rates.revivals_per_minute), (6.0, 0.5));
     }
 

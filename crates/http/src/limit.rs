@@ -1,10 +1,11 @@
-//! Limits handlers: how many run at once, for how long, and that a panic ends only its own request.
+//! Limits how many handlers run at once and for how long. A panic of a handler ends only its own
+//! request.
 //!
 //! tower and tower-http have layers for this: load shedding, a concurrency limit, a timeout and
 //! catch-panic. Each boxes a future and clones the services inside of it for every request.
 //! Together they cost a tenth of a heartbeat's processor time; see
 //! `docs/decisions/0014-one-http-service.md`. tower-http's `TimeoutLayer` also has one time limit
-//! for all requests, while a transport may have less time left for this one.
+//! for all requests, while here the transport may have less time left for a single request.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -17,7 +18,8 @@ use crate::error::Failure;
 use crate::service::Service;
 
 /// Runs a handler. The response is a 503 if no permit is left or if the handler exceeds its
-/// deadline, and a 500 if it panics, because a bug that one request meets must not end the process.
+/// deadline. It is a 500 if the handler panics, because a bug in the handling of one request must
+/// not end the process.
 ///
 /// `time_left` is how long the transport will still wait for the response, if that is known.
 pub(crate) async fn limited(

@@ -64,8 +64,8 @@ pub(crate) fn ignore_new_connections(_: &TcpListener) {}
 
 /// Closes the listener. Returns the connections that were waiting in its queue.
 pub(crate) fn close(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
-    // Uses the listener of the standard library, because tokio's tries to accept only after its
-    // reactor was notified.
+    // Uses the listener of the standard library. tokio's listener would accept a connection only
+    // after the reactor has learned of it.
     let Ok(listener) = listener.into_std() else { return Vec::new() };
     let waiting = std::iter::from_fn(|| listener.accept().ok());
     waiting.filter_map(|(stream, peer)| Some((nonblocking(stream).ok()?, peer))).collect()

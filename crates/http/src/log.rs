@@ -1,7 +1,8 @@
 //! The log of requests: at most a line per request, and a bounded number of lines for refusals.
 //!
-//! tower-http's `TraceLayer` is not suitable: it opens a span for each request, which costs more
-//! than a heartbeat, before it is known whether the request is logged at all.
+//! tower-http's `TraceLayer` is not suitable: it opens a span for each request before it is known
+//! whether the request is logged at all. A span takes more processor time than handling a
+//! heartbeat.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -55,7 +56,8 @@ impl RequestLog {
 
     /// Whether a request with this status is logged.
     pub(crate) fn wants(&self, status: StatusCode) -> bool {
-        // Internal errors are bugs or damage: each is logged, whatever the rate.
+        // Internal errors come from bugs or damaged data. All of them are logged, however many
+        // there are.
         status == StatusCode::INTERNAL_SERVER_ERROR
             || self.is_sampled()
             || (status.is_server_error() && self.refusals.allows_line())
@@ -72,7 +74,7 @@ impl RequestLog {
 struct LineLimit {
     per_second: u64,
     started: Instant,
-    /// The second in which refusals are counted, since `started`.
+    /// The second in which `refusals` are counted, as a number of seconds since `started`.
     second: AtomicU64,
     /// The number of refusals in that second.
     refusals: AtomicU64,
@@ -101,7 +103,7 @@ impl LineLimit {
     }
 }
 
-/// The path that a client sent, bounded and with escapes, because a client can put anything there.
+/// The path that a client sent, shortened and escaped, because a client can put anything there.
 fn shown(path: &str) -> String {
     path.chars().take(MAX_PATH_CHARS).flat_map(char::escape_default).collect()
 }
@@ -210,8 +212,8 @@ mod tests {
     fn a_random_sample_of_successful_requests_is_logged() {
         let log = RequestLog::new(10);
         let drawn = (0..10_000).filter(|_| log.wants(StatusCode::OK)).count();
-        // Six and a half standard deviations of 30: a fair draw lies outside once in ten billion
-        // runs.
+        // The bounds are six and a half standard deviations (30 each) from the mean. A correct
+        // implementation exceeds them once in ten billion runs.
         assert!((800..1_200).contains(&drawn), "{drawn}");
     }
 }

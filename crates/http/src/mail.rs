@@ -1,8 +1,9 @@
 //! Responses of `/mailbox` that wait for messages.
 //!
-//! The head of such a response is sent at once, and its body when there is a message. A request
-//! that waits therefore holds neither a permit nor a handler, and its deadline does not apply. It
-//! counts as a stream of `/watch` instead, which occupies its connection in the same way.
+//! The head of such a response is sent at once, and its body when there is a message. While a
+//! request waits, no handler runs for it. It therefore does not count against `max_in_flight`, and
+//! the time limit of handlers does not apply. It counts against `max_watchers` instead, because it
+//! occupies its connection like a stream of `/watch`.
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -54,7 +55,8 @@ pub(crate) fn next_poll_seconds(service: &Service, peer: &PeerId) -> u32 {
     if may_wait { 0 } else { POLL_SECONDS }
 }
 
-/// A response that waits. It is counted until it is dropped.
+/// A response that waits. Until it is dropped, it holds the permit of a watcher and counts in the
+/// metric `mail_waits`.
 pub(crate) struct Wait {
     service: Arc<Service>,
     connection: Option<StreamGuard>,
@@ -112,7 +114,8 @@ impl MailReader {
         Response::new(Body::from_stream(once(body)))
     }
 
-    /// The messages that arrive, and after how many seconds to poll again.
+    /// Waits for messages until `deadline`. Returns those that have arrived, and after how many
+    /// seconds the client should poll again.
     async fn next(&mut self, deadline: Instant) -> (Vec<Mail>, u32) {
         let mut end = Box::pin(self.waiting.service.watchers.ended());
         let mut is_last = false;
@@ -128,7 +131,8 @@ impl MailReader {
                 // No message is left: they have expired, or another request has acknowledged them.
                 Ok((letters, _)) if letters.is_empty() && !is_last => {}
                 Ok((letters, now)) => return (listed(letters, now), 0),
-                // The next request gets the error.
+                // This response can't report the error, because its head has been sent. If the
+                // error persists, the next request gets it.
                 Err(_) => return (Vec::new(), 0),
             }
         }

@@ -15,8 +15,8 @@ use prometheus_client::registry::Metric;
 
 use crate::route::Route;
 
-/// Upper bounds of the buckets in seconds, from a response that only reads memory to one that
-/// reached its deadline.
+/// Upper bounds of the latency buckets, in seconds. The lowest is for responses that only read
+/// memory, the highest for those that reached their deadline.
 const LATENCY_BOUNDS: [f64; 13] =
     [0.000_02, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0];
 /// Classes of statuses, starting at 200.
@@ -186,7 +186,8 @@ impl Metrics {
     ) {
         // The entry after the last route is that of all other paths.
         let metrics = &self.routes[route.map_or(Route::ALL.len(), |route| route as usize)];
-        // Statuses below 200 and above 599 do not occur, but must not index outside the array.
+        // Statuses below 200 and above 599 do not occur. `clamp` ensures that the index is valid
+        // even if they do.
         let class = usize::from(status.as_u16() / 100).clamp(2, 5) - 2;
         metrics.by_class[class].inc();
         metrics.latency.observe(latency.as_secs_f64());

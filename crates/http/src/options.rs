@@ -16,8 +16,8 @@ use crate::rate::RateLimits;
 pub struct ServiceOptions {
     /// The clock that leases depend on.
     pub clock: Clock,
-    /// A prefix of paths, such as `/dev`, which reach the same routes as without it. `None` if
-    /// there is none.
+    /// A prefix of paths, such as `/dev`. A path reaches the same route with the prefix and without
+    /// it. `None` if there is no prefix.
     pub base_path: Option<String>,
     /// Whether scripts of other origins may read the responses (CORS).
     pub cors: bool,
@@ -29,37 +29,38 @@ pub struct ServiceOptions {
     /// The log of registrations, refusals, removals and actions of operators. `None` if there is
     /// none.
     pub audit: Option<AuditLog>,
-    /// The scopes that a request needs a key for. Administration always needs one.
+    /// The scopes that a request needs a key for. Requests of operators (`admin`) always need one.
     pub require_key: Scopes,
     /// The maximum number of requests that are handled at once; others get 503. Each holds a body
-    /// of up to 16 KiB. If this many requests are waiting for a disk, it is better for clients to
-    /// try again.
+    /// of up to 16 KiB. If this many requests wait for a slow disk, a further request is better
+    /// refused, so that its client tries again later.
     pub max_in_flight: usize,
     /// How long a handler may take before its response becomes a 503: longer than a short stall of
     /// a disk, shorter than clients wait.
     pub request_timeout: Duration,
     /// One in this many successful requests is logged, in addition to those that fail. With 0, the
-    /// default, no successful request is logged, because a line costs more than a heartbeat.
+    /// default, no successful request is logged, because a line takes more processor time than
+    /// handling a heartbeat.
     pub log_one_in: u32,
     /// The rates of each source; requests beyond them get 429. `None` by default, for transports
     /// whose callers are throttled before they reach the service, as by API Gateway.
     pub rate_limits: Option<RateLimits>,
     /// The maximum number of open `/watch` streams and of requests that wait for mail; others get
-    /// 503. One source may have about an eighth of them. Each occupies its connection for as long
+    /// 503. One source may have about a ninth of them. Each occupies its connection for as long
     /// as its client likes. The default leaves half of
     /// [`max_connections`](ServerOptions::max_connections) for other requests.
     pub max_watchers: usize,
     /// The bytes per second of all `/watch` streams together, because each change is sent once to
     /// each watcher. Streams that fall behind are ended, and their clients reconnect later. With 0,
-    /// they are not limited. The default, a fifth of what made heartbeats slow on two cores, is
-    /// enough for 10,000 watchers of a network with two changes a second, or for 30 watchers of all
-    /// changes among a million peers.
+    /// they are not limited. The default is a fifth of the rate that made heartbeats slow on two
+    /// cores. It is enough for 10,000 watchers of a network with two changes a second, or for 30
+    /// watchers of all changes among a million peers.
     pub watch_bytes_per_second: u32,
     /// How often a stream without changes sends a comment. Proxies close connections that are
     /// silent for half a minute.
     pub watch_keep_alive: Duration,
-    /// How long a request to `/mailbox` may wait for a message at most. With 0, none waits, for
-    /// transports that pay for each second.
+    /// How long a request to `/mailbox` may wait for a message at most. With 0, no request waits.
+    /// This is for transports where each second of a request costs money, such as AWS Lambda.
     pub max_mail_wait: Duration,
     /// The STUN and TURN servers that responses name to peers with a mailbox.
     pub ice_servers: IceServers,
@@ -92,8 +93,8 @@ impl Default for ServiceOptions {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ServerOptions {
-    /// The options of the service. Here the page is served and the rates of each source are limited
-    /// by default.
+    /// The options of the service. By default, a server serves the web page and limits the rates of
+    /// each source, in contrast to the default of `ServiceOptions`.
     pub service: ServiceOptions,
     /// The address to listen on. The default is loopback, because an operator should choose to run
     /// a registry that anyone can fill.
@@ -101,12 +102,12 @@ pub struct ServerOptions {
     /// The address for metrics. It is a separate listener, so that metrics are never public by
     /// accident. `None` disables it.
     pub metrics_listen: Option<SocketAddr>,
-    /// The file with the API keys, which replaces the service's own `keys`.
+    /// The file with the API keys. If there is one, its keys replace `service.keys`.
     pub keys: Option<PathBuf>,
-    /// The file of the audit log, or `-` for standard output, which replaces the service's own
-    /// `audit`.
+    /// The file of the audit log, or `-` for standard output. If it is set, this log replaces
+    /// `service.audit`.
     pub audit_log: Option<PathBuf>,
-    /// The STUN and TURN servers, which replace the service's own `ice_servers` if there are any.
+    /// The STUN and TURN servers. If there are any, they replace `service.ice_servers`.
     pub ice: IceOptions,
     /// The certificate and key for TLS; `None` disables TLS.
     pub tls: Option<TlsFiles>,
@@ -128,11 +129,12 @@ pub struct ServerOptions {
     /// mobile network.
     pub write_timeout: Duration,
     /// How long the server still accepts and responds after it was asked to stop, while it asks
-    /// clients to leave. Clients that send a request at least this often lose none. A load balancer
-    /// that checks `/readyz` this often sends no more requests.
+    /// clients to close their connections. A client that sends a request on each of its connections
+    /// at least this often loses no request. A load balancer that checks `/readyz` at least this
+    /// often stops sending requests in time.
     pub shutdown_drain: Duration,
-    /// How long requests in flight may take after the drain. With the drain it is shorter than the
-    /// ten seconds after which Docker kills a container.
+    /// How long requests in flight may take after the drain. Together, the defaults of the drain
+    /// and of this time are shorter than the ten seconds after which Docker kills a container.
     pub shutdown_grace: Duration,
 }
 

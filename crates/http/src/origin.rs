@@ -9,7 +9,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// A request came on a trusted connection, but its headers do not say from which client.
+/// The service trusts proxies to name the client of each request, but the headers of this request
+/// do not name one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "X-Forwarded-For has no valid IP address as entry {hops} from the right, where the outermost \
@@ -21,8 +22,8 @@ pub struct UnknownClient {
     pub hops: usize,
 }
 
-/// The source of a request if its transport does not know it: an address reserved for
-/// documentation, which no client has.
+/// The source of a request whose transport knows no address: an address that is reserved for
+/// documentation, so no client has it.
 const NO_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 0));
 
 /// The information about a request that only the transport has.
@@ -48,9 +49,9 @@ impl Origin {
     /// The origin of a request on a connection from `peer`, behind `trusted_hops` of the operator's
     /// proxies.
     ///
-    /// Each proxy appends to `X-Forwarded-For` the address that it was called from. With N trusted
-    /// hops, the client is therefore the Nth entry from the right; entries further left are claims
-    /// of the client. An incoming `x-request-id` is accepted only from a trusted hop.
+    /// Each proxy appends the address from which it received the request to `X-Forwarded-For`. With
+    /// N trusted hops, the client is therefore the Nth entry from the right; entries further left
+    /// are claims of the client. An incoming `x-request-id` is accepted only from a trusted hop.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
-//! The page for people: `GET /` from a browser, and the files that the page loads.
+//! The web page that shows the network: `GET /` from a browser, and the files that the page loads.
 //!
-//! The files are in the binary as gzip only. The page loads nothing from elsewhere, and its
-//! `Content-Security-Policy` keeps it so.
+//! The binary contains the files in gzip format only. The page loads nothing from other origins,
+//! which its `Content-Security-Policy` enforces.
 
 use std::io;
 use std::sync::Arc;

@@ -90,7 +90,7 @@ fn bytes(status: &str, name: &str) -> Option<u64> {
 
 fn open_fds() -> Option<u64> {
     let count = fs::read_dir("/proc/self/fd").ok()?.count();
-    // One of them is the directory itself.
+    // One of the descriptors is that of the directory which this function reads.
     u64::try_from(count.saturating_sub(1)).ok()
 }
 

@@ -20,7 +20,7 @@ use bucket::Buckets;
 /// How many requests a source and its networks may send.
 ///
 /// A source is an IPv4 address or an IPv6 /64. Loopback addresses are exempt: programs on the
-/// service's own machine are trusted, and a proxy there forwards the requests of all clients.
+/// service's own machine are trusted, and a proxy there may forward the requests of all clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimits {
     /// All requests except heartbeats and health checks. A source with the default maximum of
@@ -55,10 +55,10 @@ impl Default for RateLimits {
     }
 }
 
-/// How many kilobytes of pages a source gets for each request of its rate: half of a page with the
-/// default maximum of peers. The bucket holds what a source gets in one second. A burst of requests
-/// for small pages costs the service little, but one for large pages would keep it busy for
-/// seconds.
+/// The rate of pages of a source is its rate of requests times this many kilobytes, which is half
+/// of a page with the default maximum of peers. The bucket holds what a source gets in one second.
+/// A burst of requests for small pages costs the service little, but one for large pages would keep
+/// it busy for seconds.
 const PAGE_KILOBYTES_PER_REQUEST: u32 = 100;
 
 /// The buckets that a request counts against.
@@ -77,10 +77,10 @@ pub(crate) enum Charge {
     Mail,
 }
 
-/// How many messages a source may send: sixteen times as many as a sender, because a household, an
-/// office or a machine may have many.
+/// How many messages a source may send: sixteen times as many as one peer (`MAIL_PER_MINUTE`),
+/// because many peers may run in one household, in one office or on one machine.
 const MAIL: Rate = Rate { per_second: 8, burst: 480 };
-/// How many messages a sender may send in a minute. It needs two for each peer that it connects to.
+/// How many messages a peer may send in a minute. It needs two for each peer that it connects to.
 const MAIL_PER_MINUTE: u32 = 30;
 
 /// The buckets of all sources.
@@ -92,7 +92,7 @@ pub(crate) struct Rates {
     pages: Option<Limiter>,
     connections: Option<Limiter>,
     mail: Option<Limiter>,
-    /// The messages of each sender, however many addresses it sends them from.
+    /// The messages of each sending peer, from all its addresses together.
     senders: Buckets<PeerId>,
 }
 

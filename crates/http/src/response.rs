@@ -10,7 +10,8 @@ use crate::error::Failure;
 
 /// A successful response with `value` as JSON.
 pub(crate) fn json(value: &impl Serialize) -> Result<Response, Failure> {
-    // Most responses fit. Growing a buffer costs more than allocating this much at once.
+    // Most responses fit into this capacity. Allocating it at once takes less time than growing the
+    // buffer.
     let mut body = Vec::with_capacity(512);
     serde_json::to_writer(&mut body, value)?;
     Ok(Response::new(Body::from(body)))

@@ -37,8 +37,8 @@ use crate::tls::{Tls, TlsError};
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// The length of the last part of a drain. In this part the system ignores new attempts to connect,
-/// while attempts that have already begun still complete. It is longer than a round trip to most
-/// places.
+/// while attempts that have already begun still complete. It is longer than the round trip to most
+/// clients.
 const LAST_CONNECTIONS: Duration = Duration::from_millis(250);
 
 /// Why the server can't serve.
@@ -82,8 +82,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds the listeners, reads the files of TLS, API keys and TURN, and opens the audit log.
-    /// Errors in them therefore appear before the server starts.
+    /// Binds the listeners, reads the files of TLS, API keys and TURN, and opens the audit log. An
+    /// error in any of them is therefore reported before the server starts.
     ///
     /// # Errors
     ///
@@ -178,7 +178,8 @@ impl Server {
 
         acceptor.accept_until(&listener, shutdown).await;
         let connections = acceptor.drain(listener, options.shutdown_drain).await;
-        // Event streams do not end by themselves and would delay the shutdown.
+        // Event streams do not end by themselves, and would delay the shutdown by the whole grace
+        // period.
         service.watchers.end();
         service.shutdown.enter(Stage::Stopping);
         end_connections(connections, &service, options.shutdown_grace).await;
@@ -208,9 +209,9 @@ struct Acceptor {
     connections: JoinSet<()>,
 }
 
-/// When a connection ends, charges its source for what the connection cost the service without a
-/// request. This also happens if the connection's task is aborted because another connection takes
-/// its place.
+/// When a connection ends, charges its source for the work that the connection caused without a
+/// request that reached the service. This also happens if the connection's task is aborted because
+/// another connection takes its place.
 struct WasteGuard {
     service: Arc<Service>,
     state: Arc<ConnectionState>,
@@ -283,8 +284,8 @@ impl Acceptor {
         self.open.started(id, task);
     }
 
-    /// Asks clients to leave, still accepts connections for `time`, and then closes the listener.
-    /// Returns the connections that are open.
+    /// Asks clients to close their connections, still accepts connections for `time`, and then
+    /// closes the listener. Returns the connections that are open.
     async fn drain(mut self, listener: TcpListener, time: Duration) -> JoinSet<()> {
         self.service.shutdown.enter(Stage::Draining);
         tracing::info!(

@@ -51,7 +51,7 @@ impl Shutdown {
         self.stage.send_replace(stage);
     }
 
-    /// Whether clients are to leave.
+    /// Whether clients are asked to close their connections.
     pub(crate) fn is_draining(&self) -> bool {
         self.is_draining.load(Relaxed)
     }
@@ -62,7 +62,8 @@ impl Shutdown {
     }
 }
 
-/// Completes at `stage` or a later one; never if the server is gone.
+/// Completes when the server reaches `stage` or a later one. Never completes if the server was
+/// dropped before that.
 pub(crate) async fn reached(mut stages: watch::Receiver<Stage>, stage: Stage) {
     if stages.wait_for(|current| *current >= stage).await.is_err() {
         std::future::pending::<()>().await;

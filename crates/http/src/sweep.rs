@@ -1,6 +1,6 @@
-//! The task that sweeps the registry twice a second. The store ends the leases and evicts the
-//! dormant peers that are due. The task also enforces blocks, forgets idle sources, and records
-//! snapshots for `/network`.
+//! The task that sweeps the registry twice a second. In a sweep, the store ends the leases that
+//! have expired, and evicts the dormant peers that no heartbeat can revive any more. The task also
+//! enforces blocks, forgets idle sources, and records snapshots for `/network`.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -78,8 +78,9 @@ impl BlockEnforcer {
     }
 }
 
-/// Records the number of peers and the counters, if this process sees every change of the network.
-/// It does not if several processes share the store.
+/// Records the number of peers and the counters, but only if this process sees every change of the
+/// network. If several processes share the store, it does not see the changes made through the
+/// others.
 async fn record_snapshot(service: &Service, now: Timestamp) {
     if !service.registry.store().sees_every_change() || !service.history.is_due(now) {
         return;

@@ -44,9 +44,9 @@ impl TextFormat {
     }
 }
 
-/// Converts OpenMetrics text to the older Prometheus format. In the older format, the lines that
-/// describe a counter have the name of its samples, which ends with `_total`. An info metric is a
-/// gauge whose name ends with `_info`. There is no end marker.
+/// Converts OpenMetrics text to the older Prometheus format. In the older format, the description
+/// of a counter has the same name as its samples, which ends with `_total`. An info metric becomes
+/// a gauge whose name ends with `_info`. The end marker is left out.
 fn prometheus(text: &str) -> String {
     let suffixes: BTreeMap<&str, &str> = text
         .lines()

@@ -72,7 +72,8 @@ impl Tls {
     /// Reads a certificate and its key.
     ///
     /// # Errors
-    /// The files can't be read, or don't fit each other.
+    /// A file can't be read or has the wrong content, the key is encrypted, or the certificate and
+    /// the key do not belong together.
     pub fn load(files: &TlsFiles) -> Result<Self, TlsError> {
         let loaded = Loaded::of(files, Contents::read(files)?)?;
         Ok(Self { files: files.clone(), current: RwLock::new(loaded) })
@@ -83,7 +84,7 @@ impl Tls {
     ///
     /// # Errors
     ///
-    /// The files can't be used. The certificate in use stays.
+    /// As for `load`. The previous certificate and key then stay in use.
     pub fn reload(&self) -> Result<bool, TlsError> {
         let contents = Contents::read(&self.files)?;
         if self.current.read().contents == contents {

@@ -1,7 +1,7 @@
-//! When a certificate expires, which rustls does not tell.
+//! Reads from a certificate when it expires, because rustls does not offer this.
 //!
-//! This reads one date at a fixed place (RFC 5280, 4.1). A parser of X.509 would add a dozen
-//! crates.
+//! The code reads only this date, which is at a fixed place (RFC 5280, 4.1). A parser of X.509
+//! would add a dozen crates.
 
 use aurora_discovery_protocol::Timestamp;
 use rustls::pki_types::CertificateDer;
@@ -63,7 +63,7 @@ fn element(der: &[u8]) -> Option<Element<'_>> {
 fn seconds(time: &Element<'_>) -> Option<u64> {
     let text = std::str::from_utf8(time.content).ok()?.strip_suffix('Z').filter(|text| text.is_ascii())?;
     let full = match time.tag {
-        // Years from 50 on are those of the last century.
+        // `UTCTime` has only two digits of the year. From 50 on, they mean a year before 2000.
         UTC_TIME => format!("{}{text}", if text < "50" { "20" } else { "19" }),
         GENERALIZED_TIME => text.to_owned(),
         _ => return None,

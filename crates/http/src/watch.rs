@@ -49,8 +49,8 @@ impl Watchers {
         self.permits.take(address, 1)
     }
 
-    /// The stream of the changes that `watching` sees. `connection` is the guard of its connection,
-    /// if the transport keeps one.
+    /// A stream of the changes that `watching` returns. `connection` is the guard by which the
+    /// stream reports its progress to its connection, if the transport has one.
     pub(crate) fn stream(
         &self,
         watching: Watcher,
@@ -72,7 +72,8 @@ impl Watchers {
     pub(crate) fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut end = self.end.subscribe();
         async move {
-            // If the sender is gone, nothing ends the streams any more.
+            // If the sender was dropped, no signal to end can arrive any more, so this never
+            // completes.
             if end.wait_for(|end| *end).await.is_err() {
                 std::future::pending::<()>().await;
             }

@@ -11,8 +11,8 @@
 //!   resolves dot segments. The resource that the gateway matched is independent of all three (see
 //!   `route`).
 //! - **Query.** An HTTP API passes a query on as the client wrote it, and `lambda_http` panics on
-//!   bytes that are invalid in a URI. Any client could raise the function's error rate. It also
-//!   writes the parameters of format 1.0 in the order of a hash map.
+//!   bytes that are invalid in a URI. Any client could raise the function's error rate. For format
+//!   1.0, `lambda_http` also writes the parameters in the order of a hash map.
 //! - **Headers.** A single header that is not valid HTTP makes `lambda_http` reject the whole
 //!   event. The service needs only `X-Forwarded-For`, `Origin`, and `Accept-Encoding` in format
 //!   2.0: a REST API compresses responses itself.
@@ -51,7 +51,8 @@ const ESCAPED_IN_QUERY: &AsciiSet = &CONTROLS
 /// The bytes to escape in a path.
 const ESCAPED_IN_PATH: &AsciiSet = &ESCAPED_IN_QUERY.add(b'?');
 
-/// The header in which proxies, and the gateway itself, write the address that called them.
+/// The header to which each proxy, and the gateway itself, appends the address from which it
+/// received the request.
 pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// An event as Lambda delivers it.
@@ -75,7 +76,8 @@ pub(crate) struct GatewayEvent {
     /// The address that called the gateway; `None` for test calls from the AWS console, which come
     /// from no address.
     pub(crate) source: Option<IpAddr>,
-    /// The addresses that called the proxies in front of the gateway, and then the gateway.
+    /// `X-Forwarded-For`: the addresses that sent the request to the proxies in front of the
+    /// gateway and, as the last entry, to the gateway.
     pub(crate) forwarded_for: Option<HeaderValue>,
     /// The `Origin` headers, which say that a web page sent the request.
     pub(crate) web_origins: Vec<HeaderValue>,

@@ -21,14 +21,15 @@ use crate::settings::Settings;
 
 /// The part of an invocation's time that is reserved for delivering the response.
 const DELIVERY_TIME: Duration = Duration::from_millis(250);
-/// The number of sweeps for one scheduled event. A sweep with nothing to do costs nothing. This
-/// many sweeps remove all peers that sampling has recorded for removal.
+/// The number of sweeps for one scheduled event. A sweep with nothing to do costs nothing. The
+/// store records the long-dormant peers that discovers find, up to a maximum number. This many
+/// sweeps remove all of them.
 const SWEEPS_PER_EVENT: u32 = 40;
-/// The time that an invocation must have left for another sweep: the longest that the store lets a
-/// sweep take.
+/// The time that an invocation must have left for another sweep: the maximum duration of a sweep,
+/// which the store enforces.
 const SWEEP_TIME: Duration = Duration::from_secs(5);
-/// The source of requests whose event names none: an address reserved for documentation, which no
-/// client has.
+/// The source of requests whose event names none: an address that is reserved for documentation, so
+/// no client has it.
 const UNKNOWN_SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 0));
 
 /// Handles events, one at a time.
@@ -74,9 +75,9 @@ impl Handler {
         Ok(response)
     }
 
-    /// The response to a request. `lambda_http` builds the HTTP request from the event and encodes
-    /// the response. In between, this adds the URI, the headers and the origin that the gateway
-    /// reported.
+    /// The response to a request. `lambda_http` builds the HTTP request from the event, and turns
+    /// the HTTP response into JSON. In between, this function sets the URI, the headers and the
+    /// origin from what the gateway reported.
     async fn respond(
         &self,
         event: GatewayEvent,
@@ -107,13 +108,13 @@ impl Handler {
         let path = request.uri().path().to_owned();
         let mut response = self.discovery.respond(request, origin).await;
         self.metrics.record(&path, response.status(), started.elapsed());
-        // The gateway sets the length itself. The length in a response to HEAD would be wrong
-        // there, because it is that of a body which is not sent.
+        // The gateway sets `Content-Length` itself. In a response to HEAD, the service's value
+        // would not match the empty body that the gateway sends.
         response.headers_mut().remove(CONTENT_LENGTH);
         Ok(response)
     }
 
-    /// Uses the time of a scheduled event for work that no request should wait for.
+    /// Sweeps the store during a scheduled event, so that no request has to wait for this work.
     async fn sweep(&self, deadline: u64) {
         tracing::debug!("the event is not a request");
         for _ in 0..SWEEPS_PER_EVENT {

@@ -16,7 +16,7 @@ const ERROR_TYPE: &str = "Runtime.InitError";
 /// How long Lambda's endpoint, on the same machine, may take to accept the report.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Reports `error`. If that fails, Lambda still sees the process's exit code.
+/// Reports `error`. If the report fails, Lambda still sees the exit code of the process.
 pub(crate) async fn report(error: &impl Display) {
     let diagnostic = Diagnostic { error_type: ERROR_TYPE.to_owned(), error_message: error.to_string() };
     let sent = timeout(REPORT_TIMEOUT, send(&diagnostic)).await;

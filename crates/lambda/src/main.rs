@@ -82,7 +82,7 @@ async fn start() -> Result<Handler, SettingsError> {
     Ok(Handler::new(Arc::new(registry), &settings))
 }
 
-/// The messages of an error and its causes. hyper's own message gives only the kind of error.
+/// The messages of an error and its causes. The message of a hyper error alone gives only its kind.
 fn with_causes(error: &(dyn Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |&error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")

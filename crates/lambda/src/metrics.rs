@@ -1,9 +1,10 @@
-//! The function's counts in the log, as JSON lines on standard output. They need no agent and no
-//! request, and an operator can query them in CloudWatch.
+//! Writes counts of the function's requests as JSON lines on standard output. Lambda copies these
+//! lines to CloudWatch, where an operator can query them. This needs neither an agent nor a request
+//! to AWS.
 //!
 //! If enabled, a few of them become CloudWatch metrics, through the embedded metric format.
-//! CloudWatch charges for each metric more than for all the logs of a small network. The metrics of
-//! Lambda, API Gateway and DynamoDB themselves are free of charge.
+//! CloudWatch charges more for each such metric than for all the logs of a small network. The
+//! metrics of Lambda, API Gateway and DynamoDB themselves are free of charge.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
@@ -20,7 +21,7 @@ use serde_json::{Map, Value, json};
 const NAMESPACE: &str = "AuroraDiscovery";
 /// The counts that can become metrics; `aurora-discovery cost` includes their price.
 const METRICS: [&str; 4] = ["Registrations", "Heartbeats", "Refusals", "Failures"];
-/// A process that is not busy writes at most one line in this time, which is the resolution of
+/// A process with few requests writes at most one line in this time, which is the resolution of
 /// CloudWatch metrics.
 const INTERVAL: Duration = Duration::from_secs(60);
 /// A line is also due after this many requests, so that a process that ends soon has logged most of
@@ -69,13 +70,14 @@ impl Metrics {
             // The store's counters never reset, so their last values are kept for the next line.
             let last_logged = std::mem::take(&mut counts.last_logged);
             *counts = Counts { last_logged, ..Counts::new(Instant::now()) };
-            // An error is ignored: if nothing reads the output, the line is not needed.
+            // An error is ignored. It means that standard output is closed, so nothing would read
+            // the line.
             let _ = writeln!(io::stdout().lock(), "{line}");
         }
     }
 }
 
-/// The part of a line in which CloudWatch finds its metrics.
+/// The part of a line that tells CloudWatch which of the counts are metrics.
 fn metric_format(now: Timestamp) -> Value {
     let metrics: Vec<Value> = METRICS.iter().map(|name| json!({"Name": name, "Unit": "Count"})).collect();
     json!({"Timestamp": now.as_millis(), "CloudWatchMetrics": [

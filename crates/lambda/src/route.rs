@@ -1,11 +1,11 @@
-//! The path of a request, from the resource that the gateway matched. It does not depend on the
-//! stage or the base path in front of that resource.
+//! Derives the path of a request from the resource that the gateway matched, because that resource
+//! includes neither the stage nor the base path.
 
 use std::borrow::Cow;
 
 use aurora_discovery_http::Route;
 
-/// The stage of an HTTP API that does not appear in the path.
+/// The name of an HTTP API's default stage, which does not appear in the path.
 const DEFAULT_STAGE: &str = "$default";
 /// The parameter of the resource `/{proxy+}`.
 pub(crate) const PROXY: &str = "proxy";
@@ -20,7 +20,7 @@ pub(crate) struct MatchedRoute<'a> {
     pub(crate) proxy: Option<&'a str>,
     /// The path as the client sent it, for a gateway that matches no resources.
     pub(crate) raw_path: &'a str,
-    /// The stage, which is the first part of that path.
+    /// The stage, which is the first segment of `raw_path` unless it is `$default`.
     pub(crate) stage: Option<&'a str>,
 }
 
@@ -47,8 +47,8 @@ impl<'a> MatchedRoute<'a> {
     }
 }
 
-/// The path of the API with which `resource` ends, because an operator may declare it under a
-/// prefix such as `/v1`. If it ends with none, `resource` itself.
+/// The path of the API that `resource` ends with: an operator may declare the path under a prefix
+/// such as `/v1`. If `resource` ends with no path of the API, `resource` itself.
 fn api_path(resource: &str) -> &str {
     Route::ALL.into_iter().map(Route::path).find(|path| resource.ends_with(path)).unwrap_or(resource)
 }

@@ -12,11 +12,12 @@ use aurora_discovery_settings::{
 use clap::Args;
 use tracing_subscriber::filter::Targets;
 
-/// By default, one in this many successful requests is logged. At a million requests a day, a
-/// thousandth of the lines is informative enough, and costs a thousandth.
+/// By default, one in this many successful requests is logged. At a million requests a day, these
+/// are still a thousand lines, at a thousandth of the cost of logging all requests.
 const LOG_ONE_IN: u32 = 1_000;
 
-/// The environment variables of the function. One of them is a secret, so that they can't be printed.
+/// The environment variables of the function. One of them is a secret, so this type does not
+/// implement `Debug`.
 #[derive(Args)]
 struct Environment {
     #[command(flatten)]
@@ -64,7 +65,7 @@ impl Environment {
 }
 
 impl Environment {
-    /// A secret without TURN servers has no effect.
+    /// The STUN and TURN servers. A secret without TURN servers has no effect.
     fn ice_servers(&self, sources: &Sources) -> Result<IceServers, SettingsError> {
         let urls = |list: &Option<UrlList>| list.clone().map_or_else(Vec::new, Vec::from);
         let secret = self.turn_secret_text.as_deref().filter(|_| self.turn_urls.is_some());

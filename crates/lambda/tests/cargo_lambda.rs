@@ -28,8 +28,8 @@ mod watch {
 
 /// Starts a separate function on its own table, as in `contract.rs`. Unlike AWS, `cargo lambda` 1.9
 /// gives 127.0.0.1 as the source of every request, and passes on only one of several headers with
-/// the same name. Without calling the function, it responds with 500 to a body that has no type and
-/// is not UTF-8. It sends a length of 0 in each response to HEAD.
+/// the same name. If a body has no type and is not UTF-8, `cargo lambda` responds with 500 without
+/// calling the function. It sends a length of 0 in each response to HEAD.
 async fn start_target(needs: Needs) -> Option<Target> {
     if needs != Needs::NONE {
         return None;
@@ -51,7 +51,7 @@ async fn start() -> (CargoLambda, Bootstrap) {
     let settings = [
         ("AURORA_TABLE", table.as_str()),
         ("AURORA_DYNAMODB_ENDPOINT", &endpoint),
-        // The suite tests the bound of the contract, not the lower default on a table.
+        // The suite tests the bounds that the API documents. The defaults on a table are lower.
         ("AURORA_MAX_ARCHETYPES_PER_PEER", "32"),
         ("AURORA_MAX_PAGE_BYTES", "1048576"),
     ];

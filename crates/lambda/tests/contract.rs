@@ -61,8 +61,8 @@ async fn function_url(needs: Needs) -> Option<Target> {
 }
 
 /// Starts a separate function on its own table. Cases that need a settable clock or an exact limit
-/// of peers are skipped: the function uses the system's clock, and its limit is based on an
-/// estimate.
+/// of peers are skipped: the function uses the system's clock, and enforces the limit with an
+/// estimated number of peers.
 async fn start(kind: Kind, needs: Needs) -> Option<Target> {
     if needs != Needs::NONE {
         return None;
@@ -72,7 +72,7 @@ async fn start(kind: Kind, needs: Needs) -> Option<Target> {
     let settings = [
         ("AURORA_TABLE", table.as_str()),
         ("AURORA_DYNAMODB_ENDPOINT", &endpoint),
-        // The suite tests the bound of the contract, not the lower default on a table.
+        // The suite tests the bounds that the API documents. The defaults on a table are lower.
         ("AURORA_MAX_ARCHETYPES_PER_PEER", "32"),
         ("AURORA_MAX_PAGE_BYTES", "1048576"),
     ];

@@ -29,8 +29,9 @@ const TIME: Duration = Duration::from_secs(20);
 /// The time limit of an invocation during an outage, which must end with a refusal before that.
 const SHORT: Duration = Duration::from_millis(1_500);
 
-/// The store's own timeout. If a response is sent earlier, the function has sent it because the
-/// invocation was about to end. The difference from [`SHORT`] allows for pauses of the machine.
+/// The store's own timeout. A response that arrives earlier shows that the function responded
+/// because the invocation was about to end. The timeout is much longer than [`SHORT`], so that a
+/// pause of the machine does not fail the test.
 const STORE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// A function on its own table.

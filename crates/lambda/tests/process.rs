@@ -25,8 +25,8 @@ use runtime_api::RuntimeApi;
 /// The time limit of an invocation.
 const TIME: Duration = Duration::from_secs(10);
 
-/// How long the store waits for a table that does not respond, if the invocation has more time than
-/// that.
+/// The store's own timeout for a table that does not respond. If the invocation has less time left,
+/// the function responds earlier.
 const STORE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Settings with a table that no test reaches.
@@ -149,7 +149,7 @@ async fn a_malformed_gateway_event_is_an_error_and_the_next_request_succeeds() {
     let error = api.invoke(broken, TIME).await.unwrap_err();
     assert!(error["errorMessage"].as_str().unwrap().contains("expected a boolean"), "{error}");
     let mut odd = request_event(Kind::Rest, "GET", "/openapi.json", "");
-    // As in a test call from the console, and with fields that the function ignores.
+    // The source address of a test call from the AWS console, and fields that the function ignores.
     odd["requestContext"]["identity"]["sourceIp"] = json!("test-invoke-source-ip");
     odd["requestContext"]["authorizer"] = json!({"claims": null, "scopes": 3});
     odd["headers"] = json!({"x-é": "é\u{0}", "empty": null});
@@ -174,7 +174,8 @@ async fn a_panic_fails_only_one_event() {
     assert!(process.0.try_wait().unwrap().is_none(), "the process must not have ended");
 }
 
-// Two threads, so that the API keeps serving while the test waits for the process.
+// Two threads, so that the stand-in for the Runtime API still serves requests while the test waits
+// for the process.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_response_rejected_by_lambda_fails_one_event_and_a_failure_of_lambda_ends_the_process() {
     let api = RuntimeApi::start().await;
@@ -182,7 +183,8 @@ async fn a_response_rejected_by_lambda_fails_one_event_and_a_failure_of_lambda_e
     let send = || api.invoke(request_event(Kind::Http, "GET", "/openapi.json", ""), TIME);
     let mut broken = request_event(Kind::Http, "POST", "/register", "{}");
     broken["isBase64Encoded"] = json!("no");
-    // How Lambda refuses a response that is malformed, out of order, too late or too large.
+    // The statuses with which Lambda refuses a response that is malformed, out of order, too late
+    // or too large.
     for refusal in
         [StatusCode::BAD_REQUEST, StatusCode::FORBIDDEN, StatusCode::GONE, StatusCode::PAYLOAD_TOO_LARGE]
     {
@@ -217,7 +219,7 @@ async fn a_path_or_query_of_any_bytes_gets_a_response() {
 
 #[tokio::test]
 async fn an_unresponsive_store_leads_to_503_within_the_time_of_the_invocation() {
-    // The kernel accepts connections to this listener, and nothing responds on them.
+    // The kernel accepts connections to this listener, but no program responds on them.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", silent.local_addr().unwrap());
     let api = RuntimeApi::start().await;

@@ -241,7 +241,7 @@ impl Limits {
         (latest - latest / JITTER_PART).max(bound)..=latest
     }
 
-    /// Whether a live peer is steady: it registered at least three leases ago.
+    /// Whether a live peer is steady: it registered at least three lease durations ago.
     pub fn is_steady(ttl: Ttl, registered_at: Timestamp, now: Timestamp) -> bool {
         now.millis_since(registered_at) >= STEADY_LEASES * ttl.as_millis()
     }

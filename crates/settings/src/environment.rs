@@ -1,5 +1,5 @@
-//! Parses settings from flags and environment variables. On top of clap, it ignores empty
-//! variables, accepts values for switches, and names the variable in errors.
+//! Parses settings from flags and environment variables. In addition to what clap does, it ignores
+//! empty variables, accepts values for switches, and names the variable in errors.
 
 use std::ffi::OsString;
 
@@ -22,7 +22,8 @@ pub enum ParseError {
 }
 
 /// Parses a group of settings from the environment and from `arguments`. A function on AWS Lambda
-/// has no arguments. An error about a setting that has its default value names its variable.
+/// has no arguments, so an error about a setting that has its default value names the variable
+/// instead of the flag.
 ///
 /// # Errors
 ///
@@ -35,8 +36,9 @@ pub fn parse<T: Args>(
     let mut command = ignore_empty_variables(declared.clone());
     let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
     let matches = matches(&mut command, &arguments)?;
-    // `command` has lost the declarations of variables that are empty. The sources are taken from
-    // `declared`, which has them all, so that an error about a default value names the variable.
+    // `command` no longer declares the variables that are empty. The sources are taken from
+    // `declared`, which still declares all, so that an error about a default value names the
+    // variable.
     let sources = Sources::of(&declared, &matches, Source::Environment);
     Ok((T::from_arg_matches(&matches)?, sources))
 }
@@ -49,7 +51,7 @@ pub fn parse<T: Args>(
 /// A value that breaks its rule, or a request for help.
 pub fn matches(command: &mut Command, arguments: &[OsString]) -> Result<ArgMatches, ParseError> {
     command.try_get_matches_from_mut(arguments.iter()).map_err(|error| {
-        // The error of clap does not say which value is not UTF-8.
+        // clap's error does not say which value is not UTF-8.
         if error.kind() == ErrorKind::InvalidUtf8
             && let Some(variable) = variable_not_in_utf8(command)
         {

@@ -60,7 +60,8 @@ impl SettingsFile {
                 .iter()
                 .find(|arg| arg.get_long() == Some(key))
                 .ok_or_else(|| self.unknown(key, &known))?;
-            // clap would report a broken default as a bug of the command, so it is checked first.
+            // A default that breaks its rule makes clap panic in debug builds, and its error would
+            // not name the file. The value is therefore checked first.
             check(arg, value).map_err(|rule| {
                 SettingError::new(format!("{}: {key} = {value:?}: {rule}", self.path.display()))
             })?;
@@ -109,7 +110,8 @@ fn as_text(value: Value) -> Option<String> {
     }
 }
 
-/// A parser's message in one line. The original spans several lines to show the position.
+/// The message of a TOML error in one line. The original message spans several lines to show the
+/// position.
 fn one_line(error: &toml::de::Error) -> String {
     let text = error.to_string();
     let position = text.lines().next().unwrap_or_default();

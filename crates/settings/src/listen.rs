@@ -45,7 +45,7 @@ mod tests {
             let error = socket_address(text).unwrap_err();
             assert!(error.contains("such as 127.0.0.1:8080"), "{text}: {error}");
         }
-        // The name is too long for DNS, so that no server is asked.
+        // The name is too long for DNS, so the test sends no query to a DNS server.
         let error = socket_address(&format!("{}:80", "x".repeat(300))).unwrap_err();
         assert!(error.contains("x can't be resolved: "), "{error}");
     }

@@ -23,8 +23,9 @@ pub enum Source {
 pub struct Sources(BTreeMap<String, (Source, String)>);
 
 impl Sources {
-    /// The sources of the values that `command` parsed into `matches`. A setting that has its
-    /// default value is named by its flag or its variable, depending on `by_default`.
+    /// The sources of the values that `command` parsed into `matches`. In errors, a setting that
+    /// has its default value gets the name of its variable if `by_default` is
+    /// `Source::Environment`, and otherwise that of its flag.
     pub fn of(command: &Command, matches: &ArgMatches, by_default: Source) -> Self {
         let entry = |arg: &Arg| {
             let id = arg.get_id().as_str();
@@ -50,8 +51,8 @@ impl Sources {
         self.0.get(id).map_or(id, |(_, name)| name)
     }
 
-    /// Records that a value, which `command` treated as the default of this setting, came from a
-    /// file under the key `name`.
+    /// Records that the value of this setting came from a file, which clap reports as a default.
+    /// `name` is the name of the setting in errors: its key and the file.
     #[cfg(feature = "file")]
     pub(crate) fn set_in_file(&mut self, id: &str, name: String) {
         match self.0.get_mut(id) {

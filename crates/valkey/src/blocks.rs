@@ -1,5 +1,5 @@
-//! The list of blocks, which has a key of its own. It changes only a few times a month, so the
-//! store keeps no copy in memory, and reads the key for each call.
+//! The list of blocks, which has a key of its own. The store keeps no copy of it in memory, and
+//! reads the key for each call.
 
 use aurora_discovery_registry::{BlockList, StoreError};
 use redis::{Pipeline, Value};

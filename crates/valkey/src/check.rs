@@ -9,7 +9,7 @@ use crate::failure::OpenError;
 use crate::keys::Keys;
 use crate::options::ValkeyOptions;
 
-/// The version of the layout of the keys. A later release that changes the layout raises it.
+/// The version of the layout of the keys. A release that changes the layout increments it.
 const LAYOUT: &str = "1";
 const LAYOUT_FIELD: &str = "layout";
 const SECRET_FIELD: &str = "secret";
@@ -19,8 +19,8 @@ const MAX_MEMORY_POLICY: &str = "maxmemory-policy";
 const APPEND_ONLY: &str = "appendonly";
 const APPEND_FSYNC: &str = "appendfsync";
 
-/// Refuses a server on which acknowledged registrations could be lost. With weak durability, only a
-/// server that deletes keys when its memory is full is refused.
+/// Refuses a server on which acknowledged registrations could be lost. With weak durability, this
+/// refuses only a server that deletes keys when its memory is full.
 pub(crate) async fn check_server(
     connection: &mut MultiplexedConnection,
     options: &ValkeyOptions,
@@ -83,8 +83,8 @@ fn problems(has_waitaof: bool, settings: &HashMap<String, String>, weak_durabili
     problems
 }
 
-/// Checks the version of the layout, which is written first if the registry is new. Returns the
-/// secret of the registry, which all its processes share.
+/// Checks the version of the layout. If the registry is new, writes the version and a secret first.
+/// Returns the secret of the registry, which all its processes share.
 pub(crate) async fn check_layout(
     connection: &mut MultiplexedConnection,
     keys: &Keys,
@@ -92,8 +92,8 @@ pub(crate) async fn check_layout(
     let mut secret = [0; 32];
     getrandom::fill(&mut secret)
         .map_err(|error| OpenError(format!("the operating system returned no random bytes: {error}")))?;
-    // HSETNX keeps a value that is there already. So of several processes that start at the same
-    // time, the first one creates the secret, and all read that one.
+    // HSETNX keeps a value that is there already. If several processes start at the same time, the
+    // first one creates the secret, and all of them read that one.
     let mut pipeline = redis::pipe();
     pipeline.cmd("HSETNX").arg(&keys.meta).arg(LAYOUT_FIELD).arg(LAYOUT).ignore();
     pipeline.cmd("HSETNX").arg(&keys.meta).arg(SECRET_FIELD).arg(&secret[..]).ignore();

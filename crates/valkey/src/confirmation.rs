@@ -1,5 +1,7 @@
-//! The confirmation that changes are durable. `WAIT` and `WAITAOF` confirm the writes that the same
-//! connection has sent before.
+//! The confirmation that changes are durable. `WAITAOF` confirms that servers have the earlier
+//! writes of the same connection on disk, and `WAIT` confirms that replicas have them in memory.
+//! The one of them whose reply the store checks is called the *confirming command* here. A replica
+//! in this module is a Valkey server that copies the primary.
 
 use redis::{Pipeline, Value};
 
@@ -8,13 +10,13 @@ use crate::options::ValkeyOptions;
 /// How long the server waits at most, in milliseconds, until the replicas have the changes in
 /// memory.
 const MEMORY_MILLIS: u32 = 256;
-/// How long the first confirming command waits at most, in milliseconds. For each command, the
-/// server asks the replicas once. A replica that has not synced its disk at that moment reports the
-/// sync only a second later, or when it is asked again. So a short wait and another command are
-/// faster than one long wait.
+/// How long the first confirming command waits at most, in milliseconds. For each confirming
+/// command, the server asks the replicas once. A replica that has not synced its disk at that
+/// moment reports the sync only a second later, or when it is asked again. Several commands with
+/// short waits are therefore faster than one with a long wait.
 pub(crate) const FIRST_MILLIS: u32 = 4;
-/// How long the last confirming command waits at most, in milliseconds. Each command waits twice as
-/// long as the one before it.
+/// How long the last confirming command waits at most, in milliseconds. Each confirming command
+/// waits up to twice as long as the one before it.
 pub(crate) const LAST_MILLIS: u32 = 1_024;
 
 /// What must be confirmed before a registration is acknowledged.

@@ -1,4 +1,5 @@
-//! Connections to the primary: the server that accepts writes, and sends them to its replicas.
+//! Connections to the primary, which is the server that accepts writes and sends them to its
+//! replicas.
 
 use std::time::Duration;
 
@@ -60,7 +61,7 @@ impl Connector {
             Self::Direct(client) => client.get_multiplexed_async_connection_with_config(&config).await?,
             Self::Sentinel(client) => client.lock().await.get_async_connection_with_config(&config).await?,
         };
-        // The URL or a Sentinel may name a server that has become a replica.
+        // The server that the URL or a Sentinel names may have become a replica.
         let role: Vec<redis::Value> = redis::cmd("ROLE").query_async(&mut connection).await?;
         match role.first() {
             Some(redis::Value::BulkString(role)) if role == b"master" => Ok(connection),
@@ -82,7 +83,7 @@ fn connection_info(options: &ValkeyOptions, url: &str) -> Result<ConnectionInfo,
     Ok(info.set_redis_settings(settings))
 }
 
-/// The authorities of the options. `None` if those that the system trusts are to be used.
+/// The certificate authorities of the options. `None` if the system's authorities are to be used.
 fn certificates(options: &ValkeyOptions) -> Result<Option<TlsCertificates>, OpenError> {
     const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
     let Some(pem) = &options.ca_certificates else { return Ok(None) };

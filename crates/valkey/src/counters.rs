@@ -21,8 +21,8 @@ pub(crate) struct Counters {
     pub(crate) connections: Counter,
     /// Batches of changes that the server refused, or whose reply was lost.
     pub(crate) failures: Counter,
-    /// Peers of a batch whose changes the script refused, because another process had changed the
-    /// peer. The requests then decide again.
+    /// Peers whose changes the script refused, because another process had changed the peer. The
+    /// store then decides about these changes again.
     pub(crate) conflicts: Counter,
     /// How often all peers were loaded from the server.
     pub(crate) loads: Counter,

@@ -1,4 +1,4 @@
-//! The entries of the log, which is a Redis stream with all changes of all processes.
+//! The entries of the log, which is a stream on the server with the changes of all processes.
 
 use std::fmt;
 
@@ -8,10 +8,12 @@ use redis::Value;
 
 use crate::lease;
 
-/// Eight random bytes that identify an entry of the log. Each entry also has the nonce of the entry
-/// before it. By that, a reader detects that it has missed an entry, because the log was trimmed,
-/// or because another server became the primary without the last entries of the old one. The ids of
-/// the stream can't show that, because the new primary may use them again.
+/// Eight random bytes that identify an entry of the log.
+///
+/// Each entry also has the nonce of the entry before it, so a reader detects that it has missed
+/// entries. That happens if the log was trimmed, or if a server without the last entries became the
+/// primary. The ids of the stream can't show it, because the new primary may give the same ids to
+/// other entries.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Nonce(u64);
 
@@ -103,8 +105,8 @@ impl LogEntry {
 }
 
 impl<'a> LoggedChange<'a> {
-    /// Parses the value of a change: the lease, and after a line feed the record if it is new. An
-    /// empty value means that the peer was deleted.
+    /// Parses the value of a change. It is the lease, followed by a line feed and the record if the
+    /// record is new. An empty value means that the peer was deleted.
     pub(crate) fn parse(value: &'a [u8]) -> Option<Self> {
         if value.is_empty() {
             return Some(Self::Deleted);

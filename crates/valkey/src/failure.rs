@@ -3,7 +3,7 @@
 use aurora_discovery_registry::StoreError;
 use redis::RedisError;
 
-/// After how many seconds a client may retry when the server can't be reached. A failover takes
+/// After how many seconds a client may retry a request that failed as unavailable. A failover takes
 /// about this long.
 const RETRY_AFTER_SECONDS: u32 = 2;
 
@@ -18,7 +18,7 @@ impl From<RedisError> for OpenError {
     }
 }
 
-/// A failure that ends without a change by the client, so that the client may retry.
+/// A transient failure: the client may send the same request again.
 pub(crate) fn unavailable(reason: impl Into<String>) -> StoreError {
     StoreError::Unavailable { reason: reason.into(), retry_after_seconds: RETRY_AFTER_SECONDS }
 }
@@ -28,14 +28,14 @@ pub(crate) fn had_no_effect(error: &RedisError) -> StoreError {
     unavailable(format!("Valkey accepted no change: {error}"))
 }
 
-/// The failure of a change of which the store does not know whether the server has executed it or
-/// will keep it.
+/// The failure of a change if the store does not know whether the server has executed it, or
+/// whether the server will keep it.
 pub(crate) fn may_have_taken_effect(cause: &str) -> StoreError {
     unavailable(format!("the change may have taken effect, but is not confirmed: {cause}"))
 }
 
-/// Whether the error is a response of the server, which then has not executed the command. Other
-/// errors are those of the connection: the command may have been executed.
+/// Whether the error is a response of the server, which then has not executed the command. Any
+/// other error comes from the connection, and the server may have executed the command.
 pub(crate) fn is_refusal(error: &RedisError) -> bool {
     matches!(error.kind(), redis::ErrorKind::Server(_) | redis::ErrorKind::Extension)
 }

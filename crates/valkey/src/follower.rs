@@ -1,4 +1,5 @@
-//! Reads the log of changes, so that the replica in memory has the changes of all processes.
+//! Reads the log of changes and applies them to the replica, which is this process's copy of all
+//! peers in memory. The replica thus gets the changes of all processes.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -18,7 +19,8 @@ use crate::queue::Outcome;
 use crate::shared::Shared;
 
 /// How long the server waits for an entry before it responds that there is none, in milliseconds.
-/// Much shorter than `MAX_LAG`, for which the replica counts as current after each response.
+/// After each response, the replica counts as current for `MAX_LAG`, which is much longer. It
+/// therefore stays current while nothing changes.
 const BLOCK_MILLIS: u64 = 1_000;
 /// The maximum number of entries in one response.
 const MAX_ENTRIES: usize = 256;
@@ -29,13 +31,13 @@ const RECONNECT_DELAY: Duration = Duration::from_millis(200);
 /// The task that reads the log.
 pub(crate) struct Follower {
     shared: Arc<Shared>,
-    /// The last entry that the replica has. `None` until all peers have been loaded.
+    /// `None` until all peers have been loaded.
     last: Option<LastEntry>,
     /// The last entry that was read from the stream of arrived messages.
     last_arrival: StreamId,
 }
 
-/// The place up to which the log was read.
+/// The last entry of the log that the replica has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct LastEntry {
     id: StreamId,
@@ -95,7 +97,7 @@ impl Follower {
         let is_all = entries.len() < MAX_ENTRIES;
         for entry in entries {
             let Some(entry) = LogEntry::parse(entry) else {
-                // What the entry changed is not known, so all peers are loaded.
+                // It is unknown which peers the entry changed, so all peers are loaded.
                 self.shared.counters.unreadable.add(1);
                 return self.load(connection).await;
             };
@@ -109,9 +111,9 @@ impl Follower {
             self.advance(LastEntry { id: entry.id, nonce: Some(entry.nonce) });
         }
         if is_all && self.shared.queue.lacks_any(&unseen) {
-            // The server had acknowledged batches before this read, and the whole log does not have
-            // them. So another server became the primary without them, and the entries of its log
-            // follow the last one that this process has read.
+            // A server acknowledged these batches before this read, but the log does not contain
+            // them up to its end. Another server has therefore become the primary without them, and
+            // the replica has changes that are lost.
             tracing::warn!("the log lacks changes of this process; reading all peers again");
             return self.load(connection).await;
         }
@@ -121,7 +123,7 @@ impl Follower {
         Ok(())
     }
 
-    /// Wakes the requests that wait for messages to the receivers in these entries.
+    /// Wakes the requests that wait for messages to the receivers that these entries name.
     fn wake(&mut self, arrivals: Vec<Value>) {
         for (id, peer) in arrivals.into_iter().filter_map(arrival) {
             self.last_arrival = self.last_arrival.max(id);
@@ -129,8 +131,8 @@ impl Follower {
         }
     }
 
-    /// The newest arrival in the stream, after which this process begins to read. Earlier arrivals
-    /// are of no use, because a request that waits has looked into the mailbox first.
+    /// The newest entry of the stream of arrivals. This process reads only later ones, because a
+    /// request reads the mailbox before it waits for a message.
     async fn newest_arrival(&self, connection: &mut MultiplexedConnection) -> RedisResult<StreamId> {
         let mut command = redis::cmd("XREVRANGE");
         command.arg(&self.shared.keys.arrivals).arg("+").arg("-").arg("COUNT").arg(1);
@@ -140,7 +142,7 @@ impl Follower {
     }
 
     /// Records that the replica has the log up to this entry, and wakes the requests that wait for
-    /// that after a conflict.
+    /// this entry after a conflict.
     fn advance(&mut self, last: LastEntry) {
         self.last = Some(last);
         self.shared.position.send_replace(last.id);
@@ -178,8 +180,8 @@ impl Follower {
         Ok(())
     }
 
-    /// Whether the log on the server still has the last entry that the replica has. If it has not,
-    /// the log was trimmed, or this server never had that entry.
+    /// Whether the log on the server still has the last entry that the replica has. If not, the log
+    /// was trimmed, or this server never had that entry.
     async fn log_has_last(&self, connection: &mut MultiplexedConnection) -> RedisResult<bool> {
         let Some(LastEntry { id, nonce: Some(nonce) }) = self.last else { return Ok(false) };
         let mut command = redis::cmd("XRANGE");
@@ -191,16 +193,17 @@ impl Follower {
 
     /// Loads all peers, and makes the replica equal to the server.
     ///
-    /// The writer of this process does not write during that time. The changes that other processes
-    /// write come after the entry that is the last one at the start. The follower reads on from
-    /// that entry, so it applies them afterwards, some of them for a second time.
+    /// The writer of this process does not write during that time, but other processes may. Their
+    /// changes come after the entry that was the last one when the load began. The follower
+    /// continues from that entry, so it applies these changes after the load. Some of them were
+    /// loaded already and are applied twice.
     async fn load(&mut self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
         let shared = Arc::clone(&self.shared);
         shared.set_outdated();
         let _guard = shared.write_or_load_lock.lock().await;
         shared.counters.loads.add(1);
-        // The changes that wait in the queue were decided on a replica that is outdated. They fail,
-        // and the replica reverts them, the latest first.
+        // The changes that wait in the queue were decided on an outdated replica. They fail, and
+        // the replica reverts them, the latest first.
         shared.replica.revert(|| {
             let outcome = Outcome::Failed(unavailable("all peers are read again from Valkey"));
             let mut changes: Vec<_> =
@@ -226,7 +229,7 @@ impl Follower {
                 break;
             }
         }
-        // The other peers were deleted on the server.
+        // The server has no other peers, so the replica drops all others.
         shared.replica.retain(|id| stored.contains(id));
         self.advance(last);
         shared.set_current(started);
@@ -276,7 +279,8 @@ impl Follower {
         Ok(())
     }
 
-    /// Applies a peer to the replica, as stored on the server. One that can't be parsed is skipped.
+    /// Applies the stored lease and record of a peer to the replica. Skips a peer that can't be
+    /// parsed.
     fn load_peer(&self, id: &[u8], lease: &[u8], record: &[u8]) {
         let Some((peer, lease)) = peer_id(id).zip(lease::parse(lease)) else { return self.skip(id) };
         if self.shared.replica.apply(&peer, RemoteState::Peer(&lease, record)) == Applied::Unreadable {
@@ -291,7 +295,7 @@ impl Follower {
         tracing::warn!(%peer, "skipped a peer in Valkey that can't be parsed");
     }
 
-    /// Reads the time of the server, by which all processes decide.
+    /// Reads the time of the server, which all processes use.
     async fn sample_time(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
         let sent = Moment::now();
         let (seconds, micros): (u64, u32) = redis::cmd("TIME").query_async(connection).await?;

@@ -6,7 +6,7 @@ use aurora_discovery_embedded::replica::LeaseState;
 use aurora_discovery_protocol::Timestamp;
 use aurora_discovery_registry::{Source, TokenHash};
 
-/// The field of a source or time that is missing.
+/// The text of a field without a value.
 const NONE: &str = "-";
 
 /// Formats a lease as seven fields separated by single spaces:
@@ -14,17 +14,17 @@ const NONE: &str = "-";
 /// 1. when the lease ends,
 /// 2. when the peer was last seen,
 /// 3. when the peer registered,
-/// 4. when its holder was last proven,
+/// 4. when a request last proved that its sender is the holder,
 /// 5. when the peer deregistered, if it did,
 /// 6. the hash of its token,
-/// 7. the source that keeps it alive, if there is one.
+/// 7. the source whose unproven heartbeats keep the peer alive, if there is one.
 ///
 /// Times are decimal milliseconds since the Unix epoch. The hash and the source are lower-case
 /// hexadecimal. A field without a value is `-`.
 ///
 /// `commit.lua` compares leases as texts, so each lease has exactly one text. For a change of the
-/// kind `set`, it ignores the last field, because the index of a process forgets that source when
-/// the lease ends.
+/// kind `set`, it ignores the last field, because the index in memory forgets that source when the
+/// lease ends.
 pub(crate) fn to_text(lease: &LeaseState) -> String {
     let LeaseState { expires_at, last_seen, registered_at, proven_at, left_at, token, kept_by } = lease;
     let mut text = String::with_capacity(128);
@@ -60,8 +60,8 @@ pub(crate) fn parse(text: &[u8]) -> Option<LeaseState> {
         token: TokenHash::from_bytes(hex(token)?),
         kept_by: if kept_by == NONE { None } else { Some(Source::from_bytes(hex(kept_by)?)?) },
     };
-    // A lease that is spelt differently is refused: the script compares texts, so it would refuse
-    // every change of that peer.
+    // A different text for the same lease, for example with a leading zero, is not accepted. The
+    // script compares texts, so it would refuse every change of that peer.
     (to_text(&lease) == text).then_some(lease)
 }
 

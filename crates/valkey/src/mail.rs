@@ -18,10 +18,11 @@ use crate::shared::Shared;
 
 const SCRIPT: &str = include_str!("script/change_mailbox.lua");
 /// The number of arrivals that the stream keeps, approximately. If a follower misses an arrival, it
-/// wakes no request, and a request that waits finds the message when its waiting time ends.
+/// does not wake the request that waits for the message. The request then finds the message when
+/// its waiting time ends.
 const ARRIVALS: u32 = 1_024;
-/// How often a change is attempted when other processes change the same mailbox at the same time. A
-/// mailbox takes only eight messages, so more concurrent changes are rare.
+/// Maximum number of attempts of a change. An attempt fails if another process changes the mailbox
+/// at the same time. A mailbox holds only eight messages, so more concurrent changes are rare.
 const MAX_ATTEMPTS: u32 = 32;
 /// The length of the nonce at the start of a stored mailbox, in bytes.
 const NONCE_LEN: usize = 16;
@@ -71,9 +72,9 @@ pub(crate) async fn collect(
     change(shared, peer, false, now, collect).await
 }
 
-/// Changes the mailbox of a peer. `change` returns its result, and whether it has changed the
-/// mailbox. It is called again whenever another process has changed the mailbox in the meantime.
-/// `is_arrival` says whether the change is the arrival of a message.
+/// Changes the mailbox of a peer. `change` returns the result of the operation, and whether it has
+/// changed the mailbox. It is called again if another process has changed the mailbox in the
+/// meantime. `is_arrival` says whether the change is the arrival of a message.
 async fn change<T: Send>(
     shared: &Shared,
     peer: &PeerId,
@@ -121,7 +122,7 @@ fn parse(shared: &Shared, stored: Option<String>) -> StoredMailbox {
 }
 
 impl MailConnection {
-    /// The shared connection, which is established if there is none.
+    /// Returns the shared connection. Establishes it if there is none.
     async fn connect(&self, shared: &Shared) -> RedisResult<MultiplexedConnection> {
         if let Some(connection) = &*self.0.lock() {
             return Ok(connection.clone());

@@ -13,11 +13,11 @@ pub struct ValkeyOptions {
     pub url: String,
     /// The password, if it is not in the URL.
     pub password: Option<String>,
-    /// The certificates of the authorities that are trusted with TLS, in PEM format. They replace
+    /// The certificates of the authorities that TLS connections trust, in PEM format. They replace
     /// those that the system trusts.
     pub ca_certificates: Option<Vec<u8>>,
-    /// The name of the registry. Registries with different names share a server without knowing of
-    /// each other.
+    /// The name of the registry. Registries with different names can share a server, because their
+    /// keys differ.
     pub name: String,
     /// The number of replicas that must have a registration on disk before it is acknowledged, in
     /// addition to the primary.
@@ -26,10 +26,10 @@ pub struct ValkeyOptions {
     /// server may then lose registrations that were acknowledged.
     pub weak_durability: bool,
     /// How long one operation may take, including retries, before it fails as unavailable. The
-    /// default is shorter than the ten seconds that clients wait.
+    /// default is 5 s, which is shorter than the ten seconds that clients wait.
     pub deadline: Duration,
     /// How long the server may take to respond to a command before the connection counts as broken.
-    /// The default is longer than the sync of a busy disk takes.
+    /// The default is 3 s, which is longer than a busy disk takes to sync.
     pub response_timeout: Duration,
     /// Whether the caller takes `now` from [`ValkeyStore::clock`](crate::ValkeyStore::clock). If
     /// `true`, changes fail as unavailable once the store has not read the server's time for a

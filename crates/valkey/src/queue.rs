@@ -1,5 +1,5 @@
 //! The queue between the store, which decides about changes, and the writer, which sends them to
-//! the server in batches. It also records which entries of the log are this process's own.
+//! the server in batches. The queue also records which entries of the log this process has written.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -29,10 +29,10 @@ pub(crate) struct Queue {
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Item>,
-    /// The batches that this process has sent, by the nonces of their entries in the log. The
-    /// follower does not apply these entries, because the replica in memory has their changes
-    /// already. A batch is removed when the follower has seen its entry *and* the server has
-    /// acknowledged it. Either may happen first.
+    /// The batches that this process has sent to the server, by the nonces of their entries in the
+    /// log. The follower does not apply these entries, because the replica in memory has their
+    /// changes already. A batch is removed when the follower has seen its entry *and* the server
+    /// has acknowledged it. Either may happen first.
     sent: HashMap<Nonce, Sent>,
     closed: bool,
 }
@@ -51,7 +51,7 @@ pub(crate) enum Item {
     /// A decision that a request waits for. It may change nothing ([`Change::is_none`]).
     Change {
         change: Change,
-        /// Whether it must be confirmed before its request gets a response.
+        /// Whether the server must confirm that it is durable before the request gets a response.
         durable: bool,
         done: oneshot::Sender<Outcome>,
     },
@@ -68,7 +68,7 @@ pub(crate) enum Outcome {
     /// The decision holds. Its change, if there is one, is written, and confirmed if it is durable.
     Done,
     /// The decision does not hold, and its change is not written, because another process has changed
-    /// the peer. A replica that has read the log up to this entry knows that change.
+    /// the peer. The log up to this entry contains that other change.
     Conflict(StreamId),
     /// The change failed. The error says whether it may have taken effect.
     Failed(StoreError),
@@ -94,7 +94,7 @@ impl Item {
     /// that the caller can revert it.
     pub(crate) fn finish(self, outcome: Outcome) -> Option<Change> {
         match self {
-            // Sending fails if the request was cancelled, which makes no difference here.
+            // Sending fails if the request was cancelled. The outcome is then not needed.
             Self::Change { change, done, .. } => {
                 drop(done.send(outcome));
                 Some(change)
@@ -109,8 +109,8 @@ impl Item {
 }
 
 impl Queue {
-    /// Adds a change. The returned receiver gets its outcome. `durable` says whether the change
-    /// must be confirmed before its request gets a response.
+    /// Adds a change. The returned receiver gets its outcome. `durable` says whether the server
+    /// must confirm that the change is durable before the request gets a response.
     pub(crate) fn push(&self, change: Change, durable: bool) -> oneshot::Receiver<Outcome> {
         let (done, outcome) = oneshot::channel();
         self.add(Item::Change { change, durable, done });
@@ -210,9 +210,9 @@ impl Queue {
         unseen.iter().any(|nonce| state.sent.contains_key(nonce))
     }
 
-    /// Forgets a batch that had no effect, or of which the effect is not known. If its entry comes
-    /// up in the log later, the follower applies it like one of another process. Returns whether
-    /// the follower has seen the entry already.
+    /// Forgets a batch that had no effect, or whose effect is unknown. If its entry appears in the
+    /// log later, the follower applies it like an entry of another process. Returns whether the
+    /// follower has seen the entry already.
     pub(crate) fn forget(&self, nonce: Nonce) -> bool {
         self.state.lock().sent.remove(&nonce).is_some_and(|sent| sent.seen)
     }

@@ -24,9 +24,10 @@ use crate::mail::MailConnection;
 use crate::options::ValkeyOptions;
 use crate::queue::Queue;
 
-/// How long the replica counts as current after it had everything in the log. Once it no longer
-/// counts as current, no lease ends and no change is decided. The service promises its clients that
-/// they see a change of another process after at most this time.
+/// How long the replica (the copy of all peers in memory) counts as current after it had all
+/// entries of the log. While it does not count as current, no lease ends and no change is decided.
+/// The service promises its clients that they see a change of another process after at most this
+/// time.
 const MAX_LAG: Duration = Duration::from_secs(5);
 
 /// The state that the store shares with its two tasks.
@@ -39,13 +40,14 @@ pub(crate) struct Shared {
     pub(crate) clock: StoreClock,
     pub(crate) counters: Counters,
     pub(crate) mail: MailConnection,
-    /// The writer holds it while it writes a batch, and the follower while it loads all peers. So
-    /// never both happen at once.
+    /// The writer holds this lock while it writes a batch, and the follower while it loads all
+    /// peers, so that the two never happen at once.
     pub(crate) write_or_load_lock: tokio::sync::Mutex<()>,
     /// The last entry of the log that the replica has. Requests wait for it after a conflict.
     pub(crate) position: watch::Sender<StreamId>,
     pub(crate) closed: AtomicBool,
-    /// How long the replica may be listed while the server does not respond: one default lease.
+    /// How long peers may be listed from the replica while the server does not respond: one default
+    /// lease duration.
     max_list_age: Duration,
     /// Whether all peers have to be loaded again, or are being loaded.
     outdated: AtomicBool,
@@ -56,7 +58,7 @@ pub(crate) struct Shared {
     last_listed_at: AtomicU64,
     /// Why the follower could not read the log the last time.
     pub(crate) follow_failure: Mutex<Option<RedisError>>,
-    /// Why the last change that must be durable was not confirmed. `None` if it was.
+    /// Why the last changes that must be durable were not confirmed. `None` if they were.
     not_durable: Mutex<Option<String>>,
 }
 
@@ -94,8 +96,8 @@ impl Shared {
         self.outdated.store(false, Release);
     }
 
-    /// Records that the replica lacks changes that it can't read from the log. The replica may
-    /// still be listed.
+    /// Records that the replica lacks changes that the follower can't read from the log. Peers may
+    /// still be listed from the replica.
     pub(crate) fn set_outdated(&self) {
         self.outdated.store(true, Release);
     }
@@ -128,12 +130,14 @@ impl Shared {
         if self.is_current() { Ok(()) } else { Err(unavailable("Valkey does not respond")) }
     }
 
-    /// The time to list the replica at. While the replica is current, that is `now`. While it is
-    /// not, the time does not advance and no lease ends, because the replica lacks the heartbeats
-    /// that other processes have received in the meantime.
+    /// The time at which leases are judged when peers are listed from the replica. While the
+    /// replica is current, this is `now`. While it is not, this time does not advance and no lease
+    /// ends, because the replica lacks the heartbeats that other processes have received in the
+    /// meantime.
     ///
     /// # Errors
-    /// The store is closed, or the replica has not been current for a whole default lease.
+    /// Fails if the store is closed, or if the replica has not been current for longer than one
+    /// default lease duration.
     pub(crate) fn time_for_lists(&self, now: Timestamp) -> Result<Timestamp, StoreError> {
         self.check_open()?;
         if self.is_current() {

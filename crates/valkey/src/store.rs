@@ -1,5 +1,5 @@
-//! The store. It decides about a change with the replica in memory, and waits until the writer has
-//! written the change to the server.
+//! The store. It decides about a change on the replica, which is this process's copy of all peers
+//! in memory, and waits until the writer has written the change to the server.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -36,8 +36,8 @@ const LOAD_TIMEOUT: Duration = Duration::from_secs(120);
 /// The code of the server's error for a command that the user may not run.
 const NO_PERMISSION: &str = "NOPERM";
 /// The number of conflicts after which a change reads its peer from the server. After the first
-/// conflict, the log has what the other process changed. If there is another conflict, the reason
-/// may be that the peer on the server can't be parsed.
+/// conflict, the store reads the other process's change from the log. If there is another conflict,
+/// the peer on the server may be one that can't be parsed.
 const CONFLICTS_BEFORE_RELOAD: u32 = 2;
 
 /// The store on a Valkey server, shared with any number of other processes.
@@ -48,9 +48,9 @@ pub struct ValkeyStore {
 }
 
 impl ValkeyStore {
-    /// Connects, checks that the server can keep what the store promises, and loads all peers, for
-    /// at most two minutes. Must be called in a Tokio runtime. `limits` must be those of the
-    /// registry that uses the store.
+    /// Connects, checks that the server's settings permit what the store promises, and loads all
+    /// peers. Loading may take at most two minutes. Must be called in a Tokio runtime. `limits`
+    /// must be those of the registry that uses the store.
     ///
     /// # Errors
     /// [`OpenError`] describes the problem and what the operator can do about it.
@@ -89,10 +89,10 @@ impl ValkeyStore {
         move || shared.clock.now()
     }
 
-    /// Decides about a request for a peer, and waits until the server has confirmed that the peer is
-    /// still as the decision assumes, and has written the change, if there is one. `decide` applies
-    /// the change to the replica and passes it to its argument. If another process has changed the
-    /// peer, this waits until the replica has that change, and decides again.
+    /// Decides about a request for a peer. Waits until the server has confirmed that the peer is still
+    /// as the decision assumes, and has written the change, if there is one. `decide` applies the
+    /// change to the replica and passes the change to its argument, which queues it. If another
+    /// process has changed the peer, this waits until the replica has that change, and decides again.
     async fn change<T>(
         &self,
         peer: &PeerId,
@@ -172,7 +172,7 @@ impl ValkeyStore {
     /// Waits until the replica has the log up to this entry.
     async fn wait_for_entry(&self, entry: StreamId) {
         let mut position = self.shared.position.subscribe();
-        // This fails only without a sender, which lives as long as the store.
+        // Waiting fails only if the sender is dropped, and the sender lives as long as the store.
         let _ = position.wait_for(|position| *position >= entry).await;
     }
 
@@ -193,7 +193,7 @@ impl ValkeyStore {
         });
         if applied != Some(Applied::Done) {
             // The outcome does not matter: if another process has changed or deleted the peer, the
-            // next attempt of the change finds that.
+            // next attempt of the change detects that.
             let _ = self.shared.queue.delete(peer.clone(), stored).await;
         }
         Ok(())
@@ -206,7 +206,8 @@ impl ValkeyStore {
         operation: impl Future<Output = Result<T, StoreError>> + Send,
     ) -> Result<T, StoreError> {
         let deadline = Instant::now() + self.shared.options.deadline;
-        // Boxed, because otherwise the future of each caller would contain that of the operation.
+        // The operation is boxed, because the future of each caller would otherwise contain its
+        // whole state.
         tokio::time::timeout_at(deadline, Box::pin(operation)).await.unwrap_or_else(|_| {
             let millis = self.shared.options.deadline.as_millis();
             Err(unavailable(format!(
@@ -247,7 +248,8 @@ impl Store for ValkeyStore {
         peers: &[(PeerId, Claim)],
         now: Timestamp,
     ) -> Vec<Result<Renewal, StoreError>> {
-        // All are queued before the first is awaited, so that the writer puts them into one batch.
+        // All renewals are queued before the first one is awaited, so that the writer can send them
+        // in one batch.
         join_all(peers.iter().map(|(peer, claim)| self.renew(peer, claim, now))).await
     }
 

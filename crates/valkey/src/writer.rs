@@ -48,7 +48,7 @@ struct Reply {
     durable: Option<Result<(), String>>,
 }
 
-/// Why the writer got no reply of the script.
+/// Why the writer got no reply from the script.
 enum Failure {
     /// The server refused to execute the script.
     Refused(RedisError),
@@ -78,8 +78,8 @@ impl Writer {
         }
     }
 
-    /// Connects unless there is a connection, and loads the script, so that each batch only needs
-    /// to send its hash.
+    /// If there is no connection, connects and loads the script into the server, so that each batch
+    /// only needs to send the script's hash.
     async fn connect(&mut self) -> RedisResult<()> {
         if self.connection.is_some() {
             return Ok(());
@@ -107,7 +107,7 @@ impl Writer {
                 self.connection = None;
                 self.shared.counters.failures.add(1);
                 // The changes that still wait were decided after those of the batch, and may depend
-                // on them. So they fail as well.
+                // on them, so they fail as well.
                 let outcome = Outcome::Failed(had_no_effect(&error));
                 self.revert(|shared| {
                     shared.queue.forget(nonce);
@@ -189,8 +189,8 @@ impl Writer {
         }
         if !conflicts.is_empty() {
             self.shared.counters.conflicts.add(conflicts.len() as u64);
-            // The waiting changes of the same peers were decided on changes that are not written.
-            // So they are reverted too, and their requests decide again.
+            // The store decided about the waiting changes of the same peers on the basis of changes
+            // that are not written. They are reverted too, and the store decides about them again.
             self.revert(|shared| [refused, shared.queue.take_of(&conflicts)].finish_all(&conflict));
             self.reload_peers(&conflicts).await;
         }
@@ -231,12 +231,12 @@ impl Writer {
         }
     }
 
-    /// Finishes a batch whose effect is not known. The changes that wait may depend on it, so they
-    /// fail as well.
+    /// Finishes a batch whose effect is unknown. The changes that still wait may depend on it, so
+    /// they fail as well.
     ///
     /// If the follower has already seen the entry of the batch in the log, the batch took effect,
-    /// and the replica keeps its changes. Otherwise they are reverted. If the entry comes up later,
-    /// the follower applies it like one of another process.
+    /// and the replica keeps its changes. Otherwise they are reverted. If the entry appears later,
+    /// the follower applies it like an entry of another process.
     fn give_up(&self, nonce: Nonce, batch: Vec<Item>, error: &RedisError) {
         let unknown = Outcome::Failed(may_have_taken_effect(&error.to_string()));
         let unwritten = Outcome::Failed(had_no_effect(error));
@@ -270,7 +270,7 @@ impl Item {
         !matches!(self, Self::Change { change, .. } if change.is_none())
     }
 
-    /// Whether the item must be confirmed before it is finished.
+    /// Whether the server must confirm that the item is durable before it is finished.
     fn must_be_durable(&self) -> bool {
         matches!(self, Self::Change { durable: true, .. })
     }

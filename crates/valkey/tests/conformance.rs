@@ -1,4 +1,4 @@
-//! The conformance suite of stores on a Valkey server.
+//! Runs the conformance suite of stores on a Valkey server.
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
 #[path = "support/server.rs"]

@@ -1,5 +1,5 @@
-//! Draws a million samples while peers register and leave, and checks that no peer is drawn more
-//! often than others.
+//! Draws a million samples while peers register and leave, and checks that every peer is equally
+//! likely to be drawn.
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
 #[path = "support/server.rs"]

@@ -1,5 +1,5 @@
-//! Faults of the server. Every acknowledged change is there afterwards, and peers are listed during
-//! the fault.
+//! Faults of the server. The tests check that no acknowledged change is lost, and that peers are
+//! listed during the fault.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[path = "support/server.rs"]
@@ -73,7 +73,7 @@ async fn a_registration_that_too_few_replicas_confirm_is_not_acknowledged_but_ma
     is_unavailable(store.health().await);
     assert_eq!(store.ready().await, Ok(()));
     assert_eq!(listed(&store, NOW).await, Ok(1));
-    // A heartbeat needs no confirmation, so it succeeds.
+    // A heartbeat need not be durable, so it succeeds without a confirmation.
     let renewed = store.renew(&peer("p"), &claim(HOME), NOW.plus_millis(200_000)).await.unwrap();
     assert!(matches!(renewed, Renewal::Renewed { .. }));
 }
@@ -137,7 +137,8 @@ async fn a_stalled_server_ends_no_lease_and_is_reported() {
     send(&mut connection, "CLIENT PAUSE 600000 ALL").await;
     is_unavailable(register(&store, "q").await);
     eventually("it is reported", || async { store.ready().await.is_err() }).await;
-    // The lease has ended by now, but another process may have renewed it.
+    // The granted lease has ended by now, but another process may have renewed it, so the store
+    // still lists the peer.
     assert_eq!(listed(&store, NOW.plus_millis(301_000)).await, Ok(1));
 }
 

@@ -38,7 +38,8 @@ fn reason<T: std::fmt::Debug>(result: Result<T, StoreError>) -> String {
 }
 
 /// Waits until the store accepts changes again. Then checks that it lists `count` peers, and that a
-/// store that is opened now lists as many. `options` must not be those of the proxy.
+/// store that is opened now with `options` lists as many. The URL in `options` must be that of the
+/// server, not of the proxy.
 async fn recovers(store: &ValkeyStore, options: &ValkeyOptions, count: u64) {
     eventually("it recovers", || async { register(store, "before").await == STORED }).await;
     eventually("it lists what is there", || async { listed(store, NOW).await == Ok(count) }).await;

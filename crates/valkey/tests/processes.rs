@@ -1,5 +1,5 @@
-//! Several processes that share one registry. Each is a store of its own in the process of the
-//! test.
+//! Several processes that share one registry. Each is simulated by a store of its own within the
+//! test's process.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[path = "support/gate.rs"]
@@ -38,8 +38,8 @@ async fn what_one_process_writes_another_lists_renews_and_deregisters() {
     let later = NOW.plus_millis(250_000);
     let renewed = other.renew(&peer("p"), &claim(HOME), later).await.unwrap();
     assert!(matches!(renewed, Renewal::Renewed { revived: false, .. }), "{renewed:?}");
-    // By then, the lease of the registration has ended. The first process lists the peer only if it
-    // knows of the heartbeat.
+    // At this time, the lease of the registration has ended. The first process lists the peer only
+    // if it knows of the heartbeat.
     let end = NOW + TTL;
     eventually("the heartbeat arrives", || async { listed(&one, end).await == Ok(1) }).await;
     let removed = one.remove(&peer("p"), &claim(HOME), later).await;
@@ -97,11 +97,11 @@ async fn a_conflict_brings_no_deleted_peer_back() {
     let removed = one.remove(&peer("p"), &claim(HOME), NOW).await;
     assert_eq!(removed, Ok(Removal::Removed { was_live: true }));
     assert_eq!(register(&one, "q").await, STORED);
-    // The log has the deletion before this registration. So when the other process lists one peer,
-    // it has applied both.
+    // In the log, the deletion of `p` comes before the registration of `q`. When the other process
+    // lists one peer again, it has applied both.
     lists(&other, 1).await;
     gate.open();
-    // The batch of this registration is written after the conflict was handled.
+    // The batch with the registration of `r` is written only after the conflict has been handled.
     assert_eq!(register(&other, "r").await, STORED);
     assert_eq!(listed(&other, NOW).await, Ok(2));
 }

@@ -1,1 +1,1 @@
-"""The parts of scripts/attack: attackers, honest clients, and what the attacks cost."""
+"""The parts of scripts/attack: attackers, honest clients, and measurements of their resources."""

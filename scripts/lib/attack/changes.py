@@ -23,7 +23,8 @@ SMALL_METADATA, LARGE_METADATA = 200, 3_900
 PIPELINED = 16
 # Defaults of the service.
 KEEP_ALIVE_SECONDS, WRITE_TIMEOUT_SECONDS = 15.0, 30.0
-# The service examines its connections only at intervals.
+# How much later than its time limit a connection may be closed, because the service examines its
+# connections only at intervals.
 SLACK_SECONDS = 5.0
 
 

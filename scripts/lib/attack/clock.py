@@ -16,7 +16,7 @@ from lib.service import Service
 
 LEASE_SECONDS = 4
 PEERS = [f"sleeper-{number}" for number in range(20)]
-# A service that forgets a peer as soon as its lease has ended.
+# The options of a service that forgets a peer as soon as its lease has ended.
 FORGETFUL = ("--ttl-min", "1", "--revival-hours", "0")
 # How much later than expected a lease may end. On a busy machine, requests are late, and the service may
 # treat a delay of more than a second as a pause of its process.
@@ -102,7 +102,8 @@ def renew(api: Api, when: str) -> list[str]:
 
 
 def shown_time(api: Api, shift: int) -> list[str]:
-    """Whether the service shows the stepped time. Otherwise the steps would prove nothing."""
+    """Checks that the service shows the stepped time, because otherwise the steps would prove
+    nothing. Returns the failures."""
     shown = datetime.fromisoformat(api.discover().body["timestamp"]).replace(tzinfo=UTC).timestamp()
     difference = shown - time.time() - shift
     return [] if abs(difference) <= SHOWN_SECONDS else [f"the clock is {difference:+.0f} s off after a step"]

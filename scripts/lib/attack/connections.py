@@ -1,4 +1,5 @@
-"""Attacks with connections, headers and responses that the client does not read."""
+"""Attacks with many connections, with large headers, and with responses that the client does not
+read."""
 
 from __future__ import annotations
 
@@ -16,8 +17,9 @@ PAGE = "/discover?limit=1000"
 
 
 LARGE_FIELD = b"v" * 3_900
-# How often a request refers to the large field: FEW is as often as the HTTP/2 library decodes before it
-# closes the connection, and MANY as often as fits into a frame.
+# How many times the header block of a request refers to the large field. FEW is the largest number
+# for which the HTTP/2 library does not close the connection. MANY is the largest number that fits
+# into a frame.
 FEW, MANY = 15, 12_000
 BATCH = 64
 
@@ -94,8 +96,9 @@ class NetworkFlood(Attack):
     max_connections = 3_000
     options = ("--max-connections", str(max_connections))
     sources = tuple(f"10.50.0.{host}" for host in range(1, 251))
-    # The network may hold a quarter of the connections, and half as many again that the service is about
-    # to close. Without that limit, the flood would hold all of them.
+    # One network may hold a quarter of all connections. In addition, it may hold half that number
+    # of connections that the service is about to close, so three eighths in total. Without that
+    # limit, the flood would hold all connections.
     share = max_connections * 3 // 8
 
     def plans(self, form: Form) -> list[Plan]:

@@ -16,9 +16,6 @@ from multiprocessing.connection import Connection as Pipe
 SPAWN = multiprocessing.get_context("spawn")
 START_SECONDS = 30.0
 STOP_SECONDS = 30.0
-# The generator shares the processors with the service and the honest clients, whose work comes
-# first.
-NICENESS = 5
 TICK_SECONDS = 0.01
 READ_BYTES = 1 << 18
 CLOSED = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
@@ -66,7 +63,7 @@ class Counts:
 
 
 class Crowd:
-    """A running crowd. It ends with its `with` block."""
+    """The process of a crowd, which waits for `attack`. It ends with its `with` block."""
 
     def __init__(self, plan: Plan, port: int) -> None:
         ours, theirs = SPAWN.Pipe()
@@ -75,11 +72,16 @@ class Crowd:
         self._process.start()
         theirs.close()
         self._counts: Counts | None = None
+        self._await("started")
 
-    def wait_until_open(self) -> None:
-        """Returns when the crowd has tried to open each connection once."""
+    def attack(self) -> None:
+        """Begins the attack. Returns when the crowd has tried to open each connection once."""
+        self._pipe.send("attack")
+        self._await("connected")
+
+    def _await(self, event: str) -> None:
         if not self._pipe.poll(START_SECONDS):
-            raise TimeoutError(f"the attackers have not connected after {START_SECONDS:.0f} s")
+            raise TimeoutError(f"the attackers have not {event} after {START_SECONDS:.0f} s")
         self._pipe.recv()
 
     def stop(self) -> Counts:
@@ -101,12 +103,16 @@ class Crowd:
 
 
 def run(plan: Plan, port: int, pipe: Pipe) -> None:
-    os.nice(NICENESS)
+    # Real attackers have machines of their own. Here, the generator shares the processors with the service
+    # and the honest clients. It runs only while they are idle, so that it does not delay them itself.
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    pipe.send("started")
+    pipe.recv()
     members = Members(plan, port)
     while not pipe.poll():
         members.step()
         if members.all_tried():
-            pipe.send("open")
+            pipe.send("connected")
             break
     while not pipe.poll():
         members.step()
@@ -176,7 +182,7 @@ class Members:
         self._epoll.register(opened, member.interest)
 
     def _serve(self, member: Member, events: int) -> bool:
-        """Whether the connection is still open afterwards."""
+        """Handles the events of a connection. Returns whether it is still open."""
         try:
             if events & select.EPOLLIN:
                 self._read(member)

@@ -18,7 +18,8 @@ class State(NamedTuple):
 
 @dataclass(frozen=True)
 class Call:
-    """A request and its response. Times are of one clock; `port` and `new_token` are those of a registration."""
+    """A request and its response. All times are of the same clock. `port` and `new_token` matter
+    only for a registration."""
 
     operation: str
     source: str

@@ -50,7 +50,7 @@ class Experience:
 class Population(Protocol):
     """Honest clients of one process."""
 
-    # The peers that they registered at their start.
+    # The peers that these clients registered when they started.
     registered: list[str]
 
     def period(self, seconds: float) -> Experience: ...

@@ -1,4 +1,5 @@
-"""Attacks on names: takeovers, replays and downgrades, and requests that a block or a missing scope refuses."""
+"""Attacks on names: takeovers, replays and downgrades. Also requests that the service must refuse,
+because their source or their key is blocked, or because the API key lacks a scope."""
 
 from __future__ import annotations
 
@@ -65,7 +66,7 @@ def register(api: Api, **more: Any) -> Response:
 
 @contextmanager
 def victim(*options: str, data: Path | None = None, **more: Any) -> Iterator[Service]:
-    """A service with the victim on it."""
+    """Starts a service, and registers the victim with it."""
     with Service(*options, data=data) as service:
         registered = register(Api(service.address, VICTIM), **more)
         if registered.status != 200:

@@ -1,8 +1,9 @@
 """Sends concurrent requests for one name. Their responses must be possible in some sequential order of
-the requests (see `history`)."""
+the requests (see `history`), also if two services on one store handle them."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import select
@@ -13,7 +14,7 @@ from dataclasses import dataclass, replace
 from lib.attack import http1
 from lib.attack.history import Call, is_linearizable
 from lib.attack.scene import Form
-from lib.service import Service
+from lib.attack.stores import in_memory, on_dynamodb, on_valkey
 
 CLIENTS, CALLS_PER_CLIENT = 6, 5
 # The last byte of each client's address. Two clients each share an address, so that each may replace the
@@ -22,6 +23,8 @@ HOSTS = [1, 1, 2, 2, 3, 3]
 SHARES = {"register": 40, "heartbeat": 20, "deregister": 20, "discover": 20}
 RESPONSE_SECONDS = 30.0
 SHORT_HISTORIES, LONG_HISTORIES = 150, 1_000
+STORES = {"": in_memory, "-valkey": on_valkey, "-dynamodb": on_dynamodb}
+CHECKS = {f"linearizability{suffix}": store for suffix, store in STORES.items()}
 
 
 @dataclass
@@ -32,13 +35,19 @@ class Tally:
     failures: list[str]
 
 
-def check(form: Form, seed: int) -> Tally:
-    """Runs histories. Each has its own name and its own addresses."""
+def check(name: str, form: Form, seed: int) -> Tally:
+    """Runs histories. Each has its own name and its own addresses. Where two services share a store, one of
+    them handles every second history alone."""
     random.seed(seed)
     tally = Tally(SHORT_HISTORIES if form.short else LONG_HISTORIES, 0, 0, [])
-    with Service() as service:
+    with CHECKS[name]() as services:
+        ports = [service.port for service in services]
         for number in range(tally.histories):
-            calls = History(service.port, number).run()
+            # The index of a DynamoDB table, and that of another service on Valkey, follow the
+            # registrations after a moment, so no discover must find the newest registration there.
+            is_shared = number % 2 == 1 and len(ports) > 1
+            finds_newest = not is_shared and name != "linearizability-dynamodb"
+            calls = History(ports if is_shared else ports[:1], number, finds_newest).run()
             tally.calls += len(calls)
             tally.overlapping += sum(overlaps(call, calls) for call in calls)
             if accepts_an_unregistered_port(calls):
@@ -50,7 +59,8 @@ def check(form: Form, seed: int) -> Tally:
 
 
 def accepts_an_unregistered_port(calls: list[Call]) -> bool:
-    """Whether the check accepts a response that is wrong on purpose, which would make it useless."""
+    """Tests the check itself: returns whether it accepts a history in which one response was made
+    wrong on purpose."""
     listing = next((call for call in calls if call.listed is not None), None)
     wrong = [replace(call, listed=0) if call is listing else call for call in calls]
     return listing is not None and is_linearizable(wrong)
@@ -74,9 +84,15 @@ class Client:
 
 
 class History:
-    def __init__(self, port: int, number: int) -> None:
+    """Concurrent requests for one name to the services at `ports`."""
+
+    def __init__(self, ports: list[int], number: int, discovers: bool) -> None:
         self._name = f"name-{number}"
-        self._clients = [Client(port, f"10.{100 + number // 250}.{number % 250}.{host}") for host in HOSTS]
+        self._shares = SHARES if discovers else {**SHARES, "discover": 0}
+        self._clients = [
+            Client(port, f"10.{100 + number // 250}.{number % 250}.{host}")
+            for host, port in zip(HOSTS, itertools.cycle(ports))
+        ]
         self._tokens: list[str] = []
         self._calls: list[Call] = []
 
@@ -95,7 +111,7 @@ class History:
         return self._calls
 
     def _send(self, client: Client) -> None:
-        operation = random.choices(list(SHARES), list(SHARES.values()))[0]
+        operation = random.choices(list(self._shares), list(self._shares.values()))[0]
         token = random.choice(self._tokens) if self._tokens and random.random() < 0.4 else None
         port = random.randrange(1, 65_536)
         body: dict[str, object] = {"peer_id": self._name, **({"lease_token": token} if token else {})}

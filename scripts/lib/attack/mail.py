@@ -16,11 +16,12 @@ from lib.attack.scene import Attack, Form, Scene
 
 FLOODER, HONEST, RECEIVER = "10.80.0.1", "10.81.0.1", "10.82.0.1"
 TOKEN = "token"
-# Each may send 30 messages a minute, and their source 480.
+# The number of senders at one source address. Each may send 30 messages a minute, and all senders
+# at one address together 480.
 SENDERS = 16
 RECEIVERS = 64
 BATCH = 16
-# A message has at most 4 KiB, of which these are the longest description.
+# The longest session description that fits into a message, which has at most 4 KiB.
 DESCRIPTION = "x" * 2_700
 VICTIM, FRIEND = "mail-victim", "mail-friend"
 KEY = Key(7)
@@ -28,8 +29,8 @@ KEY = Key(7)
 
 @dataclass(frozen=True)
 class Flood:
-    """Makes batches of messages, each of another sender than the one before, and half of them to the victim.
-    A connection repeats no session."""
+    """Makes batches of messages. The senders take turns: each sends one message to some receiver
+    and one to the victim. No connection repeats a session id."""
 
     def __call__(self, number: int) -> bytes:
         return b"".join(self._message(number * BATCH + offset) for offset in range(BATCH))

@@ -79,8 +79,8 @@ class SlowReaders(Attack):
         self._ended.set()
 
     def _await_cut(self, scene: Scene, size: str, source: str) -> None:
-        # The service normally has cut this reader by now, because the steady reader took more than two
-        # write timeouts.
+        # The service has normally disconnected this reader by now, because the steady reader took
+        # more than two write timeouts.
         cut = until(2.0 * self._write_timeout, lambda: held_by(scene.port, (source,)) == 0)
         scene.expect(cut, f"a reader of 20 bytes a second of a {size} page is still connected")
         scene.notes.append(f"trickling reader of a {size} page: {'cut' if cut else 'still connected'}")

@@ -1,4 +1,4 @@
-"""One attack on one service: its parts, its course, and what it did to honest clients."""
+"""Runs one attack on one service, and measures its effect on honest clients."""
 
 from __future__ import annotations
 
@@ -63,7 +63,8 @@ class Scene:
 
 
 class Attack:
-    """An attack on the service: what attackers do, and what must hold besides the latency of others."""
+    """An attack on the service: what the attackers do, and the conditions that must hold in
+    addition to the latency of honest clients."""
 
     name: str
     title: str
@@ -72,7 +73,8 @@ class Attack:
     packet_bytes: int = 1_500
     # The request with which newcomers discover peers.
     discover: str = DISCOVER
-    # Whether the service limits what the attackers may do in a second, so that others are as fast as before.
+    # Whether rate limits apply to the attackers. If so, the latency of honest clients has to meet
+    # the target.
     is_limited: bool = True
     # The status of the newcomers' registrations.
     newcomers_get: int = 200
@@ -105,7 +107,7 @@ class Outcome:
     # Requests of honest clients without a response or with another status than 200.
     refused: int
     notes: list[str]
-    # These requests by kind, and the failures that the attack itself found.
+    # The refused requests by kind, and the failures that the attack itself found.
     failures: list[str]
 
 
@@ -140,13 +142,14 @@ def run(attack: Attack, scene: Scene, clients: list[Clients]) -> tuple[Outcome, 
     attack.prepare(scene)
     begin(clients, scene.form)
     without = end(clients)
-    monitor = Monitor(scene.service)
-    begin(clients, scene.form)
     with ExitStack() as stack:
         plans = attack.plans(scene.form)
+        # Started before the period, because the start of a process takes a core for some time.
         scene.crowds = [stack.enter_context(Crowd(plan, scene.port)) for plan in plans]
+        monitor = Monitor(scene.service)
+        begin(clients, scene.form)
         for crowd in scene.crowds:
-            crowd.wait_until_open()
+            crowd.attack()
         during = end(clients)
         usage = monitor.end()
         held = sum(held_by(scene.port, plan.sources) for plan in plans)
@@ -235,7 +238,7 @@ def await_responses(opened: socket.socket, count: int) -> None:
 
 
 def until(seconds: float, holds: object) -> bool:
-    """Whether a condition holds within `seconds`."""
+    """Waits until a condition holds, for at most `seconds`. Returns whether it holds."""
     assert callable(holds)
     end = time.monotonic() + seconds
     while not holds():

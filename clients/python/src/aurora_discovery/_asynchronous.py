@@ -13,7 +13,7 @@ from .errors import TimedOutError
 
 
 class AsyncIo:
-    """Suspends in each call."""
+    """The `Io` of `AsyncClient`. Its methods suspend the calling task."""
 
     def __init__(self, http: httpx.AsyncClient) -> None:
         self._http = http

@@ -28,11 +28,12 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 class Stopped(Exception):
-    """A lease keeper has to stop, which interrupted its wait."""
+    """A wait was interrupted, because the lease keeper has to stop."""
 
 
 class BlockingIo:
-    """Blocks in each call. Waits end early, with `Stopped`, when `stop` is set."""
+    """The `Io` of `Client`. Its methods block the calling thread. `sleep` ends early, with
+    `Stopped`, when `stop` is set."""
 
     def __init__(self, http: httpx.Client, stop: threading.Event | None = None) -> None:
         self._http = http

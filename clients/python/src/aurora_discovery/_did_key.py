@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 _ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
-# The method, and the letter of base58.
+# The DID method `key`, and `z`, which marks the text after it as base58btc.
 _PREFIX = "did:key:z"
 # The multicodec of an Ed25519 public key, as a varint.
 _MULTICODEC = b"\xed\x01"
@@ -27,7 +27,7 @@ def public_bytes(text: str) -> bytes:
     Raises ValueError for any other text.
     """
     number = 0
-    # No valid text is longer. The limit bounds the time for other texts.
+    # No valid text is longer. The limit bounds the time that decoding an invalid text takes.
     for character in text.removeprefix(_PREFIX)[: 2 * _LENGTH]:
         number = number * len(_ALPHABET) + _ALPHABET.index(character)
     data = number.to_bytes(_LENGTH, "big") if number.bit_length() <= 8 * _LENGTH else b""

@@ -1,4 +1,4 @@
-"""Ed25519, from a package that only signed registrations need."""
+"""Imports Ed25519 from `cryptography`, which only signatures need."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the blocking and the asynchronous client share in their use of httpx."""
+"""The parts of the use of httpx that the blocking and the asynchronous client share."""
 
 from __future__ import annotations
 

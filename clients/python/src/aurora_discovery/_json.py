@@ -37,8 +37,8 @@ def parse_peer(body: bytes) -> dict[str, Any]:
 
 
 def parse_signed(body: bytes) -> dict[str, Any]:
-    """The JSON object in `body`, which a peer has signed. Gets a key `metadata_text` with the text of
-    its metadata.
+    """The JSON object in `body`, which a peer has signed. The object gets a key `metadata_text`
+    with the text of its metadata.
 
     Raises ValueError if `body` is not a JSON object, or repeats a key, because JSON parsers differ in
     which of the values they take.
@@ -71,7 +71,7 @@ def _add_metadata_text(peer: object, text: str, at: int) -> None:
             peer["metadata_text"] = text[start : _DECODER.raw_decode(text, start)[1]]
 
 
-# `json.loads` has accepted the text before, so the functions below need not check its syntax.
+# `json.loads` has already accepted the text, so the functions below do not check its syntax.
 
 
 def _members(text: str, at: int) -> Iterator[tuple[str, int]]:
@@ -100,5 +100,5 @@ def _next(text: str, at: int) -> int:
 
 def _skip_space(text: str, at: int) -> int:
     found = _SPACE.match(text, at)
-    assert found  # it also matches nothing
+    assert found  # the pattern also matches the empty text
     return found.end()

@@ -35,8 +35,8 @@ def sign(payload: bytes, typ: str, key: SecretKey) -> str:
 def verify(text: str, typ: str, subject: str = "signed registration") -> Jws:
     """Verifies a JWS of the type `typ` by the key that its header names.
 
-    Raises InvalidRecordError if it is malformed, has another type, or its signature is wrong. The error
-    calls it `subject`.
+    Raises InvalidRecordError if it is malformed, has another type, or its signature is wrong. The
+    message of the error calls the JWS `subject`.
     """
     if not isinstance(text, str):
         raise InvalidRecordError("is not a text", subject)

@@ -49,8 +49,8 @@ from .token_file import TokenFile
 
 EventHandler = Callable[[KeeperEvent], None]
 
-# Statuses that say that the request itself is wrong, so that a retry cannot help. A lease that another
-# client holds is not final, because it may end.
+# Statuses that mean that the request itself is wrong, so that a retry cannot help. 403, the status
+# while another client holds the id, is not one of them, because the lease of that client may end.
 _FINAL_STATUSES = frozenset({400, 401, 404, 405, 413, 501})
 
 
@@ -108,7 +108,7 @@ class Keeper:
         self._may_replace = may_replace
         self._state = State.ABSENT
         self._lease: Lease | None = None
-        self._outage: FailureBackoff | None = None
+        self._backoff: FailureBackoff | None = None
         self._observed_address = ObservedAddress()
         self._was_taken_over = False
         self._is_secured = False
@@ -260,8 +260,8 @@ class Keeper:
         unsaved = self._save_token()
         if event:
             self._notify(event)
-        if self._outage:
-            after, self._outage = self._outage.duration(), None
+        if self._backoff:
+            after, self._backoff = self._backoff.duration(), None
             self._notify(Recovered(after))
         if unsaved:
             self._notify(Unsecured(unsaved))
@@ -303,8 +303,8 @@ class Keeper:
             return 0.0
         if error.code in ("not_holder", "name_locked") and not held:
             self._state = State.HELD_BY_ANOTHER
-            self._outage = self._outage or FailureBackoff()
-            retry_in = self._outage.after_not_holder(error)
+            self._backoff = self._backoff or FailureBackoff()
+            retry_in = self._backoff.after_not_holder(error)
             self._notify(Refused(str(error), retry_in))
             return retry_in
         if not held and isinstance(error, RefusedError) and error.status in _FINAL_STATUSES:
@@ -313,9 +313,9 @@ class Keeper:
         return self._retry(error, self._lease if held else None)
 
     def _retry(self, error: DiscoveryError, lease: Lease | None) -> float:
-        self._outage = self._outage or FailureBackoff()
-        retry_in = self._outage.after_failure(error, lease)
-        has_just_expired = self._outage.reports_end_of(lease)
+        self._backoff = self._backoff or FailureBackoff()
+        retry_in = self._backoff.after_failure(error, lease)
+        has_just_expired = self._backoff.reports_end_of(lease)
         self._notify(Failed(error, retry_in))
         if has_just_expired:
             self._notify(Expired())

@@ -15,7 +15,8 @@ _SHORTEST_INTERVAL = 0.5
 # How much earlier than requested a heartbeat may be sent, as a ratio of the interval. The jitter spreads
 # out peers that started together. It never makes a heartbeat late.
 _INTERVAL_JITTER = 0.1
-# The upper bound of the first wait after a failure, in seconds. The client has already retried by then.
+# The upper bound of the first wait after a failure, in seconds. The keeper counts a failure only
+# after the client has used up its own retries.
 _FIRST_CEILING = 1.0
 # The upper bound of any wait while there is no lease, in seconds.
 _HIGHEST_CEILING = 60.0
@@ -25,8 +26,8 @@ _LONGEST_WAIT_FOR_HOLDER = 300.0
 
 
 class Lease:
-    """A lease. It is measured on the monotonic clock and from before the request was sent, so that the
-    service's lease does not end earlier."""
+    """A lease. Its end is computed on the monotonic clock, from a time before the request was sent,
+    so that the service's lease does not end before this one."""
 
     def __init__(self, sent_at: float, ttl: float, interval: float) -> None:
         self.ttl = ttl
@@ -37,8 +38,8 @@ class Lease:
         return self._ends <= time.monotonic()
 
     def pause(self) -> float:
-        """The seconds until the next heartbeat. Jitter only shortens the interval, so that the client
-        has the margin for lost heartbeats that the service has planned."""
+        """The seconds until the next heartbeat. Jitter only shortens the interval, so that the
+        lease still outlasts as many lost heartbeats as the service has planned for."""
         return self.interval * (1 - _INTERVAL_JITTER * random.random())
 
 
@@ -76,7 +77,8 @@ class FailureBackoff:
         return _after(error, _LONGEST_WAIT_FOR_HOLDER, pause)
 
     def reports_end_of(self, lease: Lease | None) -> bool:
-        """Whether the end of the lease has to be reported, which happens once in an outage."""
+        """Whether the end of the lease has to be reported, which happens once in a series of
+        failures."""
         was_expired = self._is_expired
         self._is_expired |= lease is not None and lease.has_ended()
         return self._is_expired and not was_expired
@@ -101,10 +103,10 @@ class ObservedAddress:
         return None
 
     def heartbeat(self, observed: str | None) -> None:
-        """Records the address of a heartbeat. A service of an older version reports none."""
+        """Records the address of a heartbeat. Older versions of the service do not report it."""
         seen = _canonical(observed or "")
-        # A host with IPv4 and IPv6 may use either for a request. A change of the family is therefore not
-        # a move.
+        # A host with IPv4 and IPv6 may use either for a request. So a change of the address family
+        # does not mean that the peer has moved.
         if not (seen and self._registered and seen != self._registered and _family(seen) == _family(self._registered)):
             seen = None
         self._is_confirmed = seen is not None and seen == self._candidate

@@ -6,8 +6,8 @@ import contextlib
 import os
 from pathlib import Path
 
-# Keys and tokens are shorter. The limit protects against a path of another file, such as `/dev/zero`,
-# which has no end.
+# Keys and tokens are shorter than this limit, in bytes. It keeps a wrong path, such as `/dev/zero`,
+# from making the client read without an end.
 _MAX_BYTES = 1_024
 
 
@@ -29,8 +29,8 @@ def replace(path: Path, text: str) -> None:
         os.replace(new, path)
         _sync_directory(path)
     except OSError:
-        # The caller gets the first error. A file that can't be removed either is replaced by the next
-        # attempt.
+        # The caller gets the first error, even if the temporary file can't be removed. The next
+        # attempt replaces that file.
         with contextlib.suppress(OSError):
             new.unlink(missing_ok=True)
         raise

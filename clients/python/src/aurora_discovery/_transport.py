@@ -29,7 +29,8 @@ _FIRST_CEILING = 0.2
 # further.
 _HIGHEST_CEILING = 10.0
 # The minimum number of seconds before a client returns to the endpoint that it started at. The maximum is
-# twice as long. The random part keeps the clients of a service that was down from returning all at once.
+# twice as long. The random part keeps all clients from returning at once to a service that was
+# down.
 _MIN_ABSENCE = 300.0
 
 
@@ -62,8 +63,8 @@ class Stream(Protocol):
     def content_type(self) -> str: ...
 
     async def read(self) -> bytes:
-        """The next bytes; none at the end. Raises DiscoveryError if the connection breaks or is
-        silent for too long."""
+        """The next bytes, or no bytes at the end of the stream. Raises DiscoveryError if the
+        connection breaks or is silent for too long."""
         ...
 
     async def close(self) -> None: ...
@@ -101,18 +102,20 @@ class Retry:
 
 
 class Endpoints:
-    """The URLs of a service. All requests go to the current one. When a request fails in a way in which
-    another endpoint may succeed, the next URL of the list becomes the current one. After 5 to 10 minutes,
-    the client tries the one that it started at again, so that a service that was down gets its clients
-    back."""
+    """The URLs of a service. All requests go to the current one. When a request fails, but may
+    succeed at another endpoint, the next URL of the list becomes the current one. After 5 to 10
+    minutes, the client tries the one that it started at again, so that a service that was down gets
+    its clients back."""
 
     def __init__(self, urls: str | Sequence[str]) -> None:
         self._urls = [_check(url) for url in ([urls] if isinstance(urls, str) else urls)]
         if not self._urls:
             raise ValueError("a client needs at least one endpoint")
-        # Clients start at a random one, so that they spread over all.
+        # Each client starts at a random endpoint, so that the clients are distributed over all
+        # endpoints.
         self._first = self._current = random.randrange(len(self._urls))
-        # The time of the monotonic clock when the client returns to the first one, if it has left that.
+        # When the client returns to the endpoint that it started at, by the monotonic clock. Unused
+        # while the client is there.
         self._return_at = 0.0
 
     def __len__(self) -> int:
@@ -145,12 +148,14 @@ class Transport:
         return await self._send(f"{path}?{urlencode(parameters)}" if parameters else path, None)
 
     async def post(self, path: str, body: bytes, wait: float = 0.0) -> Response:
-        """Sends a POST request, to which the service may respond later by `wait` seconds."""
+        """Sends a POST request. The service may delay its response by up to `wait` seconds, in
+        addition to the time limit."""
         return await self._send(path, body, wait)
 
     async def exchange_once(self, path: str) -> tuple[str, Response]:
-        """Sends a GET request without retries. A response with any status is a success. Returns the endpoint
-        and the response. After a failure, the next request goes to another endpoint if that may do better."""
+        """Sends a GET request without retries. A response with any status is a success. Returns the
+        endpoint and the response. After a failure that may affect only this endpoint, the next
+        request goes to another one."""
         endpoint = self.endpoints.current
         try:
             return endpoint, await self.io.exchange(Request(endpoint, path), self.timeout)
@@ -159,8 +164,8 @@ class Transport:
             raise
 
     async def open(self, path: str, parameters: Sequence[tuple[str, str]], silence: float) -> tuple[str, Stream]:
-        """Opens a stream, without retries. Returns the endpoint and the stream. After a failure, the
-        next request goes to another endpoint if that may do better."""
+        """Opens a stream, without retries. Returns the endpoint and the stream. After a failure
+        that may affect only this endpoint, the next request goes to another one."""
         endpoint = self.endpoints.current
         request = Request(endpoint, f"{path}?{urlencode(parameters)}")
         try:
@@ -173,8 +178,8 @@ class Transport:
         return endpoint, opened
 
     def failed(self, endpoint: str, error: DiscoveryError) -> bool:
-        """Handles the failure of a request to `endpoint`: moves to the next endpoint if that may do
-        better. Returns whether that is so."""
+        """Handles the failure of a request to `endpoint`. Moves to the next endpoint if the request
+        may succeed there. Returns whether that is so."""
         # A rate limit (429) counts the requests of a source at all endpoints together, so another
         # endpoint would refuse the request as well.
         is_local = error.is_transient and error.status != 429
@@ -239,7 +244,7 @@ def _check(url: str) -> str:
     """`url` without slashes at its end. Raises ValueError if it is not a usable endpoint."""
     parts = urlsplit(url)
     if parts.username or parts.password:
-        # Every error names the endpoint, so it must not hold a secret.
+        # Error messages contain the endpoint, so it must not contain a secret.
         raise ValueError("the endpoint must not contain a user name or password: send an authorization header")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"the endpoint {url!r} must be a URL such as http://127.0.0.1:8080 or https://host/stage")

@@ -13,8 +13,8 @@ from .events import Changed, Interrupted, Joined, Left, Reset, Resumed, Started,
 from .requests import DiscoverRequest
 from .responses import Peer
 
-# How long a stream may be silent, in seconds. The service sends a comment every 15 seconds, so that
-# three of them are missing by then.
+# How long a stream may be silent, in seconds. The service sends a comment every 15 seconds, so
+# three comments are missing by then.
 _SILENCE = 45.0
 # The upper bound of the random part of the first wait before a reconnection, in seconds.
 _FIRST_CEILING = 1.0
@@ -40,7 +40,7 @@ class Watcher:
         self._requested_wait = 0.0
 
     async def next_event(self) -> WatchEvent:
-        """The next event. An error is permanent."""
+        """Waits for the next event. Raises DiscoveryError after a permanent failure only."""
         while True:
             try:
                 event = await self._step()

@@ -28,8 +28,8 @@ from .signer import Signer
 class AsyncClient:
     """`Client` for asyncio: the same calls, options and errors.
 
-    If a call that changes something is cancelled, the service may or may not have carried it out.
-    Sending it again is safe.
+    The service may or may not have carried out a call that was cancelled. It is safe to repeat the
+    call.
     """
 
     def __init__(
@@ -138,7 +138,8 @@ class AsyncClient:
 class AsyncWatch:
     """The changes of the peers that match, as an asynchronous iterator. See `Watch`.
 
-    If waiting for an event is cancelled, the watch reconnects for the next one and misses nothing.
+    If the wait for an event is cancelled, the watch reconnects when the next event is requested,
+    and misses no change.
     """
 
     def __init__(self, watcher: Watcher) -> None:
@@ -224,7 +225,7 @@ class AsyncLeaseKeeper:
         try:
             await self._keeper.release(self._calls)
         except Exception as error:
-            # If the keeper has failed before, that first error is the one that is raised.
+            # If the keeper has failed before, `stop` raises that first error.
             self._error = self._error or error
 
     def _take_error(self) -> None:

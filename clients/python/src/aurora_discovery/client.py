@@ -29,8 +29,9 @@ class Client:
     """A client of one service, which threads may share.
 
     Every request is retried after transient failures (no connection, 429, 500, 502, 503, 504), with
-    exponentially growing waits and jitter. This is safe because a request of the API does no harm if it
-    arrives twice. All calls raise DiscoveryError; its `code` says what the service refused.
+    exponentially growing waits and jitter. This is safe because a request of the API that arrives
+    twice has the same effect as one that arrives once. All calls raise DiscoveryError; its `code`
+    says what the service refused.
     """
 
     def __init__(
@@ -71,12 +72,13 @@ class Client:
         return self._endpoints.current
 
     def register(self, request: RegisterRequest, *, signer: Signer | None = None) -> RegisterResponse:
-        """Registers a peer, or replaces its registration and starts a new lease. The code is
-        `not_holder` while another client holds the id.
+        """Registers a peer, or replaces its registration and starts a new lease. Raises
+        DiscoveryError with the code `not_holder` while another client holds the id.
 
-        `signer` signs the registration, and signs it again if the local clock is wrong. The first
-        signature of a live name needs the `lease_token` in `request` as the proof that this client holds
-        the name. The code is `name_locked` if another key has locked the name.
+        `signer` signs the registration, and signs it again if the local clock is wrong. If a live
+        peer with this id was registered without a signature, `request` needs its `lease_token`,
+        which proves that this client holds the id. The code is `name_locked` if the id is locked to
+        another key.
         """
         return run(self._calls.register(request, signer))
 
@@ -84,8 +86,8 @@ class Client:
         self, peer_id: str, *, lease_token: str | None = None, discover: DiscoverRequest | None = None
     ) -> HeartbeatResponse:
         """Renews a lease, or revives a dormant peer, that is, one whose lease has ended but which the
-        service still remembers. The code is `peer_not_registered` if the peer has to register, and
-        `not_holder` if the token is not the current one."""
+        service still remembers. The code of the error is `peer_not_registered` if the peer has to
+        register, and `not_holder` if the token is not the current one."""
         return run(self._calls.heartbeat(peer_id, lease_token, discover))
 
     def heartbeats(
@@ -95,22 +97,25 @@ class Client:
         return run(self._calls.heartbeats(peers, discover))
 
     def deregister(self, peer_id: str, *, lease_token: str | None = None) -> None:
-        """Deregisters a peer. The code is `peer_not_registered` if the service does not know it, also
-        if an earlier attempt of the same call removed it and the response was lost."""
+        """Deregisters a peer. The code of the error is `peer_not_registered` if the service does
+        not know the peer. This also happens if an earlier attempt of the same call removed it and
+        the response was lost."""
         run(self._calls.deregister(peer_id, lease_token))
 
     def mail(self, to: str, *, lease_token: str, message: str) -> int:
-        """Leaves a message, which `SignedMessage.sign` has made, in the mailbox of another peer. Returns how long
-        it waits there at most, in seconds. The code is `peer_not_registered` if the receiver is not live, and
-        `no_mailbox` if it does not take mail."""
+        """Leaves a message, which `SignedMessage.sign` has made, in the mailbox of another peer.
+        Returns the maximum time that it waits there, in seconds. The code of the error is
+        `peer_not_registered` if the receiver is not live, and `no_mailbox` if it does not take
+        mail."""
         return run(self._calls.mail(to, lease_token, message))
 
     def mailbox(
         self, peer_id: str, *, lease_token: str, acknowledge: Iterable[str] = (), wait_seconds: int = 0
     ) -> Mailbox:
-        """Fetches the messages in the mailbox of a peer, and acknowledges earlier ones by their ids. Each stays
-        there until it is acknowledged, or for a minute. If there is none, the service waits for one for up to
-        `wait_seconds`, in addition to the time limit of the client."""
+        """Fetches the messages in the mailbox of a peer, and acknowledges earlier ones by their
+        ids. A message stays there until it is acknowledged, but at most a minute. If the mailbox is
+        empty, the service waits for a message for up to `wait_seconds`, in addition to the time
+        limit of the client."""
         return run(self._calls.mailbox(peer_id, lease_token, acknowledge, wait_seconds))
 
     def discover(self, request: DiscoverRequest | None = None) -> Page:
@@ -125,8 +130,9 @@ class Client:
             yield from page.peers
 
     def watch(self, request: DiscoverRequest | None = None, *, since: str | None = None) -> Watch:
-        """Watches the peers that match, from now on or from the cursor `since`. No request is sent
-        before the first event is taken. `archetypes`, `exclude` and `view` apply."""
+        """Watches the peers that match, from now on or from the cursor `since`. The client connects
+        when the caller requests the first event. Of `request`, only `archetypes`, `exclude` and
+        `view` apply."""
         return Watch(Watcher(self._calls.transport, request or DiscoverRequest(), since))
 
     def network(self) -> Network:
@@ -134,7 +140,8 @@ class Client:
         return run(self._calls.network())
 
     def health(self) -> str | None:
-        """Why the service is unhealthy, or None if it is healthy. The request is not retried."""
+        """Returns the reason why the service is unhealthy, or None if it is healthy. The request is
+        not retried."""
         return run(self._calls.health())
 
     def keep(
@@ -188,8 +195,8 @@ class Client:
 class Watch:
     """The changes of the peers that match, as an iterator.
 
-    After a transient failure it yields Interrupted and reconnects without limit. It continues at the
-    last event, so that no change is missed. A permanent failure is raised and ends the watch.
+    After a transient failure it yields Interrupted and reconnects without limit. It resumes after
+    the last event, so that no change is missed. A permanent failure is raised and ends the watch.
     """
 
     def __init__(self, watcher: Watcher) -> None:
@@ -283,7 +290,7 @@ class LeaseKeeper:
         try:
             run(self._keeper.release(self._calls))
         except Exception as error:
-            # If the keeper has failed before, that first error is the one that is raised.
+            # If the keeper has failed before, `stop` raises that first error.
             self._error = self._error or error
 
     def _keep(self, calls: Calls) -> None:

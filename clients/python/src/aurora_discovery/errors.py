@@ -34,7 +34,7 @@ class RefusedError(DiscoveryError):
     seq: int | None
     """With `stale_record`: the highest sequence number of a record of the peer."""
     nonce: str | None
-    """With `stale_signature`: what to sign in place of the time."""
+    """With `stale_signature`: a nonce of the service, to sign in place of the time."""
     timestamp: datetime | None
     """With `stale_signature`: the time of the service."""
 

@@ -103,8 +103,9 @@ class Forgotten:
 
 @dataclass(frozen=True)
 class TakenOver:
-    """Another client has taken over the id of the peer, for example while this peer slept and its
-    lease had ended. The keeper registers the peer again when the other lease has ended."""
+    """Another client has taken over the id of the peer, for example while the machine of this peer
+    slept and its lease had ended. The keeper registers the peer again when the other lease has
+    ended."""
 
     reason: str
 
@@ -139,7 +140,7 @@ class Refused:
     reason: str
     retry_in: float | None
     """Seconds until the next attempt, if another client holds the id. None if the refusal is
-    permanent, so that the keeper has stopped."""
+    permanent: the keeper has then stopped."""
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ class DiscoverRequest:
     exclude: str | None = None
     """The id of a peer to leave out, normally the caller's own."""
     order: Literal["sample", "diverse", "all"] | None = None
-    """A uniform random sample (the default), one of which half comes from different networks, or an
-    enumeration page by page."""
+    """`sample` (the default) is a uniform random sample. Half of a `diverse` sample comes from
+    different networks. `all` is an enumeration, page by page."""
     cursor: str | None = None
     """`next_cursor` of the previous page of an enumeration."""
     view: Literal["legacy", "full", "contact", "observer"] | None = None
@@ -90,7 +90,7 @@ class RegisterRequest:
         if not isinstance(self.metadata, str):
             keys["metadata"] = dict(self.metadata or {})
             return encode(keys)
-        json.loads(self.metadata)  # text that is not JSON could add keys
+        json.loads(self.metadata)  # must be JSON, because other text could add keys
         return encode(keys)[:-1] + b',"metadata":' + self.metadata.encode() + b"}"
 
 
@@ -114,7 +114,7 @@ def deregister_body(peer_id: str, lease_token: str | None) -> bytes:
 
 
 def mail_body(to: str, lease_token: str, message: str) -> bytes:
-    """The JSON body of a message."""
+    """The JSON body that sends a message."""
     return encode({"to": to, "lease_token": lease_token, "message": message})
 
 

@@ -24,7 +24,7 @@ class Peer:
     last_seen: datetime | None = None
     """When the lease was last acquired or renewed, in UTC. None in the contact view."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    """The metadata parsed as JSON: a number that does not fit a double is infinite."""
+    """The metadata parsed as JSON. A number that does not fit a double becomes infinite."""
     metadata_text: str = "{}"
     """The metadata as the peer wrote it, with every digit."""
     expires_in_seconds: int | None = None
@@ -81,7 +81,7 @@ class RegisterResponse:
     ttl_expires: datetime
     ttl_seconds: int
     heartbeat_interval_seconds: int
-    """The time until the service wants the next heartbeat."""
+    """How long to wait until the next heartbeat, as the service requests it."""
     observed_address: str
     """The address that the request came from."""
     lease_token: str = field(repr=False)
@@ -112,7 +112,7 @@ class HeartbeatResponse:
     ttl_expires: datetime
     ttl_seconds: int
     heartbeat_interval_seconds: int
-    """The time until the service wants the next heartbeat."""
+    """How long to wait until the next heartbeat, as the service requests it."""
     observed_address: str | None = None
     """The address that the request came from."""
     page: Page | None = None
@@ -133,7 +133,7 @@ class Mail:
     """A message in a mailbox."""
 
     id: str
-    """With it, the receiver acknowledges the message."""
+    """The id with which the receiver acknowledges the message."""
     sender: str
     """The sender, whose lease token the service has checked."""
     message: str
@@ -151,7 +151,8 @@ class Mailbox:
 
     mail: tuple[Mail, ...]
     next_poll_seconds: int
-    """The time until the service wants the next such request."""
+    """How long the client should wait before the next request for mail, in seconds. 0 if the
+    service lets requests wait for mail."""
 
     @classmethod
     def from_json(cls, response: Json) -> Self:
@@ -205,13 +206,13 @@ class Network:
     at_risk: tuple[str, ...]
     """Sentences that describe risks to the network."""
     minutes: int | None = None
-    """The period that the rates cover."""
+    """The period that the rates below cover, in minutes."""
     joins_per_minute: float | None = None
     leaves_per_minute: float | None = None
     expiries_per_minute: float | None = None
     revivals_per_minute: float | None = None
     undiscovered_ratio: float | None = None
-    """The ratio of live peers that no page has listed during their last lease."""
+    """The ratio of live peers that no discover response has listed during their last lease."""
 
     @classmethod
     def from_json(cls, network: Json) -> Self:

@@ -15,9 +15,9 @@ from .secret_key import SecretKey
 
 MESSAGE_TYPE = "aurora-mail+jws"
 _SUBJECT = "message"
-# The maximum length of a message, in bytes. Each of its characters takes one.
+# The maximum length of a message, in bytes. A message is ASCII.
 _MAX_LENGTH = 4096
-# The texts in the payload, as regular expressions. The description has any form.
+# The texts in the payload, as regular expressions. The session description (`sdp`) may be any text.
 _PEER_ID = r"[!-~]{1,128}"
 _TEXTS = {"from": _PEER_ID, "to": _PEER_ID, "sid": r"[!-~]{16,64}", "type": r"[a-z]{1,16}", "sdp": r"(?s:.*)"}
 # JSON parsers read integers up to this one exactly.

@@ -122,8 +122,8 @@ def _is_hash(value: object) -> bool:
 
 
 def _old_key(text: str, record: dict[str, Any], new_key: str) -> str:
-    """The old key that has signed its replacement by `new_key`. Raises InvalidRecordError if it has
-    signed that for another record."""
+    """The old key that has signed its replacement by `new_key`. Raises InvalidRecordError if the
+    old key has signed the replacement for another record."""
     rotation = _jws.verify(text, ROTATION_TYPE)
     try:
         payload = parse_signed(rotation.payload)

@@ -15,8 +15,9 @@ from .requests import RegisterRequest, encode
 from .secret_key import SecretKey
 from .signed_record import RECORD_TYPE, ROTATION_TYPE
 
-# How often a registration is signed at most: the first time, once more if the local clock is wrong, and
-# once more if the service knows a later record.
+# The maximum number of times that one registration is signed: the first time, once more if the
+# local clock is wrong, and once more if the service has a later record of the peer than this client
+# knows.
 MAX_SIGNED = 3
 
 
@@ -75,7 +76,8 @@ class Signer:
         return encode(body)
 
     def accepted(self) -> None:
-        """Records that the service has accepted a registration: the old key is replaced."""
+        """Records that the service has accepted a registration. The old key is then replaced, so
+        later registrations do not mention it."""
         self._replaces = None
 
     def learns_from(self, error: RefusedError) -> bool:

@@ -25,8 +25,8 @@ pub(super) async fn config(options: &DynamoOptions, http: SharedHttpClient) -> R
     if found.region().is_none() {
         return Err(no_region());
     }
-    // The SDK gets the credentials within an attempt. To assume a role may take longer than an
-    // attempt may take. The timeout therefore applies to connecting and to reading, not to the
+    // The SDK fetches credentials as part of an attempt, and assuming a role may take longer than
+    // `attempt_timeout`. The timeout therefore applies to connecting and to reading, not to the
     // whole attempt.
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(options.attempt_timeout)

@@ -15,7 +15,8 @@ use serde::Deserialize;
 /// Maximum number of attempts per call, including the first one. Usually the deadline of the
 /// operation ends the attempts earlier.
 const MAX_ATTEMPTS: u32 = 8;
-/// The maximum pause before the second attempt. It doubles with each further attempt.
+/// The maximum pause before the second attempt. The maximum doubles with each further attempt, up
+/// to `MAX_BACKOFF`.
 const FIRST_BACKOFF: Duration = Duration::from_millis(25);
 /// The maximum pause between attempts, so that several fit into a deadline of seconds.
 const MAX_BACKOFF: Duration = Duration::from_millis(800);
@@ -62,8 +63,8 @@ impl ClassifyRetry for TransientResponse {
     }
 }
 
-/// An interceptor that counts the attempts of one call. It is for a call whose second attempt
-/// cannot see that the first one was applied.
+/// An interceptor that counts the attempts of one call. A deletion needs the count: if its second
+/// attempt finds no item, the first attempt may have deleted it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Attempts(Arc<AtomicU32>);
 
@@ -95,7 +96,7 @@ pub(crate) fn is_transient_response(response: &HttpResponse) -> bool {
     match response.status().as_u16() {
         // The call succeeded, but the body of the response cannot be parsed.
         200..300 => true,
-        // Proxies on the way respond with 408 and 429.
+        // A proxy between this process and DynamoDB may respond with 408 or 429.
         408 | 429 | 500.. => true,
         _ => serde_json::from_slice(body).is_ok_and(|error: ErrorMessage<'_>| {
             SIGNATURE_TIME_ERRORS.iter().any(|start| error.message.starts_with(start))

@@ -15,8 +15,8 @@ use crate::item::Item;
 const WRITE_BATCH: usize = 25;
 /// Maximum number of keys that DynamoDB accepts in a batch read.
 const READ_BATCH: usize = 100;
-/// Maximum number of times that a batch, or what is left of it, is sent. Usually the deadline of
-/// the operation ends this earlier.
+/// Maximum number of times that a batch, or what is left of it, is sent. Usually the operation
+/// reaches its deadline earlier.
 const MAX_BATCH_ROUNDS: u32 = 12;
 /// The maximum pause before the unprocessed items of a batch are sent again for the first time. It
 /// doubles each time, up to [`MAX_BATCH_PAUSE`].
@@ -65,7 +65,7 @@ impl Table {
         self.read_batches(keys, false).await
     }
 
-    /// The same with strong consistency, which costs twice as many units.
+    /// The same as `read_all` with strong consistency, which costs twice as many units.
     pub(crate) async fn read_all_consistent(&self, keys: Vec<Item>) -> Result<Vec<Item>, StoreError> {
         Ok(self.read_batches(keys, true).await?.0)
     }
@@ -101,7 +101,7 @@ impl Table {
     }
 }
 
-/// Pauses for a random time between a half and the whole of a duration, which doubles with each
+/// Pauses for a random time between half of a maximum and the maximum, which doubles with each
 /// round.
 async fn pause(round: u32) {
     let longest = BATCH_PAUSE.saturating_mul(1 << round.min(8)).min(MAX_BATCH_PAUSE);

@@ -1,4 +1,5 @@
-//! A proxy between the store and the stand-in, which injects faults of networks and services.
+//! A proxy between the store and the DynamoDB stand-in, which injects faults of the network and of
+//! the service.
 #![allow(dead_code, reason = "each test uses its part")]
 
 use std::io;
@@ -43,7 +44,7 @@ pub(crate) enum Fault {
     PartialBatch,
 }
 
-/// A call, for which a rule decides the fault.
+/// A call of the store. The rule of the proxy decides which fault is injected into it.
 pub(crate) struct Call {
     pub(crate) action: String,
     pub(crate) body: Value,

@@ -1,5 +1,5 @@
 //! Records the actions that the store calls, and whether they are on the table or on the index.
-//! `scripts/test-stand-ins` compares them with the permissions of the role.
+//! `scripts/test-stand-ins` compares them with the permissions of the service's IAM role.
 
 use std::ffi::OsString;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! The file with the API keys, which is read again on request.
+//! The file with the API keys. The operator can make the service read it again.
 
 use std::fs;
 use std::io;
@@ -17,7 +17,7 @@ pub enum KeyFileError {
         /// The error of the system.
         source: io::Error,
     },
-    /// The file has a line that is not a key.
+    /// A line of the file is not a valid key.
     #[error("{}: {source}", path.display())]
     Invalid {
         /// The file.
@@ -38,16 +38,16 @@ impl KeyFile {
     /// Reads the keys of a file.
     ///
     /// # Errors
-    /// The file can't be read, or has a line that is not a key; the error says which.
+    /// The file can't be read, or one of its lines is not a valid key. The error has that line's
+    /// number.
     pub fn load(path: &Path) -> Result<Self, KeyFileError> {
         Ok(Self { path: path.to_owned(), ring: KeyRing::new(read(path)?) })
     }
 
-    /// Reads the file again. Returns the number of keys that requests are checked against from now
-    /// on.
+    /// Reads the file again, and replaces the keys in use. Returns the number of the new keys.
     ///
     /// # Errors
-    /// The file can't be used. The keys in use stay.
+    /// The file can't be read or has an invalid line. The previous keys then stay in use.
     pub fn reload(&self) -> Result<usize, KeyFileError> {
         let keys = read(&self.path)?;
         let count = keys.len();

@@ -1,4 +1,4 @@
-//! The API keys that the service knows, by their hashes.
+//! The API keys that the service knows. It stores only their hashes.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use super::{InvalidScopes, Scopes};
 const HASH_LEN: usize = 32;
 /// The maximum length of the name of a key, which is in each line of the audit log.
 const MAX_NAME_LEN: usize = 64;
-/// The maximum number of keys. Each request with a key is compared with all of them, in some
-/// nanoseconds each.
+/// The maximum number of keys. Each key that a request presents is compared with all of them, which
+/// takes some nanoseconds each.
 const MAX_KEYS: usize = 1_000;
 
 /// The keys of a service.
@@ -34,7 +34,7 @@ pub(super) struct Key {
     hash: [u8; HASH_LEN],
 }
 
-/// A list of keys has a line that is not a key.
+/// A line in a list of keys is not a valid key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line} {rule}")]
 pub struct InvalidKeys {
@@ -90,10 +90,11 @@ impl Keys {
         self.scopes
     }
 
-    /// The key with this text. All hashes are compared, in constant time. This is a precaution: a
-    /// caller who learned a part of a hash could not make a key for it.
+    /// The known key that `text` is. All hashes are compared, in constant time, so that the time
+    /// reveals nothing about them. This is only a precaution: a client that learned a part of a
+    /// hash still could not make a key for it.
     pub(super) fn find(&self, text: &str) -> Option<&Key> {
-        // A text that is too long to be a key would also take long to hash.
+        // Rejects texts that can't be keys. A long text would otherwise take long to hash.
         ApiKey::parse(text).ok()?;
         let hash: [u8; HASH_LEN] = Sha256::digest(text.as_bytes()).into();
         self.keys.iter().fold(None, |found, key| if key.hash.ct_eq(&hash).into() { Some(key) } else { found })

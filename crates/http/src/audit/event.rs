@@ -35,7 +35,7 @@ pub(crate) struct Audited {
     /// The key that signed the registration.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) signed_by: Option<PublicKey>,
-    /// Whom an operator evicted, blocked or unblocked.
+    /// The peer, the key or the source addresses that an operator evicted, blocked or unblocked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) subject: Option<Subject>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -67,15 +67,15 @@ impl From<Action> for Audited {
 }
 
 impl Audited {
-    /// The response with this in its extensions.
+    /// Adds this to the extensions of a response.
     pub(crate) fn on(self, mut response: Response) -> Response {
         response.extensions_mut().insert(self);
         response
     }
 
-    /// What the log says about a refused request, or `None` if it says nothing. Requests over a
-    /// rate are left out, because they would fill the log. Requests that change no peer are left
-    /// out too, unless they lack a key.
+    /// What the log says about a refused request, or `None` if it says nothing. Requests that
+    /// exceed a rate limit are left out, because they would fill the log. Requests that change no
+    /// peer are left out too, unless they were refused for lack of an API key.
     pub(crate) fn of_refusal(route: Route, failure: &Failure, body: &[u8]) -> Option<Self> {
         let scope = route.scope()?;
         let changes_peers = scope != Scope::Read && !matches!(route, Route::Mail | Route::Mailbox);

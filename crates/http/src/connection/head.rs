@@ -31,7 +31,8 @@ pub(super) fn check<B>(request: &Request<B>) -> Result<(), Failure> {
     if size > MAX_HEAD_BYTES {
         return Err(too_large());
     }
-    // HTTP/2 has neither of the two headers. The HTTP library checks what takes their place.
+    // On HTTP/2, `:authority` and the frames of the body take the place of these two headers. The
+    // HTTP library checks them.
     if request.version() == Version::HTTP_2 {
         return Ok(());
     }

@@ -10,10 +10,11 @@ const FRAME_HEADER_BYTES: usize = 9;
 /// The type of the frame that begins a request.
 const HEADERS: u8 = 1;
 
-/// The position in the frames of one connection.
+/// How far the frames of one connection have been read, and the highest stream so far.
 #[derive(Debug, Default)]
 pub(super) struct HeadCounter {
-    /// Whether the client has sent anything but the preface first.
+    /// Whether the first bytes from the client were not the preface, so that it does not speak
+    /// HTTP/2.
     is_http_1: bool,
     /// How many bytes of the preface have arrived.
     preface_bytes: usize,

@@ -56,7 +56,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for MonitoredIo<S> {
         // Checks the budget of the task. A socket does so itself, but a TLS stream can return data
         // that it has buffered without asking the socket.
         let budget = ready!(poll_proceed(context));
-        // A read may complete without data, at the end of the stream.
+        // Counts only reads with data. At the end of the stream, a read completes without data.
         let before = buffer.filled().len();
         let this = &mut *self;
         let polled = Pin::new(&mut this.stream).poll_read(context, buffer);
@@ -137,7 +137,8 @@ mod tests {
     use super::*;
     use crate::options::ServerOptions;
 
-    /// How often a task reads one head before it must let others run.
+    /// How many of `heads` heads a task reads, each with one read, before it must let other tasks
+    /// run.
     async fn reads_at_once(heads: u8) -> usize {
         let empty_heads = (1..=heads).map(|head| [0, 0, 0, 1, 0, 0, 0, 0, 2 * head - 1]);
         let bytes = [PREFACE.to_vec(), empty_heads.flatten().collect()].concat();

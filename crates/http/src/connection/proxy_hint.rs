@@ -14,7 +14,7 @@ use crate::origin::X_FORWARDED_FOR;
 /// the log.
 const REPEAT_SECONDS: u64 = 3_600;
 
-/// Warns about requests that a proxy has forwarded and that count as the proxy's own.
+/// Warns if requests that a proxy has forwarded count as requests of the proxy itself.
 pub(super) struct ProxyHint {
     started: Instant,
     /// When the next hint may be written, in seconds since `started`.

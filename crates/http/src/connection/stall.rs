@@ -1,9 +1,10 @@
 //! Ends an HTTP/2 stream whose client does not read it, and leaves the others of the connection
 //! alone.
 //!
-//! hyper runs each stream as a task, and asks a body for more data only when its client has read
-//! the data before. A body therefore announces when it counts as stalled, and the task watches that
-//! time. When the task ends, the stream is reset.
+//! hyper runs each stream as a task, and asks a body for more data only when the client has read
+//! the previous data. Each time, the body announces the time at which it will count as stalled. If
+//! hyper does not ask the body for more data before that time, the task ends, and hyper resets the
+//! stream.
 
 use std::cell::Cell;
 use std::future::poll_fn;

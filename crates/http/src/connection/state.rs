@@ -2,11 +2,12 @@
 //!
 //! Neither hyper nor tower-http limits the time for a whole body, the time of an idle connection,
 //! or the time that a client takes to read: hyper has a timeout only for the head of an HTTP/1
-//! request. A timer for each request would cost more than a heartbeat. Therefore reads and writes
-//! only store marks (atomics), and each connection has one timer. After each poll, the connection
-//! computes its deadline from the marks and moves the timer only if the deadline is earlier. When
-//! the timer fires before the deadline, it is set again. A deadline that moves to a later time, as
-//! with each request, therefore costs no timer operation, and no deadline is missed.
+//! request. A timer for each request would take more processor time than handling a heartbeat.
+//! Therefore reads and writes only store marks (atomics), and each connection has one timer. After
+//! each poll, the connection computes its deadline from the marks and moves the timer only if the
+//! deadline is earlier. When the timer fires before the deadline, it is set again. A deadline that
+//! moves to a later time, as with each request, therefore costs no timer operation, and no deadline
+//! is missed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -45,7 +46,7 @@ const MAX_IDLE_BYTES: usize = 1024 * 1024;
 /// learn how many may be in progress at once.
 const MAX_REFUSED_HEADS: usize = 128;
 
-/// How many received bytes that belong to no request cost the service about as much as a new
+/// Receiving this many bytes that belong to no request costs the service about as much as a new
 /// connection.
 const IDLE_BYTES_PER_CONNECTION: usize = 4 * 1024;
 
@@ -295,8 +296,9 @@ impl ConnectionState {
         self.unanswered_heads.load(Relaxed) > MAX_REFUSED_HEADS
     }
 
-    /// What the connection has cost the service without a request that reached it. The unit is the
-    /// cost of a new connection.
+    /// What the connection has cost the service apart from the requests that reached it: requests
+    /// that the library refused, and bytes that belong to no request. The unit is the cost of a new
+    /// connection.
     pub(crate) fn waste(&self) -> usize {
         self.unanswered_heads.load(Relaxed) + self.idle_bytes.load(Relaxed) / IDLE_BYTES_PER_CONNECTION
     }
@@ -354,7 +356,7 @@ impl ConnectionState {
     }
 }
 
-/// Counts what a client reads, up to what it must read within a write timeout.
+/// Counts the bytes that a client reads, up to the quota that it must read within a write timeout.
 #[derive(Debug, Default)]
 pub(super) struct ReadQuota(AtomicU64);
 

@@ -298,7 +298,8 @@ async fn the_last_piece_of_a_response_that_is_not_read_ends_the_connection() {
 #[tokio::test(start_paused = true)]
 async fn headers_that_decompress_to_far_more_than_the_limit_end_the_connection() {
     let mut client = http2(0).await;
-    // A literal of 1,000 bytes that enters the table as its first entry, then 1,000 references.
+    // A header of 1,000 bytes, which becomes the first entry of the compression table (HPACK), and
+    // 1,000 references to that entry.
     let literal = [&[0x40, 1, b'a', 0x7f, 0xe9, 0x06][..], &[b'b'; 1_000]].concat();
     let block = [&[GET, 0x86, 0x84][..], &literal, &[0xbe; 1_000]].concat();
     let length = u16::try_from(block.len()).unwrap().to_be_bytes();
@@ -331,8 +332,9 @@ async fn is_answered(client: &mut Client, stream: u16) -> bool {
 #[tokio::test(start_paused = true)]
 async fn a_connection_ends_after_128_requests_that_the_library_refuses() {
     let mut client = http2(65_535).await;
-    // A literal of 1,000 bytes that enters the table as its first entry. Forty references are more
-    // than the limit of the library, and less than what ends a connection at once.
+    // A header of 1,000 bytes, which becomes the first entry of the compression table (HPACK). With
+    // forty references to it, a head exceeds the library's limit, but not so far that the library
+    // ends the connection.
     let literal = [&[0x40, 1, b'a', 0x7f, 0xe9, 0x06][..], &[b'b'; 1_000]].concat();
     let first = [&[GET, 0x86, 0x84, 0x01, 1, b'x'][..], &literal].concat();
     client.stream.write_all(&block_frame(1, &first)).await.unwrap();

@@ -2,8 +2,9 @@
 //!
 //! On HTTP/2 a client can leave a response unread without blocking a write of the connection: it
 //! grants no window to the stream, and continues with other streams. hyper polls a body only when
-//! there is window for the piece before. Therefore such a body reports its progress, and a stream
-//! that makes too little is reset.
+//! the flow-control window has room for the previous piece. Each poll therefore shows that the
+//! client reads. The body reports this progress, and a stream that makes too little progress is
+//! reset.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -18,8 +19,8 @@ use parking_lot::Mutex;
 use super::stall::stalls_after;
 use super::state::{ConnectionState, NEVER, ReadQuota};
 
-/// The maximum length of a piece that the connection takes at once. The connection may keep one
-/// piece that the client does not read.
+/// The maximum length of a piece of the body that the connection takes at once. The connection may
+/// hold one such piece while the client does not read.
 const PIECE_BYTES: usize = 32 * 1024;
 
 /// The unread responses of one connection.
@@ -75,8 +76,8 @@ impl UnreadGuard {
         Self { state, progress }
     }
 
-    /// The body of the response, without its bytes. [`UnreadBody::with`] adds them when they own
-    /// the guard.
+    /// The body of the response, still empty. [`UnreadBody::with`] adds the bytes, after they have
+    /// become the owner of this guard.
     pub(crate) fn body(&self) -> UnreadBody {
         UnreadBody { rest: Bytes::new(), progress: self.progress.clone(), state: self.state.clone() }
     }

@@ -18,8 +18,9 @@ use crate::rate::Charge;
 use crate::request_context::RequestContext;
 use crate::service::Service;
 
-/// Pages of at most this many peers are made without waiting for a turn. Making one takes so little
-/// time that other requests would gain nothing if it waited.
+/// Pages of at most this many peers are made at once. Larger pages wait for their turn (see
+/// `Context::may_make_page`). A small page takes so little time that other requests would gain
+/// nothing if it waited.
 const SMALL_PAGE_PEERS: u32 = 100;
 
 /// The service, the caller, and the time of the request. The extractor makes it from the
@@ -67,7 +68,7 @@ impl Context {
         if !self.service.pending_responses.has_room(address) {
             return Err(too_many_unread());
         }
-        // Takes the first kilobyte. The rest is charged when the size of the page is known.
+        // Charges the first kilobyte of the page. The rest is charged when its size is known.
         self.service.rates.take(Charge::Pages, address, 1)
     }
 
@@ -94,7 +95,7 @@ impl FromRequestParts<Arc<Service>> for Context {
 }
 
 /// The web page that sent the request, from its `Origin` header. Browsers send only one. A request
-/// with several therefore counts as one from a page that hides its origin.
+/// with several such headers therefore counts as one from a page that hides its origin.
 fn web_origin(headers: &HeaderMap) -> WebOrigin {
     let mut values = headers.get_all(ORIGIN).iter();
     match (values.next(), values.next()) {

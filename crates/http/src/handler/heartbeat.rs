@@ -24,8 +24,8 @@ pub(crate) async fn heartbeat(context: Context, RequestBody(body): RequestBody) 
 }
 
 async fn renew_one(context: Context, mut request: HeartbeatRequest) -> Result<Response, Failure> {
-    // `begin` fetches a page with a cursor, because an invalid cursor must fail the request before
-    // it renews the lease.
+    // If the request has a cursor, `begin` fetches the page now: an invalid cursor must fail the
+    // request before it renews the lease.
     let page = InlinePage::begin(&context, request.discover.take(), Writes::Renewals(1)).await?;
     let token = request.lease_token.as_ref();
     let lease = context.registry().heartbeat(&request.peer_id, token, &context.caller, context.now).await?;
@@ -48,8 +48,8 @@ async fn renew_one(context: Context, mut request: HeartbeatRequest) -> Result<Re
     json_with_peers(peers, &response)
 }
 
-/// The messages that wait for the peer, if the heartbeat asks for them. `None` also if they can't
-/// be read: the lease is renewed already, so the heartbeat succeeds without them.
+/// The messages that wait for the peer, if the heartbeat asks for them. `None` also if reading them
+/// fails. The lease is renewed already, so the heartbeat then succeeds without messages.
 async fn waiting_mail(context: &Context, request: &HeartbeatRequest) -> Option<Vec<Mail>> {
     let token = request.lease_token.as_ref().filter(|_| request.mail)?;
     let (peer, acknowledged) = (&request.peer_id, request.acknowledge.as_slice());

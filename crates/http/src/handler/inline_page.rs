@@ -42,7 +42,8 @@ impl InlinePage {
         })
     }
 
-    /// The list of peers and the figures about it. To be called after the request has taken effect.
+    /// The list of peers and the figures about it. The handler calls this after the request has
+    /// taken effect.
     pub(super) async fn finish(
         self,
         context: &Context,

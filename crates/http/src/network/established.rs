@@ -1,8 +1,9 @@
 //! The archetypes that metrics and warnings name.
 //!
-//! Archetypes come from strangers, who can invent any number of them. Warnings and metrics name
-//! only those that several sources have used for some time. The names change slowly, because a
-//! monitoring system keeps each series for months.
+//! Clients choose the archetypes of their peers, and a stranger can invent any number of them.
+//! Warnings and metrics name only *established* archetypes: those that peers from several sources
+//! have had for some time. The set of established archetypes changes slowly, because a monitoring
+//! system keeps the series of each archetype for months.
 
 use std::collections::HashMap;
 
@@ -10,10 +11,11 @@ use aurora_discovery_protocol::{Archetype, NetworkResponse, Timestamp};
 use aurora_discovery_registry::{Census, Store};
 use parking_lot::Mutex;
 
-/// For how many leases in a row peers from several sources must have an archetype.
+/// An archetype becomes established after peers from several sources have had it for the time of
+/// this many leases.
 const LEASES: u64 = 3;
-/// The maximum number of established archetypes. If there is room for another, the most frequent
-/// candidate becomes one.
+/// The maximum number of established archetypes. If several candidates compete for the last free
+/// entry, the one with the most peers becomes established.
 const MAX_ESTABLISHED: usize = 50;
 /// How long an archetype without peers stays established. In a day there are therefore at most
 /// [`MAX_ESTABLISHED`] new ones.
@@ -37,7 +39,7 @@ struct State {
 }
 
 impl Established {
-    /// The number of archetypes that a census must have for [`Established::observe`].
+    /// The number of archetypes to request in the census for [`Established::observe`].
     pub(crate) const CENSUS: usize = NetworkResponse::MAX_ARCHETYPES;
 
     /// Begins without archetypes. `lease_millis` is the usual length of a lease.
@@ -83,8 +85,8 @@ impl Established {
     /// Updates the candidates: the archetypes of this census that several sources use. Other
     /// candidates are forgotten, so their number is bounded.
     fn update_candidates(&self, state: &mut State, store: &dyn Store, census: &Census, now: Timestamp) {
-        // After a longer gap between two observations, all candidates start over, because it is not
-        // known what happened in the gap.
+        // If more than a lease has passed since the last observation, all candidates start over,
+        // because it is not known whether they had peers in the meantime.
         let is_continuous = now.millis_since(state.observed_at) <= self.lease_millis;
         let before = std::mem::take(&mut state.candidates);
         for (archetype, _) in &census.by_archetype {
@@ -106,8 +108,8 @@ fn peers(store: &dyn Store, census: &Census, archetype: &Archetype, now: Timesta
     store.archetype_census(archetype, now).map(|census| census.peers).or_else(counted).unwrap_or_default()
 }
 
-/// Whether the peers of an archetype come from several sources. A shared table can't tell, so there
-/// time alone establishes an archetype.
+/// Whether the peers of an archetype come from several sources. A store that several processes
+/// share can't tell. There, an archetype becomes established by time alone.
 fn has_several_sources(store: &dyn Store, archetype: &Archetype, now: Timestamp) -> bool {
     store.archetype_census(archetype, now).is_none_or(|census| census.several_sources)
 }

@@ -6,17 +6,18 @@ use crate::history::Summary;
 
 /// With fewer peers, ratios are not reported, because a single peer is a large share.
 const MIN_PEERS: u64 = 10;
-/// A warning is given when no client has requested peers for this many minutes: legacy clients
-/// request them every ten seconds.
+/// After this many minutes in which no client has requested peers, there is a warning. Legacy
+/// clients request them every ten seconds.
 const SILENT_MINUTES: u64 = 3;
-/// The ratio of undiscovered peers from which a warning is given. A lower ratio is normal: the next
-/// discovers reach those peers.
+/// From this ratio of undiscovered peers on, there is a warning. A peer is undiscovered if no page
+/// has listed it during its last lease. A lower ratio is normal: the next pages will list those
+/// peers.
 const MIN_UNDISCOVERED_RATIO: f64 = 0.05;
-/// The maximum number of archetypes with a single peer that are named.
+/// The maximum number of archetypes with a single peer that the sentences name.
 const MAX_NAMED: usize = 5;
 
-/// A sentence for each risk that the figures show. `live` peers are live; `established` are the
-/// archetypes that matter, with the live peers of each.
+/// A sentence for each risk that the figures show. `live` is the number of live peers, and
+/// `established` the established archetypes with the number of live peers of each.
 pub(super) fn sentences(
     live: u64,
     established: &[(Archetype, u64)],

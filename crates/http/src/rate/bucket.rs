@@ -108,7 +108,8 @@ impl<K: Hash + Eq + Clone> fmt::Debug for Buckets<K> {
     }
 }
 
-/// The time since the buckets were made. It is tokio's, so that tests can advance it.
+/// A clock that returns the time since the buckets were made. It uses tokio's time, which tests can
+/// advance.
 struct Elapsed(Instant);
 
 impl Default for Elapsed {

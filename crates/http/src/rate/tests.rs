@@ -84,13 +84,15 @@ async fn connections_have_the_rates_of_requests_and_heartbeats_together() {
     assert_eq!(connections("203.0.113.7"), 15);
     advance(Duration::from_secs(2)).await;
     assert_eq!(connections("203.0.113.7"), 6);
-    // The debt for what a connection cost in addition must be covered before another is accepted.
+    // A connection has caused additional work, whose cost leaves the bucket in debt. No connection
+    // is accepted until the bucket has refilled enough to cover the debt.
     rates.charge(Charge::Connections, "203.0.113.7".parse().unwrap(), 60);
     advance(Duration::from_secs(20)).await;
     assert_eq!(connections("203.0.113.7"), 0);
     advance(Duration::from_secs(2)).await;
     assert_eq!(connections("203.0.113.7"), 6);
-    // Its network pays too, and has room for three more such sources.
+    // The cost also counted against the network. Its bucket is four times as large, so another
+    // source still gets its full burst.
     assert_eq!(connections("203.0.113.8"), 15);
     rates.charge(Charge::Connections, "127.0.0.1".parse().unwrap(), 1_000_000);
     assert_eq!(connections("127.0.0.1"), 100);

@@ -29,8 +29,8 @@ const UNIT_BYTES: usize = 1024;
 /// The minimum size of the bucket, in tokens: enough for a frame with a change of maximum size.
 const MIN_BURST: u32 = 64;
 /// A stream that may not read waits until the bucket has enough tokens, and then for a random time
-/// up to a bound. The bound begins with the first value and doubles with each failed attempt, up to
-/// the second, so that thousands of waiting streams cost little.
+/// up to a bound. The bound is `FIRST_WAIT` at first and doubles with each failed attempt, up to
+/// `LONGEST_WAIT`, so that thousands of waiting streams cost little.
 const FIRST_WAIT: Duration = Duration::from_millis(20);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// The minimum time for which a stream may be behind before it is ended, in milliseconds. The time

@@ -35,7 +35,8 @@ pub(super) fn preface(cursor: &str, fresh: bool) -> Vec<u8> {
     frame
 }
 
-/// An event saying that changes were missed, with the position at which the stream continues.
+/// An event which says that the client has missed changes, with the position at which the stream
+/// continues.
 pub(super) fn reset(cursor: &str) -> Vec<u8> {
     let refusal = Refusal::new(
         Code::CursorExpired,

@@ -28,9 +28,10 @@ pub(super) const FRAME_BYTES: usize = 16 * 1024;
 /// network wakes a watcher at most fifty times a second.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// A body that ends only when the service stops, or when all streams together exceed their budget.
-/// It holds a position instead of a queue, so a client that does not read costs no additional
-/// memory: the stream takes changes from the change log when the connection asks for more data.
+/// The body of a `/watch` response. It ends by itself only when the service stops, or when it has
+/// been behind for too long because all streams together exceed their budget. It holds a position
+/// instead of a queue, so a client that does not read costs no additional memory: the stream takes
+/// changes from the change log when the connection asks for more data.
 pub(crate) struct EventStream {
     watching: Watcher,
     /// The first frame, until it is sent.
@@ -99,7 +100,7 @@ impl EventStream {
     /// The next frame of the stream, once there is one.
     fn next(&mut self, context: &mut Context<'_>) -> Poll<Vec<u8>> {
         if let Some(preface) = self.preface.take() {
-            // A stream that starts at the present has nothing to catch up on.
+            // A stream that starts at the end of the change log is not behind.
             if self.watching.poll_changes(context).is_pending() {
                 self.budget.caught_up();
             }

@@ -1,4 +1,5 @@
-//! What strangers must not achieve, on services with small bounds.
+//! Attacks that must fail: clients that try to take names of other peers, to keep others from
+//! registering, or to fill the registry. The services have small limits.
 
 use std::net::Ipv6Addr;
 
@@ -30,8 +31,9 @@ async fn a_stranger_can_not_keep_a_name_from_its_owner_by_heartbeats() {
         service.clock.advance(LEASE / 3);
         service.client_at(STRANGER).heartbeat("name").await.ok();
     }
-    // The owner registers from another network without its token, so it can't prove that it holds
-    // the name. That works again 12 leases after the last proof, whatever the stranger does.
+    // The owner registers from another network without its token, so it can't prove that it is the
+    // holder of the name. Such a registration is accepted only 12 leases after the holder's last
+    // proof. The stranger's heartbeats do not count as proof.
     let moved = service.client_at("192.0.2.9");
     moved.register("name").await.refused(403, "not_holder", None);
     service.clock.advance(LEASE / 3);
@@ -149,7 +151,8 @@ async fn registered_peers_can_not_grow_the_registry_beyond_its_maximum_size() {
         }
     }
     assert!((1..10).contains(&grown), "{grown} peers of 4 kB in 40 kB");
-    // A registration that is already large can be replaced by one that is as large or smaller.
+    // Although the registry is full, a large registration can be replaced by one of the same size
+    // or smaller.
     host.post("/register", &large(0)).await.ok();
     for n in 0..40 {
         host.heartbeat(&format!("p{n}")).await.ok();
@@ -209,8 +212,8 @@ async fn one_host_with_an_ipv6_48_can_not_fill_the_registry() {
     let service = within(limits).await;
     let mut accepted = 0;
     for subnet in 0..48_u16 {
-        // These /64 subnets are 64 apart. A /56 has 256 of them, so every fourth begins another
-        // /56.
+        // A /56 has 256 subnets of /64. The subnets here have numbers 64 apart, so each group of
+        // four is in a /56 of its own.
         let address = Ipv6Addr::new(0x2001, 0xdb8, 1, subnet * 64, 0, 0, 0, 1);
         for n in 0..5 {
             let response = service.client_at(address.to_string()).register(&format!("p{subnet}-{n}")).await;

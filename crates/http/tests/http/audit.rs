@@ -99,7 +99,7 @@ async fn requests_that_match_no_route_are_not_audited() {
     let path = directory.path().join("audit.jsonl");
     let service = Service::with(|options| options.server.audit_log = Some(path.clone())).await;
     let peer = r#"{"peer_id":"p"}"#;
-    // Without API keys the service has no administration.
+    // Without API keys, the service has no routes for operators.
     service.post("/admin/evict", peer).await.refused(404, "not_found", None);
     service.get("/register").await.refused(405, "method_not_allowed", None);
     service.get("/nowhere").await.refused(404, "not_found", None);

@@ -61,7 +61,7 @@ async fn a_connection_with_a_request_in_progress_is_not_displaced() {
     newcomer.send(HEALTH).await;
     newcomer.expect(HEALTHY).await;
     assert_eq!(idle.until_closed().await, "");
-    // The stream is still open: its client gets an event for the new peer.
+    // The stream must still be open, so its client must get an event for the new peer.
     newcomer
         .send("POST /register HTTP/1.1\r\nhost: x\r\ncontent-length: 15\r\n\r\n{\"peer_id\":\"p\"}")
         .await;

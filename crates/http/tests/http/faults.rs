@@ -1,4 +1,4 @@
-//! A store that fails.
+//! Responses while the store fails.
 
 use serde_json::json;
 

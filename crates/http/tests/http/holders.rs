@@ -1,4 +1,5 @@
-//! Ordinary behaviour of legacy clients and other peers, which the holder rule must not prevent.
+//! Only the holder of a live peer may replace or deregister it. These tests check that the rule
+//! does not affect the ordinary behaviour of legacy clients and other peers.
 
 use serde_json::json;
 
@@ -112,7 +113,7 @@ async fn a_peer_keeps_its_name_while_its_ipv6_privacy_addresses_change() {
     service.client_at("2001:db8:1:2:f00d::b").register("p").await.ok();
     for round in 0..60 {
         service.clock.advance(LEASE / 3);
-        // The home gets another /64 in each round, in the same /48.
+        // In each round, the peer's home has another /64 in the same /48.
         service.client_at(format!("2001:db8:1:{round:x}::c")).heartbeat("p").await.ok();
     }
     service.client_at("2001:db8:2::a").register("p").await.refused(403, "not_holder", None);

@@ -120,7 +120,7 @@ async fn at_most_fifty_archetypes_have_series_and_they_stay_the_same() {
         for address in ["203.0.113.7", "198.51.100.1"] {
             peers.push((address, if address.starts_with('2') { "a" } else { "b" }, names(0)));
             peers.push((address, if address.starts_with('2') { "c" } else { "d" }, names(30)));
-            // In the second half, other archetypes have twice as many peers as the first ones.
+            // From round 20 on, other archetypes have twice as many peers as the first ones.
             for (n, id) in ["x1", "x2"].into_iter().enumerate().filter(|_| round >= 20) {
                 let id = if address.starts_with('2') { id } else { ["y1", "y2"][n] };
                 peers.push((address, id, names(100)));
@@ -166,8 +166,8 @@ async fn the_service_counts_expired_leases_without_requests() {
 async fn a_scraper_that_sends_nothing_is_disconnected() {
     let service = Service::start().await;
     let mut silent = RawConnection::open(service.metrics).await;
-    // Tokio's paused clock jumps forward whenever all tasks are idle, even if the kernel has not
-    // delivered data that is on its way. A timeout of a day leaves enough jumps for that.
+    // Tokio's paused clock jumps to the next timer whenever all tasks are idle, even if the kernel
+    // still has to deliver data. The timeout is a day, so that many other timers fire before it.
     let closed = timeout(Duration::from_secs(24 * 3_600), silent.0.read(&mut [0])).await;
     assert_eq!(closed.expect("the connection is never closed").unwrap_or(0), 0);
 }

@@ -1,4 +1,4 @@
-//! What operators of open networks can set.
+//! Settings for operators of networks that any client may join.
 
 use aurora_discovery_protocol::{DiscoverBounds, Order};
 use aurora_discovery_registry::{AddressPolicy, Limits};
@@ -14,7 +14,8 @@ async fn within(limits: Limits) -> Service {
     .await
 }
 
-/// An attacker with 200 peers in one network, and twenty honest peers in networks of their own.
+/// A service with 200 peers of an attacker in one IPv4 /16, and twenty honest peers, each in a /16
+/// of its own.
 async fn attacked(limits: Limits) -> Service {
     let service = within(limits).await;
     for n in 0..200 {

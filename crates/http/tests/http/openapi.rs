@@ -236,7 +236,7 @@ fn the_document_describes_every_query_parameter_with_its_bounds() {
     assert_eq!(parameter("view")["enum"], json!(["legacy", "full", "contact", "observer", "seed"]));
     assert_eq!(parameter("fill")["enum"], json!(["any"]));
     let inline = DOCUMENT["components"]["schemas"]["Discover"]["properties"].as_object().unwrap();
-    // Changes can only be requested by `/discover` itself, not within another request.
+    // Only `/discover` itself accepts `since`. A discover within another request does not.
     let expected = names.into_iter().filter(|name| *name != "since");
     assert_eq!(inline.keys().map(String::as_str).collect::<BTreeSet<_>>(), expected.collect());
 }

@@ -109,8 +109,8 @@ async fn each_peer_of_a_heartbeat_for_many_counts() {
     assert_eq!(status, 200);
     let (status, retry_after, code) = service.send(Method::POST, "/heartbeat", &many, CLIENT).await;
     assert_eq!((status, code), (429, "rate_limited".into()));
-    // The first request took 40 of 50 tokens. The second one has taken one for itself, so nine are
-    // left, and its other 39 peers need 39.
+    // The first request took 40 of 50 tokens. The second request took one token for its first peer,
+    // so nine are left, and its other 39 peers need 39.
     assert!((30..=60).contains(&retry_after.unwrap()), "{retry_after:?}");
 }
 

@@ -63,7 +63,7 @@ pub(crate) struct TestOptions {
     pub(crate) limits: Limits,
     pub(crate) store: fn(Arc<EmbeddedStore>) -> Arc<dyn Store>,
     /// The registry's source of random numbers: returns a number below its argument. By default it
-    /// is always the largest one.
+    /// always returns the largest such number.
     pub(crate) draw: fn(u32) -> u32,
 }
 

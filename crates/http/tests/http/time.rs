@@ -1,4 +1,5 @@
-//! Responses show the system's time. Leases follow a clock that may fall behind it.
+//! The times in responses are those of the system's clock, while leases depend on a clock that may
+//! fall behind it.
 
 use serde_json::{Value, json};
 

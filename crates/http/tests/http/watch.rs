@@ -142,8 +142,8 @@ async fn the_legacy_view_of_a_watch_has_two_names() {
     assert_eq!(refusal.json()["error"], "view must be legacy, full, contact or observer");
 }
 
-/// Lets the service notice soon that a watcher has left. It notices that only when a write fails,
-/// because a client that has closed its side of the connection may still read.
+/// Makes the service detect soon that a watcher has disconnected. The service detects that only
+/// when a write fails, because a client that has closed its sending side may still read.
 fn short_keep_alive(options: &mut TestOptions) {
     options.server.service.watch_keep_alive = Duration::from_millis(50);
 }

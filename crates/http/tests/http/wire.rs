@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::support::Service;
 use crate::support::raw::RawConnection;
 
-/// The bytes of the response to a heartbeat with HTTP/1.1, with its headers.
+/// The whole response, including its head, to a heartbeat with this body over HTTP/1.1.
 async fn response(service: &Service, body: &str) -> String {
     let mut connection = RawConnection::open(service.address).await;
     let length = body.len();

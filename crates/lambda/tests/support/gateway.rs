@@ -260,7 +260,8 @@ fn by_name(pairs: impl Iterator<Item = (String, String)>) -> Map<String, Value> 
     map
 }
 
-/// A single value for each name, made from its values by `choose`; `null` without any names.
+/// A map with a single value for each name, which `choose` makes from the values of the name.
+/// `null` if the map is empty.
 fn one_each(map: Map<String, Value>, choose: impl Fn(&[Value]) -> Value) -> Value {
     let chosen = map.into_iter().map(|(name, values)| (name, choose(values.as_array().unwrap())));
     none_if_empty(chosen.collect())

@@ -24,8 +24,8 @@ const INVOCATION_ID: &str = "Lambda-Runtime-Invocation-Id";
 const ERROR_TYPE: &str = "Lambda-Runtime-Function-Error-Type";
 /// The trace id that the function is to pass on to X-Ray.
 pub(crate) const TRACE_ID: &str = "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419";
-/// Lambda may close a connection after any response. This stand-in does so for one in this many
-/// requests for an event.
+/// Lambda may close a connection after any response. This stand-in closes the connection after one
+/// in this many requests for an event.
 const REQUESTS_PER_CONNECTION: u64 = 5;
 
 /// What the function sent for an event: its response or its error.
@@ -89,7 +89,8 @@ impl RuntimeApi {
     }
 
     /// Delivers an event as soon as the function requests one, and waits for the response. The
-    /// deadline of the invocation is `time` after the delivery, but this does not enforce it.
+    /// deadline of the invocation is `time` after the delivery, but this stand-in does not enforce
+    /// the deadline.
     pub(crate) async fn invoke(&self, event: Value, time: Duration) -> Outcome {
         let (reply, outcome) = oneshot::channel();
         self.events.send(Invocation { event, time, reply }).unwrap_or_else(|_| panic!("the API has stopped"));

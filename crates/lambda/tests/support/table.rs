@@ -10,7 +10,7 @@ pub(crate) async fn fresh() -> (String, String) {
     let endpoint = std::env::var("AURORA_DYNAMODB_ENDPOINT")
         .expect("AURORA_DYNAMODB_ENDPOINT is not set; run this with `scripts/dynamodb-local run local …`");
     let number = TABLES.fetch_add(1, Ordering::Relaxed);
-    // The process id alone could also be that of an earlier process.
+    // The random number is needed because an earlier process may have had the same id.
     let name = format!("aurora-peers-lambda-{}-{:x}-{number}", std::process::id(), fastrand::u64(..));
     let mut options = DynamoOptions::new(name.clone());
     options.endpoint = Some(endpoint.clone());

@@ -1,10 +1,10 @@
 #!lua
 -- Writes a batch of changes. A change is written only if its peer still has the lease that the
--- process knew when it decided about the change. The changes that were written are appended to the
--- log as one entry.
+-- process had in its copy when it decided about the change. The changes that were written are
+-- appended to the log as one entry.
 --
--- Because of the first line, the server refuses the whole script before it starts if it could not
--- write: as a replica, with too little memory, or after an error of the disk.
+-- Because of the first line, the server refuses the whole script before it starts if the server
+-- cannot write: because it is a replica, has too little memory, or could not write to its disk.
 --
 -- KEYS  1  leases  hash: id of a peer -> its lease as text, which begins with the time of its end
 --       2  peers   hash: id of a peer -> its record
@@ -15,7 +15,7 @@
 --       then five for each change:
 --          kind      the condition of the change:
 --                    `set`: the peer has the lease `expected`, apart from the last field; if
---                    `expected` is empty, the peer is unknown
+--                    `expected` is empty, the server has no such peer
 --                    `check`: the same, but nothing is written
 --                    `evict`: the lease of the peer has ended by the time `expected`
 --                    `delete`: the peer has exactly the lease `expected`
@@ -29,15 +29,15 @@
 
 local leases, peers, log, head = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 
--- If a command fails, the server does not undo the writes before it. These commands fail if a key
--- has the wrong type, and they come before the first write.
+-- If a command fails, the server does not undo the earlier writes of the script. So these commands,
+-- which fail if a key has the wrong type, run before the first write.
 local previous = redis.call('GET', head) or ''
 local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)
 redis.call('HLEN', leases)
 redis.call('HLEN', peers)
 
--- The last field is the source that keeps the peer alive. A process forgets it when the lease ends,
--- so it can't be compared.
+-- The last field is the source that keeps the peer alive. A process forgets this source when the
+-- lease ends, so `set` does not compare it.
 local function but_last_field(lease)
   return string.match(lease, '^(.+) [^ ]+$') or lease
 end
@@ -75,7 +75,7 @@ for i = 3, #ARGV, 5 do
   reply[#reply + 1] = holds and 1 or 0
 end
 
--- The entry has four elements before the first change.
+-- Without any change, the entry has only four elements: the names and values of the two nonces.
 if #entry > 4 then
   reply[1] = redis.call('XADD', log, 'MAXLEN', '~', ARGV[2], '*', unpack(entry))
   redis.call('SET', head, ARGV[1])

@@ -36,7 +36,7 @@ pub(crate) struct Proxy {
 
 struct State {
     fault: Mutex<Option<Fault>>,
-    /// The number of commands that met a fault.
+    /// The number of commands into which the fault was injected.
     met: watch::Sender<u64>,
     /// The port of the server. When it changes, all connections are closed.
     upstream: watch::Sender<u16>,
@@ -108,7 +108,7 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.task.abort();
-        // Ends the connections.
+        // Makes all connections end.
         self.inject(Fault::Down);
     }
 }

@@ -1,5 +1,5 @@
-//! The Valkey server that `scripts/valkey run` has started for all tests, and servers that single
-//! tests start. Also the peers and requests that the tests use.
+//! Helpers for the tests: the Valkey server that `scripts/valkey run` has started for all of them,
+//! servers that a single test starts, and the peers and requests that the tests use.
 #![allow(dead_code, reason = "each test uses a part")]
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -25,7 +25,7 @@ use tempfile::TempDir;
 const URL: &str = "AURORA_TEST_VALKEY_URL";
 const SERVER: &str = "AURORA_TEST_VALKEY_SERVER";
 
-/// Longer than anything here takes on a busy machine.
+/// A timeout that no step of a test exceeds, even on a busy machine.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 
 pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_759_406_400);
@@ -36,7 +36,7 @@ pub(crate) fn fresh_registry() -> ValkeyOptions {
     registry_on(env::var(URL).expect("`scripts/valkey run` sets AURORA_TEST_VALKEY_URL"))
 }
 
-/// The same, on a server or a proxy at a port of this machine.
+/// The same, on a server or a proxy at this port of this machine.
 pub(crate) fn registry_at(port: u16) -> ValkeyOptions {
     registry_on(format!("redis://127.0.0.1:{port}"))
 }
@@ -155,7 +155,8 @@ impl OwnServer {
         replica
     }
 
-    /// Starts another program with the same protocol, with more arguments.
+    /// Starts this program, which must accept the arguments of a Valkey server, with the arguments
+    /// `more` in addition.
     pub(crate) async fn run(program: &str, more: &[&str]) -> Self {
         let port =
             TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();

@@ -1,5 +1,5 @@
-//! Clients at any address. Their requests name the address in `X-Forwarded-For`, as the proxy that
-//! the service trusts would.
+//! Clients at any address. They send the address in `X-Forwarded-For`, as if a proxy that the
+//! service trusts had added it.
 
 use http::Method;
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ impl Service {
 }
 
 impl AddressedClient<'_> {
-    /// A web page of `origin` in a browser at the same address.
+    /// The same client as a web page from `origin` in a browser.
     pub(crate) fn on_page(self, origin: &'static str) -> Self {
         Self { origin: Some(origin), ..self }
     }

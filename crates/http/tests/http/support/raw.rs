@@ -33,7 +33,7 @@ impl RawConnection {
     /// Reads until the service closes the connection, which it must do, and returns all data.
     pub(crate) async fn until_closed(&mut self) -> String {
         let mut received = Vec::new();
-        // An error is ignored, because a reset ends a connection as well as a regular close.
+        // An error is ignored, because a connection that the service resets is closed too.
         let _ = timeout(TIMEOUT, self.0.read_to_end(&mut received)).await.expect("the connection stays open");
         String::from_utf8_lossy(&received).into_owned()
     }
