@@ -43,6 +43,24 @@ pub(crate) async fn check_server(
     }
 }
 
+/// Runs each command that reads the keys of the registry outside a script. The error for a command
+/// that the user may not run names the command.
+pub(crate) async fn check_permissions(
+    connection: &mut MultiplexedConnection,
+    keys: &Keys,
+) -> Result<(), OpenError> {
+    let mut reads = redis::pipe();
+    reads.cmd("TIME").ignore();
+    reads.cmd("HSCAN").arg(&keys.leases).arg(0).ignore();
+    reads.cmd("HGET").arg(&keys.leases).arg("").ignore();
+    reads.cmd("HMGET").arg(&keys.peers).arg("").ignore();
+    reads.cmd("XREVRANGE").arg(&keys.log).arg("+").arg("-").arg("COUNT").arg(1).ignore();
+    reads.cmd("XRANGE").arg(&keys.log).arg("-").arg("+").arg("COUNT").arg(1).ignore();
+    reads.cmd("XREAD").arg("STREAMS").arg(&keys.log).arg("$").ignore();
+    let () = reads.query_async(connection).await?;
+    Ok(())
+}
+
 async fn settings(connection: &mut MultiplexedConnection) -> RedisResult<HashMap<String, String>> {
     let mut command = redis::cmd("CONFIG");
     command.arg("GET").arg(MAX_MEMORY_POLICY).arg(APPEND_ONLY).arg(APPEND_FSYNC);

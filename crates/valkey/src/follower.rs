@@ -55,7 +55,6 @@ impl Follower {
         loop {
             if let Err(error) = self.follow().await {
                 tracing::warn!(cause = %error, "can't read the log of changes in Valkey; connecting again");
-                *self.shared.follow_failure.lock() = Some(error);
             }
             tokio::time::sleep(RECONNECT_DELAY).await;
         }

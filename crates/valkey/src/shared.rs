@@ -10,7 +10,6 @@ use aurora_discovery_embedded::replica::Replica;
 use aurora_discovery_protocol::Timestamp;
 use aurora_discovery_registry::{Limits, StoreClock, StoreError};
 use parking_lot::Mutex;
-use redis::RedisError;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -56,8 +55,6 @@ pub(crate) struct Shared {
     /// The latest time for which peers were listed, or leases were ended, while the replica was
     /// current, in milliseconds since the epoch.
     last_listed_at: AtomicU64,
-    /// Why the follower could not read the log the last time.
-    pub(crate) follow_failure: Mutex<Option<RedisError>>,
     /// Why the last changes that must be durable were not confirmed. `None` if they were.
     not_durable: Mutex<Option<String>>,
 }
@@ -79,7 +76,6 @@ impl Shared {
             outdated: AtomicBool::new(false),
             current_at: Mutex::default(),
             last_listed_at: AtomicU64::new(0),
-            follow_failure: Mutex::default(),
             not_durable: Mutex::default(),
             options,
         })

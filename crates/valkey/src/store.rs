@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::blocks;
-use crate::check::{check_layout, check_server};
+use crate::check::{check_layout, check_permissions, check_server};
 use crate::entry::StreamId;
 use crate::failure::{OpenError, unavailable};
 use crate::follower::{Follower, stored_peer};
@@ -33,8 +33,6 @@ use crate::writer::Writer;
 
 /// How long the first load of all peers may take.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(120);
-/// The code of the server's error for a command that the user may not run.
-const NO_PERMISSION: &str = "NOPERM";
 /// The number of conflicts after which a change reads its peer from the server. After the first
 /// conflict, the store reads the other process's change from the log. If there is another conflict,
 /// the peer on the server may be one that can't be parsed.
@@ -58,28 +56,21 @@ impl ValkeyStore {
         let shared = Arc::new(Shared::new(options, limits)?);
         let mut connection = shared.connector.connect(shared.options.response_timeout).await?;
         check_server(&mut connection, &shared.options).await?;
+        check_permissions(&mut connection, &shared.keys).await?;
         let secret = check_layout(&mut connection, &shared.keys).await?;
         let tasks = [
             tokio::spawn(Follower::new(Arc::clone(&shared)).run()),
             tokio::spawn(Writer::new(Arc::clone(&shared)).run()),
         ];
         let store = Self { shared, secret, tasks };
-        let too_slow = |_| OpenError("reading all peers from Valkey took too long".to_owned());
-        tokio::time::timeout(LOAD_TIMEOUT, store.loaded()).await.map_err(too_slow)??;
-        Ok(store)
-    }
-
-    /// Waits until all peers are loaded. Fails if the user lacks a permission that this takes, since
-    /// another attempt would fail in the same way.
-    async fn loaded(&self) -> Result<(), OpenError> {
-        while self.shared.check_current().is_err() {
-            let failure = self.shared.follow_failure.lock().take();
-            if let Some(error) = failure.filter(|error| error.code() == Some(NO_PERMISSION)) {
-                return Err(error.into());
+        let loaded = async {
+            while store.shared.check_current().is_err() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        Ok(())
+        };
+        let too_slow = |_| OpenError("reading all peers from Valkey took too long".to_owned());
+        tokio::time::timeout(LOAD_TIMEOUT, loaded).await.map_err(too_slow)?;
+        Ok(store)
     }
 
     /// A function that returns the time of the server, on which all processes that share the server
