@@ -16,7 +16,7 @@ from lib.valkey import standalone
 DYNAMODB_PORT = 8123
 TABLE = "peers"
 # The stand-in for DynamoDB accepts any credentials.
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "eu-central-1"}
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "eu-central-1"}
 
 
 @contextmanager

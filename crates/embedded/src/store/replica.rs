@@ -114,6 +114,13 @@ impl Replica {
         }
         index.make_room(&entry, &admission, &mut |record| self.store.append_in_background(record));
         let before = admission.slot.map(|slot| index.lease_state(slot));
+        // A registration that keeps the token must not have the same lease as the one that it
+        // replaces, even if both are of the same millisecond. Otherwise the condition of a later
+        // change would hold for either.
+        if let Some(before) = &before {
+            let registered_at = &mut entry.content.registered_at;
+            *registered_at = (*registered_at).max(before.registered_at.plus_millis(1));
+        }
         let undo = record_of(&index, admission.slot);
         index.insert(&entry, admission.slot);
         let mut record = Vec::with_capacity(entry.record_len());

@@ -42,6 +42,10 @@ local function but_last_field(lease)
   return string.match(lease, '^(.+) [^ ]+$') or lease
 end
 
+-- The peers of which a change did not hold. The process decided about the later changes of these peers
+-- as if that change had been written, so they don't hold either.
+local lost = {}
+
 local reply = { last[1] and last[1][1] or '0-0' }
 local entry = { 'nonce', ARGV[1], 'previous', previous }
 
@@ -49,13 +53,14 @@ for i = 3, #ARGV, 5 do
   local kind, peer, expected, lease, record = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
   local current = redis.call('HGET', leases, peer) or ''
   local holds
-  if kind == 'set' or kind == 'check' then
-    holds = but_last_field(current) == but_last_field(expected)
-  elseif kind == 'evict' then
+  if kind == 'evict' then
     local ends = tonumber(string.match(current, '^%d+') or '0')
     holds = current ~= '' and ends <= tonumber(expected)
-  else
+  elseif kind == 'delete' then
     holds = current == expected
+  else
+    holds = not lost[peer] and but_last_field(current) == but_last_field(expected)
+    lost[peer] = not holds
   end
   if holds and kind ~= 'check' then
     local value = lease
