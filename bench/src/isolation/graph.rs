@@ -61,8 +61,9 @@ impl Graph {
         figures
     }
 
-    /// The share of the other peers that are still in one component if the best-known peers, one in
-    /// fifty, disappear at this moment.
+    /// The share of the remaining peers that are in the largest component if the best-known
+    /// fiftieth of all peers disappears at this moment. A peer is better known than another if more
+    /// live peers know it.
     pub(crate) fn connected_share_without_best_known(
         &mut self,
         population: &Population,

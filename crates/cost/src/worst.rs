@@ -126,8 +126,9 @@ fn with_page([writes, reads, bytes]: [f64; 3], share: f64) -> [f64; 3] {
 
 /// The write units, read units and bytes of the largest heartbeat request.
 ///
-/// Each request reads a hundred peers. The leases of the caller's own peers, live and dormant, are
-/// written three times in their duration.
+/// Each request has a hundred heartbeats, and each heartbeat reads a peer. The caller has
+/// [`PEERS_PER_SOURCE`] live peers and as many dormant ones. Each of them is written three times
+/// per lease duration.
 fn worst_heartbeats() -> [f64; 3] {
     let writes = 2.0 * PEERS_PER_SOURCE * LARGEST_ITEM * 3.0 / SHORTEST_LEASE / THROTTLE;
     [writes, LARGEST_ITEM_READ * HEARTBEATS_PER_REQUEST, RESULT_BYTES * HEARTBEATS_PER_REQUEST]

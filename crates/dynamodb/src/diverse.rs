@@ -98,7 +98,8 @@ impl Core {
 struct Candidates {
     /// Uniform picks in the order in which they were drawn.
     picks: VecDeque<(RingPosition, PeerId)>,
-    /// All other entries, by the class of their network, until a peer of the class is listed.
+    /// All other entries, by the class of their network. When a peer drawn from a class is to be
+    /// listed, the class is removed.
     by_class: BTreeMap<NetworkClass, Vec<(RingPosition, PeerId)>>,
     /// The peers that were taken, and the peer that the query excludes.
     taken: HashSet<PeerId>,

@@ -103,8 +103,9 @@ class Crowd:
 
 
 def run(plan: Plan, port: int, pipe: Pipe) -> None:
-    # Real attackers have machines of their own. Here, the generator shares the processors with the service
-    # and the honest clients. It runs only while they are idle, so that it does not delay them itself.
+    # Real attackers have machines of their own. Here, the attackers share the processors with the
+    # service and the honest clients. This process runs only while a processor is idle, so that it
+    # takes no processor time from the others.
     os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     pipe.send("started")
     pipe.recv()

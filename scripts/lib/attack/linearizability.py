@@ -36,8 +36,8 @@ class Tally:
 
 
 def check(name: str, form: Form, seed: int) -> Tally:
-    """Runs histories. Each has its own name and its own addresses. Where two services share a store, one of
-    them handles every second history alone."""
+    """Runs histories. Each has its own name and its own addresses. If two services share a store,
+    every second history uses both services, and the others use only the first."""
     random.seed(seed)
     tally = Tally(SHORT_HISTORIES if form.short else LONG_HISTORIES, 0, 0, [])
     with CHECKS[name]() as services:

@@ -144,7 +144,7 @@ def run(attack: Attack, scene: Scene, clients: list[Clients]) -> tuple[Outcome, 
     without = end(clients)
     with ExitStack() as stack:
         plans = attack.plans(scene.form)
-        # Started before the period, because the start of a process takes a core for some time.
+        # Started before the measurement, because the start of a process takes a core for some time.
         scene.crowds = [stack.enter_context(Crowd(plan, scene.port)) for plan in plans]
         monitor = Monitor(scene.service)
         begin(clients, scene.form)

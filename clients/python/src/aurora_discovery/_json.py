@@ -14,7 +14,8 @@ _LISTS = frozenset({"peers", "joined", "changed"})
 
 
 def parse_response(body: bytes) -> dict[str, Any]:
-    """The JSON object in `body`. Each peer in its lists gets a key `metadata_text`.
+    """The JSON object in `body`. Each peer that it lists gets a key `metadata_text` with the text
+    of its metadata.
 
     Raises ValueError if `body` is not a JSON object.
     """

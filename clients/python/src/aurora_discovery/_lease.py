@@ -70,8 +70,8 @@ class FailureBackoff:
         return _after(error, highest, pause)
 
     def after_not_holder(self, error: DiscoveryError) -> float:
-        """Counts a refusal because another client holds the id. Returns the seconds until the next
-        attempt."""
+        """Counts a refusal with the code `not_holder`: another client holds the id. Returns the
+        seconds until the next attempt."""
         self._failures += 1
         pause = full_jitter(self._failures, _FIRST_CEILING, _HIGHEST_CEILING)
         return _after(error, _LONGEST_WAIT_FOR_HOLDER, pause)

@@ -105,8 +105,8 @@ impl Index {
     }
 
     /// The limit of the whole registry that a registration would exceed even if all dormant peers
-    /// were evicted. `added` is the number of its archetypes that no live peer has, and the size of
-    /// the peer in bytes.
+    /// were evicted. `added` is the number of its archetypes that no live peer has, and the bytes
+    /// of the peer and of these archetypes.
     fn exceeded_of_all(
         &self,
         entry: &Entry,

@@ -365,7 +365,8 @@ impl ReadQuota {
         self.0.store(0, Relaxed);
     }
 
-    /// Adds `length` bytes. Returns whether the quota is met; if so, the next one begins.
+    /// Counts `length` more bytes. Returns whether the quota is now met. If so, the count starts
+    /// again at zero.
     pub(super) fn is_met(&self, length: usize, timeouts: &Timeouts) -> bool {
         let length = length as u64;
         let met = self.0.fetch_add(length, Relaxed).saturating_add(length) >= timeouts.write_quota();

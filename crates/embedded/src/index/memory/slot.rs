@@ -18,7 +18,8 @@ pub(crate) struct Slot {
     expires_at: AtomicU64,
     last_seen: AtomicU64,
     pub(crate) ttl: Ttl,
-    /// The lengths of the front and the back of its [`EncodedPeer`], wherever they are stored.
+    /// The lengths of the front and the back of the peer's [`EncodedPeer`], whether these are
+    /// stored in `text` or in the tail.
     front_len: u16,
     back_len: u16,
     /// When the peer was last listed.

@@ -12,8 +12,8 @@ use aurora_discovery_registry::{
 
 use crate::EmbeddedStore;
 
-/// The source of heartbeats, unless a test says otherwise. It is near the sources of most peers, so
-/// that these heartbeats are proven.
+/// The source of heartbeats, unless a test says otherwise. It is in the same /24 as the sources of
+/// most peers, so that these heartbeats are proven.
 const HEARTBEAT_SOURCE: &str = "203.0.113.99";
 
 /// The time this many seconds after the start of a test.
