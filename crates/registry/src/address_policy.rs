@@ -18,8 +18,9 @@ pub enum AddressPolicy {
     /// Only addresses that a host in another network may reach. This is for a network of peers that
     /// spans the internet: a private address refers to a different host in each local network.
     Public,
-    /// Only the address that the registration came from. An address in the registration is ignored,
-    /// so that no peer can direct others at a victim.
+    /// Only the address that the registration came from. An address in the registration is ignored.
+    /// A peer therefore cannot publish the address of a victim, which the other peers would then
+    /// contact.
     Observed,
 }
 

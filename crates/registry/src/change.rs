@@ -42,8 +42,8 @@ pub trait Changes: Send + Sync {
         now: Timestamp,
     ) -> Result<PositionLookup<Delta>, StoreError>;
 
-    /// Watches the changes after the position `after`, or from now on. The query's `limit` and
-    /// `page_bytes` are ignored.
+    /// Watches the changes after the position `after`. Without a position, it watches the changes
+    /// from now on. The query's `limit` and `page_bytes` are ignored.
     ///
     /// # Errors
     /// The store's failure.
@@ -117,7 +117,7 @@ pub enum WatchRead<T> {
 pub struct LoggedChange {
     /// What the change means to this watcher.
     pub kind: ChangeKind,
-    /// One JSON object: the peer as it was listed at that moment, or the id of a peer that is no
+    /// One JSON object: the peer as it was listed after the change, or the id of a peer that is no
     /// longer listed.
     pub json: Vec<u8>,
     /// The position after the change.
@@ -135,7 +135,7 @@ pub struct ChangesPage {
     pub left: Vec<PeerId>,
     /// The cursor for the next request.
     pub since: String,
-    /// Whether more changes are already available after that cursor.
+    /// Whether more changes are already available after the cursor `since`.
     pub more: bool,
 }
 
@@ -151,7 +151,7 @@ pub struct Watcher {
 pub struct WatchEvent {
     /// What the change means to this watcher.
     pub kind: ChangeKind,
-    /// One JSON object: the peer as it was listed at that moment, or the id of a peer that is no
+    /// One JSON object: the peer as it was listed after the change, or the id of a peer that is no
     /// longer listed.
     pub json: Vec<u8>,
     /// The cursor after the change.
@@ -183,8 +183,9 @@ impl Registry {
         }
     }
 
-    /// Watches changes from a cursor or from now on. An expired cursor is not an error: the watch
-    /// then starts now, and [`Watcher::was_reset`] returns `true`.
+    /// Watches the changes after a cursor. Without a cursor, it watches the changes from now on. An
+    /// expired cursor is not an error: the watch then starts now, and [`Watcher::was_reset`]
+    /// returns `true`.
     ///
     /// # Errors
     /// [`Error::NoChangeLog`] if the store has no change log, [`Error::InvalidSince`], or the

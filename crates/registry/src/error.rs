@@ -14,14 +14,14 @@ pub enum Error {
     /// The name is locked to this key.
     #[error("the name is locked to {0}")]
     NameLocked(PublicKey),
-    /// The registry already has a signed registration of the peer with this sequence number, which
-    /// is the same as that of the new one or higher.
+    /// The registry already has a signed registration of the peer, whose sequence number is not
+    /// lower than that of the new one.
     #[error("the registry has record {seq} of the peer")]
     StaleRecord {
         /// The sequence number that the registry has.
         seq: u64,
     },
-    /// The signed registration was not made recently, by the clock of the service.
+    /// The time in the signed registration is too far from the time of the service's clock.
     #[error("the signed registration is not recent")]
     StaleSignature {
         /// The time of the service.
@@ -106,7 +106,7 @@ pub enum Error {
         /// Whether the peer is the receiver of a message, and not the caller.
         is_receiver: bool,
     },
-    /// The message was not signed recently, by the clock of the service.
+    /// The time in the message is too far from the time of the service's clock.
     #[error("the message was not signed recently")]
     StaleMessage {
         /// The time of the service.
@@ -118,7 +118,7 @@ pub enum Error {
     /// The mailbox of the receiver has no room for the message.
     #[error("the mailbox is full")]
     MailboxFull,
-    /// The source of the sender uses its share of the memory for messages.
+    /// The messages from the sender's source already take all the memory that one source may use.
     #[error("too many messages from this address wait for their receivers")]
     TooMuchMail,
     /// The store keeps no messages.

@@ -6,9 +6,10 @@ use aurora_discovery_protocol::{DiscoverBounds, Order, Timestamp, Ttl};
 
 use crate::AddressPolicy;
 
-/// A heartbeat interval is shortened at random by up to one part in this many. With a fifth, peers
-/// whose heartbeats fall into the same second are spread over twenty seconds of a 100-second
-/// interval. Jitter increases the number of heartbeats by a tenth.
+/// The divisor for jitter: each heartbeat interval is shortened at random by up to a fifth. If
+/// heartbeats of many peers fall into the same second and the interval is 100 s, the next
+/// heartbeats are spread over twenty seconds. The average interval is a tenth shorter, so that the
+/// number of heartbeats grows by about a tenth.
 const JITTER_PART: u32 = 5;
 /// The number of leases after which a peer counts as steady. Most peers that leave early have left
 /// by then.
@@ -40,7 +41,8 @@ pub struct Limits {
     /// assigned up to 65,536 sources.
     pub max_peers_per_site: u32,
     /// The maximum number of live peers that may publish the same address and port without coming
-    /// from that address, so that the network cannot be directed at a victim.
+    /// from that address. Without this limit, one client could register many peers with the address
+    /// of a victim, and the whole network would then contact the victim.
     pub max_peers_per_address: u32,
     /// The maximum number of live peers that may publish the same address, whatever the port,
     /// without coming from it. The peers of one source may use half of this limit, and half of
@@ -86,7 +88,7 @@ pub struct Limits {
     /// connected.
     pub max_changes: usize,
     /// The maximum size of the change log in bytes. It is enough for `max_changes` peers of the
-    /// size that legacy clients publish. Larger ones are dropped from the log earlier.
+    /// size that legacy clients publish. If the peers are larger, the log holds fewer changes.
     pub max_changes_bytes: usize,
     /// Which addresses peers may publish. Any by default, because many networks are private.
     pub addresses: AddressPolicy,
@@ -159,9 +161,9 @@ pub enum Writes {
     Registration,
 }
 
-/// The number of renewals that a registration counts as, when it shares the permitted cost of a
-/// request with a page. On a DynamoDB table, a registration that replaces all its archetypes leaves
-/// little of that cost.
+/// The number of renewals that a registration counts as, when the registration and a page share the
+/// permitted cost of one request. It is high because of DynamoDB: a registration there that
+/// replaces all archetypes of a peer uses most of that cost.
 const REGISTRATION_AS_RENEWALS: usize = 16;
 
 impl Limits {
@@ -222,9 +224,9 @@ impl Limits {
         (ttl.as_secs() / 3).clamp(1, self.heartbeat_interval_max_seconds.max(1))
     }
 
-    /// The range from which the interval to each further heartbeat is drawn, in seconds. It is
-    /// drawn independently each time, so that peers that came back in the same second after a
-    /// restart soon spread out.
+    /// The range from which the interval to each further heartbeat is drawn, in seconds. Each
+    /// interval is drawn independently. If many peers come back in the same second after a restart,
+    /// their heartbeats therefore soon spread out.
     ///
     /// The interval of most peers is at most a third of the lease. A steady peer has shown that its
     /// heartbeats arrive, so its interval may be almost half of the lease. Two whole intervals then

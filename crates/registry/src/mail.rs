@@ -177,8 +177,8 @@ impl Registry {
         self.store().mailboxes().and_then(|mailboxes| mailboxes.signal(peer))
     }
 
-    /// The peer, if it is live, has a mailbox, and the caller has its token. Where the operator has
-    /// disabled the holder rule, the token is needed too.
+    /// Returns the peer if it is live, has a mailbox, and the caller has its token. The token is
+    /// required even if the operator has disabled the holder rule.
     async fn mailbox_holder(
         &self,
         peer: &PeerId,

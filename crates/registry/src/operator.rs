@@ -12,8 +12,7 @@ use aurora_discovery_protocol::{BlockRequest, ListedBlock, PeerId, PublicKey, Su
 use crate::block::Blocks;
 use crate::{Block, BlockList, Claim, Error, Evicted, Registry, Source, StoreError};
 
-/// How old the copy of the blocks may be before [`Registry::obey_blocks`] reads them again, in
-/// milliseconds.
+/// The age in milliseconds from which [`Registry::obey_blocks`] reads the copy of the blocks again.
 const REFRESH_MILLIS: u64 = 5_000;
 /// How old the copy may be before a request reads the blocks itself, in milliseconds. This is
 /// needed in a process that does not call [`Registry::obey_blocks`]. Every block is thus in force
@@ -25,7 +24,7 @@ const MAX_LIST_BYTES: usize = 128 << 10;
 /// How often a change of the list is tried again if another process changes it at the same time.
 const MAX_ATTEMPTS: usize = 16;
 
-/// The copy of the blocks of one process.
+/// One process's copy of the list of blocks.
 #[derive(Debug, Default)]
 pub(crate) struct BlockCopy {
     current: RwLock<Arc<Blocks>>,
@@ -112,9 +111,9 @@ impl Registry {
     /// the previous call, or `None` at first. Returns the number of deleted peers.
     ///
     /// Another process may have accepted a peer before it knew of the block. Every process
-    /// therefore deletes the peers of a block as soon as it knows of the block, so that none
-    /// remains after the last process has done so. This also completes a request that stored a
-    /// block and ended before it had deleted the peers.
+    /// therefore deletes the peers of a block as soon as it learns of the block. When the last
+    /// process has learned of it, no such peer remains. This also completes the work of a request
+    /// that stored a block and ended before it had deleted the peers.
     ///
     /// # Errors
     /// The store's failure.

@@ -190,8 +190,8 @@ impl Registry {
         self.check_block(&peer_id, signed_by.as_ref(), source, now).await?;
         match self.store.put(put, now).await? {
             PutResult::Stored { token_kept } => {
-                // An operator may have set a block in the meantime, and its peers may have been
-                // deleted before this peer was stored. This peer is therefore deleted now.
+                // While the store was storing this peer, an operator may have blocked it. The
+                // deletion of the blocked peers may have missed this peer, so it is deleted now.
                 if let Err(blocked) = self.check_known_block(&peer_id, signed_by.as_ref(), source, now) {
                     self.evict(&Subject::Peer(peer_id), now).await?;
                     return Err(blocked);

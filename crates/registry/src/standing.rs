@@ -8,8 +8,9 @@ use aurora_discovery_protocol::{Timestamp, Ttl};
 
 use crate::{Claim, Holder, Lock, PutResult, Signature, SignedPeer, Signing};
 
-/// The number of leases without proof after which any client may replace a live peer. If another
-/// client keeps the name alive, its holder can register it again after that time.
+/// The number of leases without proof after which any client may replace a live peer. Another
+/// client may keep a name alive by its heartbeats. After this time, the client that held the name
+/// can register it again.
 const UNPROVEN_LEASES: u64 = 12;
 /// The number of leases for which a token-only name stays reserved after its lease has ended.
 const RESERVED_LEASES: u64 = 3;
@@ -138,8 +139,8 @@ impl Standing {
         // is not locked out. Only the current token can make a live registration token-only.
         // Otherwise a neighbour at the same address could lock out the holder permanently.
         let by_address = !self.holder.token_only && claim.comes_from(&self.holder);
-        // A replacement is refused only while the peer is live or its name is reserved, so `held`
-        // does not need the revival window.
+        // While a replacement is refused, the peer is live or its name is reserved. `held` then
+        // does not use the revival window, so 0 is passed.
         if by_address && !token_only { Ok(()) } else { Err(self.held(now, 0)) }
     }
 

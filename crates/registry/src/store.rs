@@ -38,21 +38,24 @@ use crate::{
 ///
 /// # Durability
 /// When `put` or `remove` returns success, the change survives a crash of the process and a power
-/// failure. The effect of `renew` may be lost with the process. A store that misses heartbeats
-/// while it is stopped gives every peer that was live when it stopped one whole lease from its
-/// start. If the future of a call is dropped, or if it returns `Err`, the change may or may not
-/// have taken effect, but never in part. A call that returns `Unavailable` because nothing can be
-/// written has had no effect.
+/// failure. The effect of `renew` may be lost with the process. If a store cannot receive
+/// heartbeats while it is stopped, its next start gives one whole lease to every peer that was live
+/// when it stopped. If the future of a call is dropped, or if it returns `Err`, the change may or
+/// may not have taken effect, but never in part. A call that returns `Unavailable` because nothing
+/// can be written has had no effect.
 ///
 /// # Bounds
-/// When a bound of `Limits` is reached, `put` rejects newcomers but never members, and it deletes
-/// dormant peers before it rejects a newcomer. A *member* is a live peer whose holder makes the
-/// request, as decided by its claim. A member counts as a newcomer for what it grows by: another
-/// source, another address, more bytes, an archetype that the store does not have yet. It may
-/// always keep or reduce what it has. No bound refuses a revival. A source may have twice
+/// When a bound of `Limits` is reached, `put` rejects newcomers but never members. Before it
+/// rejects a newcomer, it deletes dormant peers to make room. A source may have twice
 /// `max_peers_per_source` peers in the store, live and dormant. A newcomer beyond that evicts the
-/// peer of its source that has been dormant for longest. Peers that are already stored are never
-/// checked against bounds.
+/// peer of its source that has been dormant for longest.
+///
+/// A *member* is a live peer whose holder makes the request, as decided by the claim in the
+/// request. A member may always keep or reduce what it has. What it adds is checked like a
+/// newcomer: another source, another address, more bytes, or an archetype that the store does not
+/// have yet.
+///
+/// No bound refuses a revival. Peers that are already stored are never checked against bounds.
 ///
 /// # Cost
 /// The cost of `sample`, `enumerate` and `census` depends on what they return, not on the size of
@@ -216,8 +219,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// One page of an export of everything that the store keeps: live peers, dormant peers and
     /// tombstones. The page begins at the start or after `after`. A peer that changes during an
-    /// export may be missing from it, or be in its earlier state. [`Store::import`] stores them
-    /// elsewhere.
+    /// export may be missing from it, or be in its earlier state. The [`Store::import`] of another
+    /// store takes the exported peers.
     ///
     /// # Errors
     /// The store's failure, or that the store can't export and import peers.
@@ -323,8 +326,8 @@ pub enum PutResult {
         /// The key.
         key: PublicKey,
     },
-    /// The store already has a record of the name with this sequence number, which is the same as
-    /// that of the new one or higher.
+    /// The store already has a record of the name, whose sequence number is not lower than that of
+    /// the new record.
     Stale {
         /// The sequence number that the store has.
         seq: u64,
@@ -386,7 +389,7 @@ pub enum Renewal {
     /// The claim does not permit renewing the lease; see [`Store::renew`].
     Held(Held),
     /// The heartbeat proves nothing, and its source already keeps its maximum number of peers alive
-    /// by such heartbeats. Stores that several processes share need not count them.
+    /// by such heartbeats. A store that several processes share need not enforce this limit.
     UnprovenLimit,
     /// The store does not know the peer.
     Unknown,
@@ -468,7 +471,8 @@ pub struct ArchetypeCensus {
     /// The number of live peers.
     pub peers: u64,
     /// Whether some of them are known to come from different sources. Peers on the service's own
-    /// machine count as different sources. It may be `false` if almost all peers come from one.
+    /// machine count as different sources. It may be `false` although there are several sources, if
+    /// almost all peers come from one source.
     pub several_sources: bool,
 }
 

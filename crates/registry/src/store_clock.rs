@@ -110,7 +110,8 @@ impl StoreClock {
         let mut last = self.last.lock();
         let time = match *last {
             None => reported + (latest - reported) / 2,
-            // Responses to concurrent requests may come in any order.
+            // Responses to concurrent requests may come in any order. A response that is older than
+            // the last sample is ignored.
             Some(sample) if sample.at.monotonic > received.monotonic => return,
             // The clock is corrected only as far as the sample contradicts it. It therefore runs
             // steadily, although the server reports the time in whole units.

@@ -1,5 +1,5 @@
-//! Bounds on the peers that publish one address. They prevent peers from directing the network at a
-//! victim.
+//! Bounds on the peers that publish one address. Without them, one client could register many peers
+//! with the address of a victim, and the whole network would then contact the victim.
 
 use super::Subject;
 use super::harness::{Harness, PutRequestBuilder as _, at, claim_from, peer, renewed};

@@ -28,8 +28,9 @@ pub struct FairnessTest {
     pub limit: usize,
     /// The number of peers that are live from the first round to the last.
     pub stable_peers: u32,
-    /// The number of peers that register with a long lease in each round. Equally many peers of
-    /// earlier rounds deregister, and equally many register for one round only.
+    /// The number of peers that register with a long lease in each round. In the same round, as
+    /// many peers of earlier rounds deregister, and as many peers register with a lease that ends
+    /// before the next round.
     pub churn: u32,
     /// Whether the peers of one sample may be correlated.
     pub pairs: PairDistribution,

@@ -15,7 +15,7 @@ const LIFE: u64 = 60;
 /// How long a session is remembered, in seconds.
 const SEEN: u64 = 120;
 
-/// A message of `from`. Each `number` gives a message with its own id, session and source.
+/// A message of `from`. Messages with different numbers have different ids, sessions and sources.
 fn letter(from: &str, number: u64, now: Timestamp) -> Letter {
     let from_id = id(from);
     Letter {

@@ -1,5 +1,6 @@
-//! Requests that web pages send: their address is no proof, except for a registration that the same
-//! page made.
+//! Requests that web pages send. Any page that a user visits can make the user's browser send
+//! requests, so the address of such a request does not prove who made it. The address counts only
+//! if the same page made the registration.
 
 use super::Subject;
 use super::harness::{

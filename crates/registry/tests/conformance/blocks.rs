@@ -112,7 +112,7 @@ async fn a_peer_of_a_blocked_key_is_refused_before_it_is_evicted() {
     let (home, mine) = (caller(HOME), token("mine"));
     other.register_signed(signed("q", 2, &terms(at(0))), &home, at(0)).await.unwrap();
     block_subject(&one, Subject::Key(key(1).public()), 1).await;
-    // The other process does not know of the block.
+    // The other process does not know of the block yet, so it accepts the peer.
     other.register_signed(signed("p", 1, &terms(at(2))), &home, at(2)).await.unwrap();
     let blocked = Error::Blocked { until: at(601) };
     assert_eq!(one.heartbeat(&p, Some(&mine), &home, at(3)).await, Err(blocked.clone()));

@@ -45,7 +45,8 @@ fn message(from: &str, to: &str, sid: &str, by: u8, now: Timestamp) -> SignedMes
 struct World(Registry);
 
 impl World {
-    /// The peers `a` and `b` of the keys 1 and 2, which have mailboxes, at the time 0.
+    /// A registry in which two peers with mailboxes registered at time 0: `a`, signed by key 1, and
+    /// `b`, signed by key 2.
     async fn with(limits: Limits) -> Self {
         let store: Arc<dyn Store> = Reference::correct().open(&limits, at(0)).await;
         let world = Self(Registry::new(store, limits).unwrap());

@@ -128,7 +128,8 @@ impl World {
                 world.pass_12_leases_without_proof().await;
                 vec![world]
             }
-            // The last proof is recent, or twelve leases old.
+            // One peer has a recent last proof, and the last proof of the other is twelve leases
+            // old.
             "dormant" => vec![Self::registered(false, 150).await, Self::registered(false, 1_200).await],
             "token-only" => vec![Self::registered(true, 50).await],
             "reserved" => vec![Self::registered(true, 100).await, Self::registered(true, 399).await],

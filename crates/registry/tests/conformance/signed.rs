@@ -179,7 +179,8 @@ async fn a_record_that_was_accepted_is_not_accepted_again() {
 async fn a_locked_name_cannot_be_taken_by_anyone_else() {
     let world = World::new().await;
     world.sign(signed("p", 1, &terms(at(0))), HOME, at(0)).await.unwrap();
-    // Live, and dormant: the lease is 300 s, and the lock lasts as long again.
+    // At the first time, the peer is live. At the others it is dormant: its lease ends after 300 s,
+    // and its lock 300 s later.
     for now in [at(1), at(400), at(599)] {
         for address in [HOME, AWAY] {
             let thief = RegisterRequest { lease_token: Some(token("mine")), ..peer("p") };

@@ -6,11 +6,13 @@ use super::super::statistics::LEAST_EXPECTED;
 
 /// Measures for each pair of watched peers whether their listings are correlated.
 ///
-/// A peer that is listed in a share `p` of the samples deviates by `1 - p` from the mean in a
-/// sample that lists it and by `-p` in any other. For each pair, the products of both deviations
-/// are added up. The individual frequencies of the two peers cancel out of this sum, so that the
-/// sums of different pairs vary like independent counts. A plain count of common listings is not
-/// independent: if a peer is listed often, the counts of all its pairs are high.
+/// In each sample, a peer has the value 1 if the sample lists it, and 0 otherwise. If the peer is
+/// listed in a share `p` of the samples, its mean is `p`. Its deviation from the mean is then `1 -
+/// p` in a sample that lists it, and `-p` in any other sample. For each pair of peers, the products
+/// of their two deviations are added up. The individual frequencies of the two peers cancel out of
+/// this sum, so that the sums of different pairs vary like independent counts. A plain count of
+/// common listings is not independent: if a peer is listed often, the counts of all its pairs are
+/// high.
 pub(super) struct PairCounts {
     /// The watched peers with their indices.
     indices: HashMap<String, usize>,
@@ -30,7 +32,8 @@ struct Round {
     both: Vec<Vec<u64>>,
 }
 
-/// The sum of the products minus its expectation, and its variance.
+/// For one pair: the difference between the sum of the products and its expectation, and the
+/// variance of the sum.
 #[derive(Clone, Copy, Default)]
 struct Cell {
     distance: f64,

@@ -8,14 +8,15 @@ use super::PairDistribution;
 use super::pair::{PairCounts, UniformSample};
 
 /// The bound of each statistic, in standard deviations. A fair sampler exceeds it less than once in
-/// a hundred billion runs. With this many draws, each statistic is normally distributed
-/// with a standard deviation of one (observed: 0.9 to 1.1, in hundreds of runs of each kind).
+/// a hundred billion runs. With as many draws as a test makes, each statistic is normally
+/// distributed with a standard deviation of one (observed: 0.9 to 1.1, in hundreds of runs of each
+/// kind).
 const DEVIATIONS: f64 = 7.0;
 /// The same bound for clustered samples. It was found by simulating a hundred thousand runs with a
 /// fair sampler that lists a hundred peers: thirteen from each of several groups of about forty
 /// peers. The statistic, in the same unit, then had a standard deviation of 1.7. It exceeded 8
-/// twice in a hundred thousand runs, and each further unit was exceeded a fifth as often. By
-/// extrapolation, a fair sampler exceeds this bound about once in ten billion runs.
+/// twice in a hundred thousand runs. A value that is higher by one was exceeded only a fifth as
+/// often. By extrapolation, a fair sampler exceeds this bound about once in ten billion runs.
 const DEVIATIONS_OF_CLUSTERS: f64 = 16.0;
 
 /// The evidence that a sampler is biased.
@@ -38,7 +39,8 @@ pub enum Bias {
     /// A listed peer does not match: it has left, has expired, or carries other archetypes.
     #[error("{0} was listed but does not match")]
     NotMatching(String),
-    /// Some peers were drawn more often than others. Contains all the evidence.
+    /// Some peers or pairs were drawn more often than others. Contains every statistic that reached
+    /// its bound.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Uneven(Vec<Deviation>),
 }

@@ -339,8 +339,9 @@ impl Model {
     }
 
     /// Each peer that was live when the store stopped has one whole lease, and the start counts as
-    /// its last proof. For all other peers the model allows both: the earlier lease and proof, and
-    /// those from the start.
+    /// its last proof. For all other peers, the model does not know what the store did. It allows
+    /// the lease and the proof from before the stop, and also a whole lease and a proof from the
+    /// start.
     pub(super) fn restarted(&mut self, stopped: Timestamp, now: Timestamp) {
         for known in self.peers.values_mut().filter(|known| !known.is_tombstone()) {
             let whole = Range::of_lease(known.put.ttl, now);

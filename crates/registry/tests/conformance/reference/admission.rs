@@ -48,7 +48,8 @@ impl Reference {
         };
         let is_member =
             |entry: &&Entry| entry.is_live(now) && is_holder(entry) && !self.is(Fault::RefusesMembers);
-        // A store that counts a member as one more peer refuses it when it is full.
+        // With this fault, the store counts a member as one more peer, and therefore refuses the
+        // member when the store is full.
         let is_other = |other: &PeerId| other != id || self.is(Fault::RefusesMembers);
         let candidate = Candidate {
             registration: &put.registration,
@@ -98,7 +99,8 @@ impl Reference {
     }
 
     fn exceeded_address(&self, candidate: &Candidate<'_>) -> Option<ExceededLimit> {
-        // A peer that is not counted has no host, and peers without a host do not count each other.
+        // The host is `None` if no limit on published addresses applies to the peer. Such peers do
+        // not count each other.
         let host = |registration: &Registration, source| self.counted_host(registration, source);
         let endpoint = |registration: &Registration, source| {
             host(registration, source).map(|host| (host, registration.port))
@@ -168,7 +170,8 @@ impl Reference {
     }
 
     /// Deletes dormant peers that an accepted registration displaces: one of its own source if the
-    /// source has twice its limit of live peers, and any one if the registry is full.
+    /// source has twice its limit of live peers, and the longest dormant of all peers if the
+    /// registry is full.
     pub(super) fn make_room(&self, peers: &mut Peers, id: &PeerId, source: Source, now: Timestamp) {
         let known = peers.iter().filter(|(other, entry)| *other != id && entry.holder.source == source);
         let bound = 2 * usize::try_from(self.limits.max_peers_per_source).unwrap();

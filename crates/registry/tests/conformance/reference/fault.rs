@@ -7,7 +7,7 @@ pub(crate) enum Fault {
     EvictsLiveOnly,
     EvictsNoKeys,
     EvictsFirstOnly,
-    /// The key of a deregistered peer is not named.
+    /// The store does not return the key that locks the name of a deregistered peer.
     NamesNoLeftKeys,
     ReplacesAnyBlocks,
     RestartForgetsBlocks,
@@ -26,13 +26,13 @@ pub(crate) enum Fault {
     IgnoresTokenOnly,
     /// A dormant token-only name is free.
     ReservesNothing,
-    /// A client at the holder's address makes a registration token-only.
+    /// A client at the holder's address can make a registration token-only without the token.
     AddressMakesTokenOnly,
     /// A name that was signed once is not locked.
     KeepsNoSignatures,
     AcceptsAnyKey,
     AcceptsOldRecords,
-    /// A client at the holder's address makes the first signature of a live name.
+    /// A client at the holder's address can sign a live name for the first time without the token.
     AddressSigns,
     /// Each registration begins a new lock, so that the name no longer counts as held since the
     /// first one.
@@ -99,7 +99,7 @@ pub(crate) enum Fault {
     CountsLocalAddresses,
     CountsOwnAddress,
     CountsPortZero,
-    /// The forms of one IPv4 address count as different addresses.
+    /// IPv4 and IPv4-mapped spellings of one address count as different addresses.
     CountsSpellings,
     BoundsRevivals,
     MembersMoveFreely,

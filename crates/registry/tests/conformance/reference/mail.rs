@@ -65,7 +65,8 @@ impl Reference {
     }
 }
 
-/// The messages of a mailbox in one that remembers no session of other messages.
+/// A copy of the mailbox that has the same messages. Of the sessions, it remembers only those of
+/// these messages.
 fn forgetful(mailbox: &Mailbox, now: Timestamp) -> Mailbox {
     let mut copy = Mailbox::default();
     for letter in mailbox.letters(now) {
