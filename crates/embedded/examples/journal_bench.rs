@@ -1,6 +1,6 @@
-//! Measures how many records per second become durable, depending on the number of concurrent
-//! callers, alone and while checkpoints of a million records are written. Also measures how fast a
-//! restart reads them back.
+//! Measures how many records per second become durable, for several numbers of concurrent callers.
+//! It measures this twice: without a checkpoint, and while checkpoints of a million records are
+//! written. It also measures how fast a restart reads the records back.
 //!
 //! `cargo run --release -p aurora-discovery-embedded --example journal_bench [DIRECTORY]`: the
 //! directory determines the disk that is measured. The default is the system's directory for

@@ -114,8 +114,9 @@ impl ChangeLog {
     /// Wakes the watchers that the added changes concern. Must not be called while the index is
     /// locked, because there may be thousands of watchers.
     pub(crate) fn wake_watchers(&self) {
-        // The common case, no watcher to wake, costs one relaxed load and no write to a shared
-        // cache line. The swap lets exactly one of several concurrent callers do the work.
+        // Usually there is no watcher to wake. The call then costs one relaxed load, and does not
+        // write to a cache line that processors share. If several callers find that there is one,
+        // the swap lets exactly one of them do the work.
         if !self.wake_due.load(Relaxed) || !self.wake_due.swap(false, Relaxed) {
             return;
         }
@@ -152,7 +153,8 @@ impl ChangeLog {
                 Read::Lost => return PositionLookup::Expired,
                 Read::Ahead => return PositionLookup::Foreign,
             };
-            // If the page is full, the refused change is the first of the next page.
+            // If `accept` returns `false`, the page is full. The change that was not accepted is
+            // then the first of the next page.
             if !chunk.iter().all(|change| {
                 let accepted = collapse.accept(change, from);
                 next = if accepted { change.number } else { next };
@@ -173,7 +175,8 @@ impl ChangeLog {
         PositionLookup::Known(Delta { joined, changed, left, next: self.position_at(next).encode(), more })
     }
 
-    /// Watches the changes after a position, or from now on.
+    /// Watches the changes after a position. Without a position, it watches the changes from now
+    /// on.
     pub(crate) fn watch(
         self: &Arc<Self>,
         query: &Query,

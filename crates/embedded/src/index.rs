@@ -104,8 +104,8 @@ pub(crate) struct Counts {
     pub(crate) evicted_due: u64,
     /// Dormant peers deleted to make room for newcomers.
     pub(crate) evicted_for_room: u64,
-    /// Dormant peers deleted for newcomers from their own source, which had twice as many peers as
-    /// may be live.
+    /// Dormant peers deleted for newcomers from their own source, because that source already had
+    /// twice as many peers as may be live.
     pub(crate) evicted_for_source: u64,
 }
 
@@ -206,7 +206,8 @@ impl Index {
         let (slot, tail) = self.slots.slot_and_tail(number);
         let expires_at = match slot.state {
             State::Live => slot.expires_at(),
-            // The clock may have gone back since the lease ended. The peer is dormant nevertheless.
+            // The clock may have gone back since the lease ended. The peer is dormant nevertheless,
+            // so the end of its lease must not be after `now`.
             State::Dormant | State::Vacant => slot.expires_at().min(now),
         };
         let lock = self.slots.signature(number).map(|signed| signed.lock);

@@ -76,9 +76,8 @@ impl Default for JournalOptions {
 /// The store's callbacks for a failing and a recovered disk. They run on the journal's thread,
 /// which holds no lock.
 pub trait Hooks<U>: Send + 'static {
-    /// The disk failed: revert these changes, which are in the order in which to revert them
-    /// (newest first). None of them was acknowledged. The waiting requests get the error after this
-    /// returns.
+    /// The disk failed: revert these changes in the given order, which is newest first. None of
+    /// them was acknowledged. The waiting requests get the error after this returns.
     fn failed(&self, undos: Vec<U>);
 
     /// The disk works again. Background records may be missing from the journal, so take a
@@ -120,8 +119,8 @@ impl<U: Send + 'static> Journal<U> {
     /// durable. Never blocks on the disk.
     ///
     /// With an `undo`, a failure of the disk reverts the change. Without one, the change stays and
-    /// the record is counted as lost. Evictions, expirations and revivals are appended without an
-    /// `undo`, because no request waits for them. They are called *background records*.
+    /// the record is counted as lost. Records of evictions, expirations and revivals are appended
+    /// without an `undo`, because no request waits for them. They are called *background records*.
     ///
     /// # Errors
     /// While the disk fails, if 32 MiB of records are waiting for the disk, or if the record

@@ -76,7 +76,8 @@ impl<'a> Record<'a> {
     pub(crate) fn decode(bytes: &'a [u8]) -> Option<Self> {
         let (&kind, mut rest) = bytes.split_first()?;
         match kind {
-            // The kind says whether the peer is dormant, which saves a field.
+            // The kind of the record says whether the peer is dormant, so no field is needed for
+            // that.
             LIVE | LIVE_WITHOUT_FLAGS => Registered::decode(false, kind == LIVE, rest).map(Self::Registered),
             DORMANT | DORMANT_WITHOUT_FLAGS => {
                 Registered::decode(true, kind == DORMANT, rest).map(Self::Registered)

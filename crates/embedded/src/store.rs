@@ -89,9 +89,9 @@ impl Store for EmbeddedStore {
         if let Some(renewal) = self.shared.index.read().renew(peer, hash, claim, now) {
             return Ok(renewal);
         }
-        // The peer is dormant, its lease has just ended, or the heartbeat changes its keeper: an
-        // unproven one may replace the keeper, and a proven one releases the peer from it. All of
-        // these need the index exclusively.
+        // The heartbeat needs the index exclusively, for one of three reasons. The peer is dormant,
+        // its lease has just ended, or the heartbeat changes its keeper. An unproven heartbeat may
+        // replace the keeper, and a proven one releases the peer from it.
         let mut index = self.write(now);
         if index.is_dormant(peer, hash) {
             self.check_directory()?;
@@ -235,8 +235,8 @@ impl EmbeddedStore {
         let mut entry = Entry::new(registration, holder, Lease::begin(ttl, now), &self.shared.keys);
         let mut record = Vec::with_capacity(entry.record_len());
 
-        // From here to the append, the index stays locked: the decision, the record and the change
-        // are one step, in the same order as those of other requests.
+        // From here to the append, the index stays locked. The decision, the record and the change
+        // are therefore one step, and the records have the same order as the changes.
         let mut index = self.write(now);
         let admission = match index.admit(&mut entry, &replacement, now) {
             Ok(admission) => admission,

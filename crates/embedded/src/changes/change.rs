@@ -34,8 +34,8 @@ pub(crate) struct ListedPeer<'a> {
 pub(super) struct Change {
     /// The number of this change. The changes of a run are numbered from 1.
     pub(super) number: u64,
-    /// The peer's id, followed by the front and the back of its JSON and its signed registration,
-    /// if the peer is listed after the change.
+    /// The peer's id. If the peer is listed after the change, the front and the back of its encoded
+    /// JSON and its signed registration follow.
     text: Box<[u8]>,
     id_len: usize,
     front_len: usize,
@@ -72,8 +72,8 @@ impl Change {
     /// reference counts, the pointer in the log and the overhead of three allocations.
     const COST: usize = size_of::<Self>() + 16 + 24 + 3 * 16;
     /// The maximum number of states that a merged change keeps. A peer that only changes its
-    /// content needs one state. A peer that keeps changing its archetypes needs another entry in
-    /// the log whenever this number is reached.
+    /// content needs one state. Each change of the archetypes adds a state. When a merged change
+    /// has this many states, the next change of the peer gets an entry of its own in the log.
     const MAX_STATES: usize = 32;
 
     pub(super) fn new(peer: &[u8], before: Option<&ArchetypeHashes>, after: Option<ListedPeer<'_>>) -> Self {
@@ -107,11 +107,11 @@ impl Change {
         self.between.len() < Self::MAX_STATES
     }
 
-    /// This change merged with the previous one of the same peer.
+    /// Merges this change with the previous one of the same peer.
     pub(super) fn merged_with(self, earlier: Arc<Self>) -> Self {
         let Self { number, before, mut between, after, .. } = Arc::unwrap_or_clone(earlier);
         let previous = between.last().map_or(&before, |state| &state.archetypes);
-        // A change of the content alone makes no difference to any filter.
+        // A change of the content alone adds no state, because filters look at archetypes only.
         if *previous != after {
             between.push(State { number, archetypes: after });
         }

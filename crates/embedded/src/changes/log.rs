@@ -66,8 +66,8 @@ impl Log {
     /// watcher must be woken. `peer` is the hash of the peer's id.
     pub(super) fn push(&mut self, mut change: Change, peer: u64, now: Timestamp) -> bool {
         self.end += 1;
-        // This wakes the watchers of the change itself. The watchers of the states that are merged
-        // into it below were woken when those states began.
+        // This marks the watchers of the change itself to be woken. Those of the earlier changes
+        // that are merged into it below were marked when these changes were made.
         let must_wake = self.subscriptions.record(&change, self.end);
         change.number = self.end;
         let recent = self.recent.find(peer, now);
@@ -102,7 +102,7 @@ impl Log {
     fn append(&mut self, change: Change) {
         self.bytes += change.cost();
         self.changes.insert(change.number, Arc::new(change));
-        // A single change that is larger than the limit of bytes is dropped at once.
+        // This drops even the new change, if it alone is larger than the limit of bytes.
         while self.changes.len() > self.max_changes || self.bytes > self.max_bytes {
             let Some((number, oldest)) = self.changes.pop_first() else { break };
             self.bytes -= oldest.cost();

@@ -3,9 +3,9 @@
 use aurora_discovery_protocol::Timestamp;
 use hashbrown::HashMap;
 
-/// For how long after the first change of a peer its further changes are merged with it, in
-/// milliseconds. This limits a peer to about one entry in the log per second. A follower that reads
-/// each change before the next one still sees every change.
+/// The time after the first change of a peer, in milliseconds, within which further changes of the
+/// peer are merged with it. A peer therefore adds about one entry per second to the log. A follower
+/// that reads each change before the next one still sees every change.
 const MERGE_MILLIS: u64 = 1_000;
 
 /// The last change of each peer that changed within the last second or so.
@@ -42,7 +42,8 @@ impl RecentChanges {
     pub(super) fn begin(&mut self, peer: u64, number: u64, now: Timestamp, max: usize) {
         if self.by_peer.len() >= self.purge_at {
             self.by_peer.retain(|_, recent| recent.is_current(now));
-            // Removing an entry is always possible: the next change of its peer is then not merged.
+            // Removing the entry of a peer loses nothing. The next change of the peer is then only
+            // not merged.
             if self.by_peer.len() > max {
                 self.by_peer.clear();
             }

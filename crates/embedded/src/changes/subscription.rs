@@ -16,7 +16,7 @@ use super::signal::WakeSignal;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Topic {
     All,
-    /// The peers with an archetype, which is hashed.
+    /// The peers with one archetype, which is given by its hash.
     Archetype(u64),
 }
 

@@ -362,7 +362,8 @@ fn a_watcher_that_reads_slowly_does_not_miss_a_change_that_was_merged_with_anoth
     let mut watcher = changes.watcher(&["a"], None);
     changes.change("p", None, Some(&["a"]), 0);
     assert_eq!(take(&mut watcher).len(), 1);
-    // The peer leaves the archetype, others join it, and the peer changes again.
+    // The peer leaves the archetype `a`, two other peers with `a` join, and then the first peer
+    // changes again.
     changes.change("p", Some(&["a"]), Some(&["b"]), 2_000);
     changes.change("q", None, Some(&["a"]), 2_000);
     changes.change("r", None, Some(&["a"]), 2_000);

@@ -40,7 +40,8 @@ impl Watcher {
         };
         changes.watchers.fetch_add(1, Relaxed);
         let watcher = Self { changes, filter, view, number, signal: Arc::default(), offset };
-        // In the other cases `watcher` is dropped here, which unregisters it.
+        // If the log no longer has the changes, or the position is beyond its end, `watcher` is
+        // dropped here. That unregisters it.
         match known {
             Read::Changes(()) => Read::Changes(watcher),
             Read::Lost => Read::Lost,
@@ -71,8 +72,8 @@ impl Watch for Watcher {
                 }
                 match log.read(self.offset, CHUNK) {
                     Read::Changes(chunk) => chunk,
-                    // Changes that were read before are delivered first. The next call reports the
-                    // gap.
+                    // The watcher has lost changes, but some were read before that. They are
+                    // returned now, and the next call reports the loss.
                     Read::Lost | Read::Ahead if !occurrences.is_empty() => {
                         return WatchRead::Changes { changes: occurrences, more: true };
                     }

@@ -61,8 +61,8 @@ impl Index {
         exceeded.map_or(Ok(Admission { slot, token_kept, bytes }), |limit| Err(PutResult::Full(limit)))
     }
 
-    /// The limit of its source or networks that a registration would exceed. `live` is the peer if
-    /// it is live already.
+    /// The limit per source or network that a registration would exceed, if any. `live` is the peer
+    /// if it is live already.
     fn exceeded_of_source(&self, source: Source, live: Option<&Tail>) -> Option<ExceededLimit> {
         // Programs on the service's own machine are trusted.
         if source.is_loopback() {
@@ -83,7 +83,7 @@ impl Index {
         is_full(site, before.and_then(Source::site), limits.max_peers_per_site).then_some(ExceededLimit::Site)
     }
 
-    /// The limit of its published address that a registration would exceed.
+    /// The limit per published address that a registration would exceed, if any.
     fn exceeded_of_address(&self, entry: &Entry, live: Option<&Tail>) -> Option<ExceededLimit> {
         let content = &entry.content;
         let source = PackedSource::new(content.holder.source);
@@ -105,8 +105,8 @@ impl Index {
     }
 
     /// The limit of the whole registry that a registration would exceed even if all dormant peers
-    /// were evicted. `added` is the number of its archetypes that no live peer has, and the bytes
-    /// of the peer and of these archetypes.
+    /// were evicted. `added` has two values: the number of archetypes of the registration that no
+    /// live peer has, and the bytes of the peer and of these archetypes.
     fn exceeded_of_all(
         &self,
         entry: &Entry,
@@ -156,9 +156,9 @@ impl Index {
         }
     }
 
-    /// Evicts the longest dormant peer of a source to which a registration adds a peer, if the
-    /// source already has twice as many peers, live and dormant, as may be live. Otherwise a source
-    /// that keeps registering new ids would fill the memory with dormant peers.
+    /// Evicts the longest dormant peer of a source, if a registration adds a peer to the source and
+    /// the source already has twice as many peers, live and dormant, as may be live. Otherwise a
+    /// source that keeps registering new ids would fill the memory with dormant peers.
     fn evict_dormant_of_source(
         &mut self,
         source: Source,

@@ -31,8 +31,8 @@ pub(crate) struct ArchetypeTable {
 /// size of any peer, so that the size of a peer does not depend on which archetypes other peers
 /// have.
 fn cost(name: &str) -> u64 {
-    /// The entry, the space for it in the table of names and in the ranking, and the allocation of
-    /// a short list of members.
+    /// The memory of an archetype besides its name, in bytes: its entry, its place in the table of
+    /// names and in the ranking, and the allocation of a short list of members.
     const ENTRY: u64 = 160;
     ENTRY + name.len() as u64 + ALLOCATION
 }
@@ -167,7 +167,7 @@ impl ArchetypeTable {
         number
     }
 
-    /// Panics if the bytes are not those of the archetypes that are `known` and `live`.
+    /// Panics if the counted bytes are not those of the archetypes in `known` and in `live`.
     #[cfg(test)]
     pub(crate) fn check_bytes(&self, known: &HashSet<u32>, live: &HashSet<u32>) {
         let sum = |numbers: &HashSet<u32>| numbers.iter().map(|number| cost(self.name(*number))).sum::<u64>();

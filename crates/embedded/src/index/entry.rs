@@ -53,9 +53,9 @@ impl Keys {
         IdHash(u32::from_ne_bytes([a, b, c, d]))
     }
 
-    /// The key of the published host. Zero if no limit applies to it: each reader reaches a
-    /// different host under the address, the address is the source's own, or the peer cannot be
-    /// dialled.
+    /// The key of the published host. It is zero if no limit applies to the address. That is so if
+    /// the address is local (it means a different host in each network), if it is the source's own,
+    /// or if the port is zero.
     fn host_key(&self, registration: &Registration, source: Source) -> u64 {
         let host = registration.address.host();
         let is_own = matches!(host, Host::Ip(ip) if source.contains(ip));

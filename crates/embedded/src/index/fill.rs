@@ -30,8 +30,8 @@ impl Index {
         page
     }
 
-    /// Draws up to `count` live peers that do not match. Fewer peers match than a page holds, so
-    /// few draws have to be rejected.
+    /// Draws up to `count` live peers that do not match. It draws from all live peers and rejects
+    /// those that match. These are fewer than a page holds, so few draws are rejected.
     fn others(&self, query: &Query, count: usize) -> Vec<u32> {
         let matching = query.archetypes.iter().filter_map(|name| self.archetypes.find(name.key()));
         let mut excluded: HashSet<u32> =

@@ -155,13 +155,13 @@ impl Index {
     }
 
     /// Processes a live peer whose entry in the schedule is due: either its lease has ended, or
-    /// heartbeats have moved the end. Returns whether the lease ended.
+    /// heartbeats have moved the end of the lease. Returns whether the lease ended.
     fn end_lease(&mut self, number: u32, now: Timestamp, log: &mut dyn FnMut(&Record<'_>)) -> bool {
         let (slot, tail) = self.slots.slot_and_tail_mut(number);
         let expires_at = slot.expires_at();
         if now < expires_at {
-            // Heartbeats have moved the end. The entry is corrected only now, so that a heartbeat
-            // itself changes no ordered structure.
+            // Heartbeats have moved the end of the lease. The entry in the schedule is corrected
+            // only now, so that a heartbeat itself changes no ordered structure.
             self.schedule.expiries().remove(tail.scheduled, number);
             tail.scheduled = expires_at;
             self.schedule.expiries().insert(expires_at, number);

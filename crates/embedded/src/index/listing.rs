@@ -22,8 +22,8 @@ pub(super) struct Scope<'a> {
 }
 
 impl Scope<'_> {
-    /// Total length of the dense arrays. It fits, because a query has few archetypes and each has
-    /// fewer members than there are slot numbers.
+    /// Total length of the dense arrays. It fits into 32 bits, because a query has few archetypes,
+    /// and each of them has fewer members than there are slot numbers.
     pub(super) fn positions(&self) -> u32 {
         let positions: usize = self.members.iter().map(|members| members.len()).sum();
         u32::try_from(positions).unwrap_or(u32::MAX)

@@ -14,7 +14,8 @@
 //! - **A slot begins at a multiple of 256 bytes**, so it takes four cache lines rather than five.
 //!   Without this, a page takes 1.3 to 1.7 times as long.
 //! - **Data that a listing does not read is stored elsewhere** ([`tail`]): the holder, the
-//!   memberships, and texts that are too long for a slot. What a heartbeat reads is in one line.
+//!   memberships, and texts that are too long for a slot. The part that a heartbeat reads is in one
+//!   cache line.
 //! - **The lock and the record of a signed peer follow the text in the tail** (`signature.rs`), so
 //!   that a peer that did not sign takes no memory for them.
 //! - **All slots of a page are touched before the first one is copied** (`Index::touch`): reading

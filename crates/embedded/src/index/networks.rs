@@ -1,7 +1,8 @@
 //! The live peers of each wide network, so that a sample can draw networks uniformly.
 //!
-//! Only networks with live peers are kept. At a million peers there are at most some ten thousand
-//! networks, so a peer costs little more memory than its place in one list.
+//! Only networks with live peers are kept. With a million peers, there are at most some ten
+//! thousand networks. The memory for the networks is therefore small, and a peer costs little more
+//! than its place in the list of its network.
 
 use std::hash::{BuildHasher, RandomState};
 

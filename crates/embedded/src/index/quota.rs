@@ -21,8 +21,9 @@ pub(crate) struct Quota {
     kept: CountTable,
 }
 
-/// The keys of the four counts that a peer increases by publishing its address. All counts are in
-/// one table. The host is hashed with a secret key, so that clients cannot construct collisions.
+/// The keys of the four counts that a peer increases by publishing its address. The four counts are
+/// in one table. The host is hashed with a secret key, so that clients cannot construct addresses
+/// whose keys collide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct AddressKeys {
     /// The address, whatever the port.

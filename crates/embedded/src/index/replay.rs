@@ -98,8 +98,8 @@ impl Index {
     pub(crate) fn revert(&mut self, before: ParsedRecord, unrecorded: Option<Unrecorded>) {
         let ParsedRecord::Registered(mut entry) = before else { return self.replay(before) };
         let slot = self.find(&entry.peer_id, entry.hash);
-        // A heartbeat after the registration that is reverted was acknowledged, so the restored
-        // lease must last as long as that heartbeat promised.
+        // A heartbeat may have been acknowledged after the registration that is now reverted. The
+        // restored lease must last as long as that heartbeat promised.
         let renewed_at = slot
             .filter(|slot| !self.slots.is_tombstone(*slot))
             .map(|slot| self.slots.slot_and_tail(slot))
@@ -123,8 +123,9 @@ impl Index {
     }
 
     /// Ends the loading. Every live peer gets a full lease from `now`, because its heartbeats could
-    /// not arrive, and up to a third more, so that the leases do not all end at once. For the same
-    /// reason, all holders count as proven. `jitter` returns a number in `0..=` its argument.
+    /// not arrive while the store was stopped. For the same reason, all holders count as proven.
+    /// Each lease is extended by a random time of up to a third, so that the leases do not all end
+    /// at once. `jitter` returns a number in `0..=` its argument.
     pub(crate) fn restore(&mut self, now: Timestamp, mut jitter: impl FnMut(u64) -> u64) {
         self.opened_at = now;
         let mut expiries = Vec::with_capacity(self.live.len());
@@ -163,7 +164,7 @@ impl Index {
         self.schedule.build(expiries, evictions);
     }
 
-    /// Replays that the lease of a known peer ended or was revived at a given time.
+    /// Replays an event of a known peer: its lease ended, or it was revived, at the given time.
     fn replay_event(&mut self, peer: &PeerId, state: State, at: Timestamp) {
         let Some(number) = self.find_peer(peer) else { return };
         self.leave_state(number);

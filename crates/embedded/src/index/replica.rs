@@ -10,7 +10,7 @@ use super::undiscovered::CoarseTime;
 use super::{Index, State};
 
 /// The lease of a peer, and the values that identify its registration. If two leases of a peer are
-/// equal, the rules decide about it in the same way.
+/// equal, the rules decide about the peer in the same way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeaseState {
     /// When the lease ends.
@@ -82,7 +82,8 @@ impl Index {
             self.leave_state(number);
             self.slots[number].set_lease(state.last_seen, state.expires_at);
             if is_live && !was_live {
-                // No page could list the peer while it was dormant.
+                // No page could list the peer while it was dormant. Like a newcomer, it is exempt
+                // from the count of undiscovered peers for one lease.
                 self.slots[number].last_listed.set(CoarseTime::of(self.now));
             }
             self.enter_state(number, if is_live { State::Live } else { State::Dormant });
@@ -146,8 +147,8 @@ impl Index {
         self.counts.revived += 1;
     }
 
-    /// Deletes the peers of the slots from `first` on that `keep` does not select. Returns the
-    /// first slot that it has not looked at.
+    /// Looks at the next `steps` slots from `first` on, and deletes those of their peers that
+    /// `keep` does not select. Returns the slot to continue at, or `None` at the end.
     pub(crate) fn retain(&mut self, first: u32, steps: u32, keep: &dyn Fn(&str) -> bool) -> Option<u32> {
         let end = first.saturating_add(steps).min(self.slot_count());
         for number in first..end {

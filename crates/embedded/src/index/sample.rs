@@ -60,8 +60,8 @@ impl Index {
         random: &mut impl FnMut(u32) -> u32,
     ) -> (Vec<u32>, Total) {
         // With so few positions, all matching peers may fit on the page. Then all positions are
-        // examined, and the total is exact. The `+ 1` leaves space for the excluded peer, which may
-        // have a position in each array.
+        // examined, and the total is exact. A peer may have a position in each array, and the `+ 1`
+        // is for the excluded peer.
         let few = limit.saturating_add(1).saturating_mul(scope.members.len());
         if scope.positions() as usize <= few {
             self.sample_of_few(scope, query, limit, random)
@@ -172,8 +172,8 @@ impl Index {
         (chosen, draws.total(matching))
     }
 
-    /// Prefetches the slots of a uniform sample. A diverse one lists only some of them, and touches
-    /// these later.
+    /// Prefetches the slots of a uniform sample. A diverse sample lists only some of the slots, and
+    /// prefetches those later.
     fn touch_listed(&self, slots: &[u32], scope: &Scope<'_>, query: &Query) {
         if !query.diverse {
             self.touch(slots, scope);

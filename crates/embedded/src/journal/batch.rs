@@ -82,8 +82,8 @@ impl Future for Commit {
     }
 }
 
-/// Shared by all callers that wait for the same sync: one allocation and one short lock instead of
-/// a channel per caller.
+/// All callers that wait for the same sync share one batch. It costs one allocation and one short
+/// lock, instead of a channel per caller.
 #[derive(Default)]
 pub(crate) struct Batch {
     outcome: OnceLock<Result<(), Unavailable>>,

@@ -8,9 +8,9 @@ use super::file_name;
 use super::format::{FRAMES_OFFSET, FileHeader, FrameBuffer, Kind, VERSION};
 use crate::disk::{Disk, DiskFile};
 
-/// Free space, in bytes, that a failed journal needs before it counts as healed. Writing an empty
-/// frame would not be a sufficient test: it fits on almost any full disk, and the next registration
-/// would fail again.
+/// Free space, in bytes, that a failed journal needs before it counts as healed. It is more than an
+/// empty frame takes: such a frame fits on almost any full disk, and the next registration would
+/// then fail again.
 const HEAL_SPACE: u64 = 256 << 10;
 
 /// The smallest preallocation in bytes. On a disk that is too full for it, frames are written
@@ -38,8 +38,9 @@ impl JournalFile {
         Self { file, generation: header.generation, salt: header.salt, end, allocated_end: end, preallocate }
     }
 
-    /// Creates a new file durably, so that its first frame may be acknowledged. It gets its name
-    /// when it is complete, so a file that has the name and no header is damaged.
+    /// Creates a new file, and returns when it is durable, so that its first frame may be
+    /// acknowledged. The file gets its name when its header is complete, so a file that has the
+    /// name and no header is damaged.
     pub(crate) fn create(
         disk: &Arc<dyn Disk>,
         generation: u64,

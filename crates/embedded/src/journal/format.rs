@@ -64,8 +64,8 @@ pub(crate) struct FileHeader {
     /// The version of the format. Records are appended only to files of the current one.
     pub(crate) version: u32,
     pub(crate) kind: Kind,
-    /// Orders the files: a checkpoint holds everything before the journal file of its own
-    /// generation.
+    /// The files are ordered by this number. A checkpoint holds everything before the journal file
+    /// of its own generation.
     pub(crate) generation: u64,
     /// A random number that is part of every checksum, so that a frame of another file is never
     /// accepted as one of this file.

@@ -14,8 +14,9 @@
 //! durable.
 //!
 //! A failure keeps that order too. [`Queue::fail`] refuses new records and takes the pending batch
-//! in one critical section. Records are accepted again only after the changes of both batches were
-//! undone and the journal has healed, so no acknowledged change depends on a reverted one.
+//! in one critical section. Before records are accepted again, the changes of the failed batch and
+//! of the pending one are undone, and the journal has healed. No acknowledged change therefore
+//! depends on a reverted one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -174,7 +175,8 @@ impl<U> Queue<U> {
     }
 
     pub(crate) fn health(&self) -> Result<(), Unavailable> {
-        // The flag avoids the lock while the journal is healthy, because every request calls this.
+        // Every request calls this, so the flag is checked first. While the journal is healthy, the
+        // lock is not needed.
         if !self.failing.load(Ordering::Acquire) {
             return Ok(());
         }

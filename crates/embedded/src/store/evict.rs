@@ -9,7 +9,7 @@ use crate::record::Record;
 
 /// Slots that are searched while the index is locked for reading: about half a millisecond.
 const SLOTS_PER_LOCK: u32 = 4_096;
-/// Peers that are deleted while it is locked exclusively.
+/// Peers that are deleted while the index is locked exclusively.
 const PEERS_PER_LOCK: usize = 256;
 
 impl EmbeddedStore {

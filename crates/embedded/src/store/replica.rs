@@ -114,9 +114,9 @@ impl Replica {
         }
         index.make_room(&entry, &admission, &mut |record| self.store.append_in_background(record));
         let before = admission.slot.map(|slot| index.lease_state(slot));
-        // A registration that keeps the token must not have the same lease as the one that it
-        // replaces, even if both are of the same millisecond. Otherwise the condition of a later
-        // change would hold for either.
+        // The new registration gets a later `registered_at` than the one that it replaces. If the
+        // token is kept and both are made in the same millisecond, their leases would otherwise be
+        // equal, and the condition of a later change could not tell them apart.
         if let Some(before) = &before {
             let registered_at = &mut entry.content.registered_at;
             *registered_at = (*registered_at).max(before.registered_at.plus_millis(1));
@@ -135,8 +135,9 @@ impl Replica {
     pub fn renew(&self, peer: &PeerId, claim: &Claim, now: Timestamp, queue: impl FnOnce(Change)) -> Renewal {
         let hash = self.shared().keys.peer(peer.as_str().as_bytes());
         let unchanged = |index: &Index| Change::none(peer.clone(), index, index.find(peer, hash));
-        // Most heartbeats change nothing. Only if this one does, the decision is made again with
-        // exclusive access to the index.
+        // Most heartbeats change nothing, so the decision is first made with shared access. If the
+        // heartbeat changes the lease, the decision is made again with exclusive access to the
+        // index.
         {
             let index = self.store.read(now);
             if let RenewalDecision::Unchanged(renewal) = index.decide_renewal(peer, hash, claim, now) {

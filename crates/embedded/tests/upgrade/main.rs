@@ -93,7 +93,8 @@ async fn a_heartbeat_renews_live_peers_and_revives_dormant_ones() {
                 "{fixture}: {}",
                 peer.peer_id
             );
-            // `scripts/make-fixture` read its clock right after the response.
+            // `scripts/make-fixture` read the recorded time from its own clock right after the
+            // response, so it may be slightly later.
             let late = i128::from(peer.registered_at) - i128::from(registered_at.as_millis() / 1_000);
             assert!((0..=1).contains(&late), "{fixture}: {} by {late} s", peer.peer_id);
         }
@@ -102,7 +103,8 @@ async fn a_heartbeat_renews_live_peers_and_revives_dormant_ones() {
     }
 }
 
-/// Old records do not say that a peer is token-only, or that a page registered it.
+/// Old records do not say that a peer is token-only, or that a page registered it. Such a peer is
+/// therefore held by its address.
 #[tokio::test]
 async fn a_peer_of_an_earlier_release_is_held_by_address_before_and_after_it_is_written_again() {
     for fixture in Fixture::all() {

@@ -110,8 +110,8 @@ impl State {
     }
 }
 
-/// Applies a random part of `changes`, in order, sector by sector. Keeping a later change and
-/// dropping an earlier one, or the reverse, has the same effect as reordering.
+/// Applies a random part of `changes`, in order, sector by sector. A later change may be kept
+/// although an earlier one is dropped, as if the disk had reordered them.
 fn apply_random_part(durable: &mut Vec<u8>, changes: &[Change], rng: &mut Rng) {
     // The extremes (all changes, no changes) and the values in between must all be common.
     let share = [0.0, 0.1, 0.5, 0.9, 1.0][rng.usize(..5)];

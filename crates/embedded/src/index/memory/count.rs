@@ -4,8 +4,8 @@ use std::hash::{BuildHasher, RandomState};
 
 use super::table::ShardedTable;
 
-/// Counts per key. A count of zero takes no memory, because there are more keys over time than
-/// peers.
+/// Counts per key. A count that falls to zero is removed. Otherwise the table would grow without
+/// bound, because over time there are more keys than peers.
 pub(crate) struct CountTable {
     hasher: RandomState,
     counts: ShardedTable<Count>,

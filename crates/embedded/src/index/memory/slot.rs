@@ -98,7 +98,7 @@ impl Slot {
         Self::allocated(self.text_len())
     }
 
-    /// How many bytes of a text of this length the tail has.
+    /// How many bytes of a text of this length are stored in the tail.
     pub(crate) const fn allocated(text_len: usize) -> usize {
         if text_len > Self::INLINE { text_len } else { 0 }
     }

@@ -26,7 +26,8 @@ pub(crate) struct Tail {
     /// The published port.
     pub(crate) port: u16,
     pub(crate) links: Links,
-    /// The time of the peer's entry in the schedule. The lease of a live peer may end later by now.
+    /// The time of the peer's entry in the schedule. Heartbeats may have moved the end of a live
+    /// peer's lease beyond it.
     pub(crate) scheduled: Timestamp,
     /// The key of the published host, or 0 if the peer does not count against the limits of the
     /// address.
@@ -145,12 +146,13 @@ pub(crate) const ALLOCATION: u64 = 16;
 ///
 /// The constants are rounded from the memory that the store takes with a million peers.
 pub(crate) fn cost(allocated: usize, archetypes: usize, host_key: u64) -> u64 {
-    /// The slot, the tail, and the entries in the table of ids, the dense arrays, the schedule, and
-    /// the counts of its source and networks. The peer is assumed to be the only one of its source
-    /// and its network, but not of its wide network.
+    /// The memory of a peer apart from its texts, in bytes: the slot, the tail, and the entries in
+    /// the table of ids, the dense arrays, the schedule, and the counts of its source and networks.
+    /// The peer is assumed to be the only one of its source and its network, but not of its wide
+    /// network.
     const PEER: u64 = 472;
     const ARCHETYPE: u64 = 24;
-    /// The four counts of a published address that no other peer publishes.
+    /// The memory of the four counts of a published address that no other peer publishes, in bytes.
     const ADDRESS: u64 = 112;
     let long_text = if allocated > 0 { allocated as u64 + ALLOCATION } else { 0 };
     let address = if host_key == 0 { 0 } else { ADDRESS };

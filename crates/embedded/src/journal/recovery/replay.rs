@@ -138,7 +138,8 @@ impl<'a, F: FnMut(&[u8])> Replay<'a, F> {
                 None => {}
             }
         }
-        // A checkpoint begins with a new journal file.
+        // A checkpoint begins a new journal file, so if there is a checkpoint, that file must
+        // exist.
         if checkpoint.is_some() && expected == first {
             self.damaged(&file_name::journal(first), 0, 0, "the file is missing")?;
         }
@@ -148,7 +149,8 @@ impl<'a, F: FnMut(&[u8])> Replay<'a, F> {
             // next start from reporting them again.
             open.file.set_len(open.end).map_err(|error| self.errors.io("cut off", &before.0, error))?;
         }
-        // An earlier release must not read what is appended from here on.
+        // A file of an earlier format is not continued. An earlier release would read it, and skip
+        // records that it does not know.
         if open.header.version < VERSION {
             Ok(ResumePoint::Create(expected))
         } else {
@@ -167,8 +169,8 @@ impl<'a, F: FnMut(&[u8])> Replay<'a, F> {
             .add_journal(generation, file.as_ref())
             .map_err(|error| self.errors.io("read", &name, error))?;
         // The file begins after the expected frame, so the previous file has lost its end. This
-        // also detects an earlier file whose last frame is torn: a rotation comes only after a
-        // sync, so that frame was durable.
+        // includes a previous file with a torn last frame: the next file is begun only after a
+        // sync, so the torn frame was durable once.
         if header.sequence > self.expected && !self.gap {
             self.damaged(&before.0, before.1, 0, "the batches between this file and the next are missing")?;
         }

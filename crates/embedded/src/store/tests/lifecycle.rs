@@ -103,7 +103,8 @@ fn a_dormant_peer_stays_dormant_if_the_clock_was_set_back_before_a_restart() {
     let store = open(0);
     let census = block_on(store.census(1, at(0))).unwrap();
     assert_eq!((census.live, census.dormant), (0, 1));
-    // Its lease has ended, so any client may register under the name.
+    // The lease of the peer has ended, although the clock went back. Any client may therefore
+    // register under its name.
     let replaced = store.put_now(put("p", "198.51.100.7", &[]), at(1));
     assert_eq!(replaced, PutResult::Stored { token_kept: false });
     store.check();
