@@ -23,14 +23,14 @@ pub struct ChangesRequest {
     pub exclude: Option<PeerId>,
     /// The representation of each peer.
     pub view: View,
-    /// The cursor after which changes are requested. `None` means from now on.
+    /// The cursor after which changes are requested. `None` requests the changes from now on.
     pub since: Option<String>,
 }
 
 impl ChangesRequest {
     /// The query parameter that turns `/discover` into a request for changes.
     pub const SINCE: &str = "since";
-    /// The value of `since` that requests changes from now on. An empty value means the same.
+    /// The value of `since` that requests the changes from now on. An empty value does so, too.
     const NOW: &str = "now";
 
     /// A request to follow all peers from now on.
@@ -67,7 +67,7 @@ impl ChangesRequest {
         Ok(Self { archetypes, limit, exclude, view, since: since.filter(|since| Self::is_cursor(since)) })
     }
 
-    /// Whether a value of `since` is a cursor. All other values mean from now on.
+    /// Whether a value of `since` is a cursor. Any other value requests the changes from now on.
     pub fn is_cursor(since: &str) -> bool {
         !since.is_empty() && since != Self::NOW
     }
@@ -131,7 +131,7 @@ pub struct DeltaInfo {
     pub count: usize,
     /// The cursor after these changes: the value of `since` in the next request.
     pub since: String,
-    /// Whether more changes are already available after that cursor.
+    /// Whether more changes are already available after the cursor `since`.
     pub more: bool,
     /// The time of the response.
     pub timestamp: Timestamp,

@@ -12,8 +12,9 @@ use crate::{Archetype, Invalid, PeerId, Refusal};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Order {
-    /// A uniform random sample, drawn independently for each request. A client that asks for it
-    /// sends no `order`, so it gets the operator's default order, which may be `Diverse`.
+    /// A uniform random sample, drawn independently for each request. This is the API's default, so
+    /// a request for it is sent without `order`. The service then applies its operator's default
+    /// order, which may be `Diverse`.
     #[default]
     Sample,
     /// A random sample, drawn independently for each request: half of it uniform, and half from
@@ -60,8 +61,8 @@ pub enum View {
     /// The contact view: `peer_id`, `address` and `port` only, for clients that need small
     /// responses.
     Contact,
-    /// The full view, for callers that are not peers, such as monitoring. Other views count as a
-    /// discovery of the listed peers, and this one does not.
+    /// The full view, for callers that are not peers, such as monitoring. A page in any other view
+    /// marks its peers as discovered, and a page in this view does not.
     Observer,
 }
 
@@ -71,8 +72,8 @@ impl View {
         matches!(self, Self::Full | Self::Observer)
     }
 
-    /// Whether the view is the default. Requests omit the default, because older services know it
-    /// by another name, `seed`.
+    /// Whether the view is the default. Requests do not name the default view, because older
+    /// services call it `seed`.
     #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
     fn is_legacy(&self) -> bool {
         *self == Self::Legacy

@@ -11,7 +11,8 @@ use crate::request::{lease_token, peer_id};
 use crate::{Invalid, LeaseToken, PeerId, Refusal, SignedMessage};
 
 /// The id of a message in a mailbox: 16 hexadecimal digits on the wire. A service draws it at
-/// random, so that no two messages have the same id and an acknowledgement deletes only its own.
+/// random, so that no two messages have the same id. An acknowledgement therefore deletes only the
+/// message that it names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct MailId(u64);
@@ -148,8 +149,8 @@ impl MailRequest {
 }
 
 impl MailboxRequest {
-    /// The maximum of `wait_seconds`. Proxies close a silent connection after a longer time, so a
-    /// request that waits gets its response.
+    /// The maximum of `wait_seconds`. It is shorter than the time after which proxies close a
+    /// connection without data, so that a waiting request gets its response before that.
     pub const MAX_WAIT_SECONDS: u32 = 25;
 
     /// Reads a body.

@@ -46,8 +46,8 @@ impl Metadata {
         Ok(Self(text.into()))
     }
 
-    /// Accepts metadata from a store or a service without checking its structure again: it was
-    /// checked when the peer registered, perhaps by a version that allowed more.
+    /// Accepts metadata from a store or a service without checking the depth and the keys again.
+    /// They were checked when the peer registered, perhaps by a version that allowed more.
     pub(crate) fn from_stored(value: &RawValue) -> Result<Self, Invalid> {
         let text = value.get();
         if !text.starts_with('{') || text.len() > Self::MAX_BYTES {

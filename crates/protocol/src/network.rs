@@ -31,8 +31,8 @@ impl NetworkResponse {
     pub const MAX_ARCHETYPES: usize = 100;
 }
 
-/// Writes the value under `undiscovered_ratio` and under its deprecated name, and reads it from
-/// either. The deprecated name will be removed after one release.
+/// Writes the value under `undiscovered_ratio` and also under its deprecated name, which will be
+/// removed after one release. Reads it from either.
 mod undiscovered_ratio {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

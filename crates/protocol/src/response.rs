@@ -8,9 +8,10 @@ use serde_json::value::RawValue;
 
 use crate::{Code, IceServer, LeaseToken, Mail, Peer, PeerId, PeerList, PublicKey, Refusal, Timestamp, Ttl};
 
-// Responses that can carry a page are generic over it. A client reads the peers themselves
-// (`DiscoveredPage`, with `from_body`). The service serializes only the data about the list
-// (`PageInfo`) and puts the list, which is already encoded, in front of it (`page_body`).
+// A response that can carry a page is generic over the type of the page. A client uses
+// `DiscoveredPage`, which has the peers themselves, and reads it with `from_body`. The service uses
+// `PageInfo`, which has only the data about the list. It serializes this data, and `page_body` puts
+// the list, which is already encoded, in front.
 
 /// The response to `/register`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -66,7 +67,8 @@ pub struct HeartbeatResponse<P = DiscoveredPage> {
     /// a mailbox.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mail: Option<Vec<Mail>>,
-    /// As in [`RegisterResponse`]. It is present only if the response contains messages.
+    /// The STUN and TURN servers, as in [`RegisterResponse`]. Present only if the response contains
+    /// messages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ice_servers: Option<Vec<IceServer>>,
     /// The page for the `discover` key of the request.
@@ -95,9 +97,9 @@ pub struct DiscoverResponse<P = DiscoveredPage> {
 
 /// A page as a client reads it.
 ///
-/// It does not implement `Deserialize`, because serde's `flatten` changes metadata: it does not
-/// return the text that the peer wrote, and fails on numbers that do not fit a double. `from_body`
-/// of each response therefore separates the list from the other keys first.
+/// This type does not implement `Deserialize`, because serde's `flatten` changes metadata: it does
+/// not return the text that the peer wrote, and fails on numbers that do not fit a double.
+/// `from_body` of each response therefore separates the list from the other keys first.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DiscoveredPage {
     /// The peers.
@@ -151,7 +153,7 @@ impl Body {
         serde_json::from_slice(&self.rest)
     }
 
-    /// The page, if the other keys contained the data about the list, `info`.
+    /// The page, if the other keys contained `info`, the data about the list.
     pub(crate) fn page(self, info: Option<PageInfo>) -> Option<DiscoveredPage> {
         info.map(|info| DiscoveredPage { peers: self.peers, info })
     }

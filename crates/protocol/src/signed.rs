@@ -40,7 +40,8 @@ pub struct SignedRecord {
     claims: Claims,
 }
 
-/// The keys of the payload that can be checked without verifying the signature, which is expensive.
+/// The keys of the payload. They are checked before the signature, because verifying a signature is
+/// expensive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Claims {
     peer_id: PeerId,

@@ -11,8 +11,8 @@ use crate::Invalid;
 /// that it is probably a typing error.
 const MIN_V4_BITS: u8 = 8;
 const MIN_V6_BITS: u8 = 16;
-/// The longest prefixes, in bits: a single IPv4 address, and an IPv6 /64, which the registry treats
-/// as one source.
+/// The longest prefixes that are accepted, in bits: a single IPv4 address, and an IPv6 /64, which
+/// the registry treats as one source.
 const MAX_V4_BITS: u8 = 32;
 const MAX_V6_BITS: u8 = 64;
 
