@@ -86,8 +86,8 @@ impl Address {
     }
 }
 
-/// The host that an address stands for, however the address is written. Addresses with the same
-/// host send their traffic to the same machine.
+/// The host that an address stands for, however the address is written. Traffic to two addresses
+/// with the same host ends at the same machine.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Host {
     /// An IP address. Where an IPv6 address or a name embeds an IPv4 address, it is that address.

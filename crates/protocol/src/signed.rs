@@ -40,8 +40,8 @@ pub struct SignedRecord {
     claims: Claims,
 }
 
-/// The keys of the payload. They are checked before the signature, because verifying a signature is
-/// expensive.
+/// The part of the payload that the registry checks first. It verifies the signature only after
+/// that, because the verification is expensive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Claims {
     peer_id: PeerId,

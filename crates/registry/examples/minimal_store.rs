@@ -213,8 +213,8 @@ impl Store for MemoryStore {
         after: Option<&Position>,
         now: Timestamp,
     ) -> Result<Enumeration, StoreError> {
-        // This store lists everything on one page and never issues a position. A position that it
-        // is given is therefore foreign.
+        // This store lists everything on one page and never issues a position. A position in a
+        // request is therefore from another store.
         Ok(match after {
             None => Enumeration::Page(self.page(query, now, false), None),
             Some(_) => Enumeration::Foreign,

@@ -16,7 +16,7 @@ pub struct Block {
     pub subject: Subject,
     /// The reason for the block.
     pub reason: BlockReason,
-    /// When the block ends, by the clock whose times responses contain.
+    /// The end of the block, on the same clock as the times in responses.
     pub ends_at: Timestamp,
     /// The name of the API key that set the block. It contains no white space.
     pub by: String,

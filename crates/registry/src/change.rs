@@ -11,12 +11,14 @@ use crate::{Cursor, Error, Position, Query, Registry, StoreError};
 /// # What counts as a change
 /// A change occurs when a live peer starts or stops matching a query, or when it registers again
 /// with different content while it matches. Renewing a lease and registering again with the same
-/// content are not changes. Changes are recorded in the order in which they took effect, each with
-/// the peer as it was listed at that moment. A store may merge all changes that one peer makes
-/// within a second into the last of them. A follower that has read some of these changes before
-/// they were merged may then get `joined` for a peer that it already knows, or `left` for a peer
-/// that it does not know. A change is in the log by the time [`crate::Store::sample`] shows its
-/// effect.
+/// content are not changes.
+///
+/// Changes are recorded in the order in which they took effect, each with the peer as it was listed
+/// at that moment. A change is in the log by the time [`crate::Store::sample`] shows its effect.
+///
+/// A store may merge all changes that one peer makes within a second into the last of them. A
+/// follower may have read some of these changes before they were merged. It may then get `joined`
+/// for a peer that it already knows, or `left` for a peer that it does not know.
 ///
 /// # Positions
 /// A position is a point between two changes of one run of the store. A client that takes
@@ -77,8 +79,8 @@ pub struct Delta {
     pub left: Vec<PeerId>,
     /// The second position.
     pub next: Position,
-    /// Whether the log contains more changes after the second position. The lists may nevertheless
-    /// be empty, because changes that do not match the query are skipped.
+    /// Whether the log contains more changes after the second position. Even if it does, the lists
+    /// may be empty, because changes that do not match the query are skipped.
     pub more: bool,
 }
 

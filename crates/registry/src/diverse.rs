@@ -7,9 +7,11 @@ use std::collections::HashMap;
 use std::hash::Hash;
 
 /// The number of candidates that a store draws for each peer of a diverse sample if it can't draw
-/// from all networks directly. If a share `f` of the matching peers belongs to one party, about `16
-/// · (1 - f)` candidates for each listed peer belong to others. For a sample of 20 peers and an `f`
-/// of nine tenths, others have 32 of all candidates.
+/// from all networks directly.
+///
+/// If a share `f` of the matching peers belongs to one party, about `16 · (1 - f)` candidates for
+/// each listed peer belong to others. For example, with a sample of 20 peers and an `f` of nine
+/// tenths, 32 of the 320 candidates belong to others.
 pub const CANDIDATES_PER_PEER: usize = 16;
 
 /// The numbers of uniformly drawn peers, and of peers from different networks, in a diverse sample

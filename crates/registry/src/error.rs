@@ -21,7 +21,8 @@ pub enum Error {
         /// The sequence number that the registry has.
         seq: u64,
     },
-    /// The time in the signed registration is too far from the time of the service's clock.
+    /// The time in the signed registration is too far from the time of the service's clock, or its
+    /// nonce is not valid any more.
     #[error("the signed registration is not recent")]
     StaleSignature {
         /// The time of the service.

@@ -96,8 +96,8 @@ pub struct Limits {
     pub holder_rule: bool,
     /// What the signatures of registrations mean.
     pub signatures: SignaturePolicy,
-    /// The name of the service, for signed registrations that name the service they are for.
-    /// Without one, such registrations are refused.
+    /// The name of the service. A signed registration may name the only service that may accept it.
+    /// If this is `None`, all such registrations are refused.
     pub audience: Option<String>,
 }
 

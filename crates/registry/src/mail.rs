@@ -46,8 +46,8 @@ pub trait Mailboxes: Send + Sync {
         now: Timestamp,
     ) -> Result<Vec<Letter>, StoreError>;
 
-    /// A signal for messages to `peer`. `None` if the store does not learn of messages that come
-    /// through other processes.
+    /// A signal for messages to `peer`. `None` if the store does not learn of messages that other
+    /// processes deliver.
     fn signal(&self, peer: &PeerId) -> Option<Box<dyn MailSignal>>;
 }
 

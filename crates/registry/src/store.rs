@@ -476,7 +476,8 @@ pub struct ArchetypeCensus {
     pub several_sources: bool,
 }
 
-/// What has ended since the previous sweep, in the sweep itself or during other calls.
+/// The leases that ended and the peers that were evicted since the previous sweep, in this sweep or
+/// during other calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
     /// Leases that ended.

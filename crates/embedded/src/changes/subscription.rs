@@ -2,8 +2,8 @@
 //!
 //! Watchers are registered by topic: an archetype, or all peers. A change looks up its own topics
 //! only, so its cost does not depend on the number of watchers. If watchers wait for a topic, the
-//! change adds the topic to the list of pending topics, unless it is already on it. The watchers
-//! are woken later, after the index is unlocked.
+//! change adds the topic to the list of pending topics, unless the list has it already. The
+//! watchers are woken later, after the index is unlocked.
 
 use std::sync::Arc;
 

@@ -65,8 +65,9 @@ impl Watch for Watcher {
             let chunk = {
                 let log = self.changes.log.lock();
                 if !log.subscriptions.may_have_changes(&self.filter, self.offset) {
-                    // No change up to the end concerns this watcher. Moving its position there
-                    // keeps unrelated changes from expiring the position.
+                    // No change up to the end concerns this watcher, so its position moves there.
+                    // Otherwise the position would expire when the log drops changes that do not
+                    // concern the watcher.
                     self.offset = log.end();
                     return WatchRead::Changes { changes: occurrences, more: false };
                 }

@@ -1,5 +1,5 @@
-//! Exclusive access to the index, which wakes watchers when it ends, and the change-log operations
-//! of the store.
+//! The guard for exclusive access to the index, which wakes watchers when it is dropped. Also the
+//! change-log operations of the store.
 
 use std::ops::{Deref, DerefMut};
 

@@ -163,7 +163,7 @@ struct Reverter(Arc<Shared>);
 
 impl Hooks<Undo> for Reverter {
     fn failed(&self, undos: Vec<Undo>) {
-        // Parsed before the index is locked, because there may be many.
+        // The records are parsed before the index is locked, because there may be many of them.
         let parse = |undo: Undo| Ok((ParsedRecord::parse(&undo.record, &self.0.keys)?, undo.unrecorded));
         let before: Vec<Result<_, String>> = undos.into_iter().map(parse).collect();
         for before in before {

@@ -9,8 +9,8 @@ use crate::object::{Object, string};
 use crate::request::{discover, lease_token};
 use crate::{DiscoverBounds, DiscoverRequest, Invalid, LeaseToken, Refusal, RegisterRequest, Ttl};
 
-/// The keys that a signed registration must have in its payload. The body must not repeat them next
-/// to the key `signed`.
+/// The keys that belong in the payload of a signed registration. The body must not have them next to
+/// the key `signed`.
 const SIGNED_KEYS: [&str; 8] =
     ["peer_id", "address", "port", "archetypes", "metadata", "ttl_seconds", "token_only", "mail"];
 

@@ -113,7 +113,8 @@ impl SignedMessage {
         key: &SecretKey,
     ) -> Result<Self, Refusal> {
         let MessageTerms { sid, issued_at: iat, kind, sdp } = *terms;
-        // Serializing text and numbers never fails. Parsing the result would fail otherwise.
+        // Serializing text and numbers never fails. If it did, parsing the empty payload would
+        // fail.
         let payload = serde_json::to_string(&Payload { from, to, sid, iat, kind, sdp }).unwrap_or_default();
         Self::parse(&Jws::sign(&payload, MESSAGE_TYPE, key))
     }
@@ -157,7 +158,7 @@ impl SignedMessage {
     /// The session description. It is decoded from the payload on each call. A decoded copy would
     /// take memory in a service, which keeps many messages and never reads it.
     pub fn sdp(&self) -> String {
-        // `parse` has checked that the payload has one.
+        // `parse` has checked that the payload has a session description.
         serde_json::from_str(&self.jws.payload).map(|Described { sdp }| sdp).unwrap_or_default()
     }
 }

@@ -116,7 +116,8 @@ pub async fn a_foreign_position_is_refused(subject: &dyn Subject) {
             let result = harness.store.enumerate(&query, Some(&Position(bytes)), at(0)).await;
             assert_eq!(result, Ok(Enumeration::Foreign));
         }
-        // Bytes of the right length may be a valid position. They must not cause a failure.
+        // Bytes that no store issued may look like a position of this store. They may be accepted
+        // or refused, but must not cause a failure.
         for length in 1..40 {
             for byte in [0, 1, 0x7f, 0xff] {
                 let position = Position(vec![byte; length]);

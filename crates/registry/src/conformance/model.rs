@@ -234,7 +234,8 @@ impl History<'_> {
         known.filter(|_| self.rng.bool()).unwrap_or(any)
     }
 
-    /// Presents no token, the right token, or a random one, with or without a page.
+    /// Presents no token, the right token, or a random one. The request comes from a web page or
+    /// not.
     fn claim(&mut self, name: &str, claim: Claim) -> Claim {
         let right = self.model.token_of(&id(name));
         let claim = if self.rng.bool() { on_page(self.any(&ORIGINS), claim) } else { claim };

@@ -65,7 +65,7 @@ impl<T> ShardedTable<T> {
 pub(crate) fn shard(hash: u64) -> usize {
     const ONE: u64 = 1 << 16;
     let x = (hash >> SHARD_SHIFT) % ONE;
-    // Maps x in 0..1 to 0..1, with half the slope at the end.
+    // Maps x in 0..1 to 0..1. The slope at the end is half of the slope at the start.
     let share = x * (4 * ONE - x) / 3;
     usize::try_from(share * SHARDS / (ONE * ONE)).unwrap_or(0)
 }

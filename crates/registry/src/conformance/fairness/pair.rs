@@ -7,12 +7,12 @@ use super::super::statistics::LEAST_EXPECTED;
 /// Measures for each pair of watched peers whether their listings are correlated.
 ///
 /// In each sample, a peer has the value 1 if the sample lists it, and 0 otherwise. If the peer is
-/// listed in a share `p` of the samples, its mean is `p`. Its deviation from the mean is then `1 -
-/// p` in a sample that lists it, and `-p` in any other sample. For each pair of peers, the products
-/// of their two deviations are added up. The individual frequencies of the two peers cancel out of
-/// this sum, so that the sums of different pairs vary like independent counts. A plain count of
-/// common listings is not independent: if a peer is listed often, the counts of all its pairs are
-/// high.
+/// listed in a share `p` of the samples, its mean is `p`. Its deviation from the mean is then
+/// `1 - p` in a sample that lists it, and `-p` in any other sample. For each pair of peers, the
+/// products of their two deviations are added up. The individual frequencies of the two peers
+/// cancel out of this sum, so that the sums of different pairs vary like independent counts. A
+/// plain count of common listings is not independent: if a peer is listed often, the counts of all
+/// its pairs are high.
 pub(super) struct PairCounts {
     /// The watched peers with their indices.
     indices: HashMap<String, usize>,

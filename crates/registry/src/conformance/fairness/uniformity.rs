@@ -165,8 +165,8 @@ impl UniformityCheck {
             let cell = Cell::of(*seen, round.samples - requested, probability);
             if let Some(distance) = cell.distance() {
                 // The counts of a round have a fixed sum, so that they are negatively correlated.
-                // The factor corrects for that and leaves one degree of freedom less than there are
-                // counts.
+                // The factor corrects for that: the corrected sum has one degree of freedom less
+                // than there are counts.
                 self.within.0 += distance * others / (others + 1.0);
                 cells += 1.0;
             }

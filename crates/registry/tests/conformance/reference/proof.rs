@@ -95,7 +95,8 @@ impl Reference {
         kept >= bound && bound > 0 && !loopback && !already && !self.is(Fault::UnboundedUnproven)
     }
 
-    /// Stores the time of the proof or the keeper, depending on what a heartbeat proves.
+    /// Stores what a heartbeat proves: the time of a proven heartbeat, or the source of an unproven
+    /// one as the keeper of the peer.
     pub(super) fn note_proof(&self, entry: &mut Entry, proof: Proof, claim: &Claim, now: Timestamp) {
         match proof {
             Proof::Unproven => entry.kept_by = Some(claim.source),
