@@ -1,9 +1,10 @@
 //! The change log: a bounded in-memory list of recent changes, in the order in which the index made
 //! them. `since=` and `/watch` read it.
 //!
-//! The index appends to the log while it is locked exclusively, so the log has every change in the
-//! order in which it took effect. Followers read the log without locking the index. Recording
-//! starts when the first position is issued, because until then no client can ask for changes.
+//! The index appends to the log while the index is locked exclusively, so the log has every change
+//! in the order in which it took effect. Followers read the log without locking the index.
+//! Recording starts when the first position is issued, because until then no client can ask for
+//! changes.
 //!
 //! A follower holds no queue, only a position: the number of changes before it (its offset). The
 //! log keeps the newest changes within a bound of count and bytes, so a slow follower costs no

@@ -13,8 +13,8 @@ pub(crate) use waiter::{Waiter, Waiters};
 /// The memory for all messages and sessions, in bytes.
 const MAX_BYTES: usize = 64 << 20;
 /// The part of this memory that the messages of one source may use. It is enough for messages of a
-/// thousand bytes to 700 receivers. Loopback is exempt, because a proxy there forwards the requests
-/// of all clients.
+/// thousand bytes to 700 receivers. Loopback is exempt, because a proxy on the same machine may
+/// forward the requests of all clients.
 const MAX_SOURCE_BYTES: usize = MAX_BYTES / 64;
 
 /// All mailboxes.

@@ -25,8 +25,10 @@ pub enum Code {
     /// it names, or it is for another service, or it is unsigned and this service accepts signed
     /// registrations only.
     InvalidSignature,
-    /// The time of the signature differs too much from the service's time. The response contains
-    /// the service's time, and a nonce that the client can sign instead of its own time.
+    /// The signature does not prove that it was made recently. Its time differs too much from the
+    /// service's time, its nonce is not valid, or the `seq` of a registration is too far ahead of
+    /// the service's time. The response contains the service's time and, for a registration, a
+    /// nonce that the client can sign instead of its own time.
     StaleSignature,
     /// The id is registered, and the caller has not proved that it is the holder.
     NotHolder,

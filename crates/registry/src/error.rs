@@ -21,8 +21,9 @@ pub enum Error {
         /// The sequence number that the registry has.
         seq: u64,
     },
-    /// The time in the signed registration is too far from the time of the service's clock, or its
-    /// nonce is not valid any more.
+    /// The signed registration does not prove that it was made recently. Its time is too far from
+    /// the time of the service's clock, its nonce is not valid, or its sequence number is too far
+    /// ahead of that clock.
     #[error("the signed registration is not recent")]
     StaleSignature {
         /// The time of the service.

@@ -63,8 +63,9 @@ pub struct Limits {
     /// How long after the end of its lease a heartbeat revives a peer, in milliseconds. The default
     /// covers a laptop that sleeps overnight.
     pub revival_window_millis: u64,
-    /// The maximum heartbeat interval that the service requests, in seconds. Legacy clients drop a
-    /// peer whose `last_seen` is more than 300 s old, and network delays add to the interval.
+    /// The maximum heartbeat interval that the service requests, in seconds. The default is well
+    /// below 300 s: legacy clients drop a peer whose `last_seen` is more than 300 s old, and
+    /// network delays add to the interval.
     pub heartbeat_interval_max_seconds: u32,
     /// The minimum heartbeat interval after jitter, in seconds, so that an operator knows the
     /// maximum rate of heartbeats. If a third of a lease is shorter than this, the interval is a

@@ -237,7 +237,7 @@ impl Registry {
     }
 
     /// Sets the block of a subject, or removes it if `block` is `None`. If another process changes
-    /// the list at the same time, it reads the list again and retries.
+    /// the list at the same time, this method reads the list again and retries.
     async fn change_blocks(
         &self,
         subject: &Subject,

@@ -139,8 +139,8 @@ impl Standing {
         // is not locked out. Only the current token can make a live registration token-only.
         // Otherwise a neighbour at the same address could lock out the holder permanently.
         let by_address = !self.holder.token_only && claim.comes_from(&self.holder);
-        // While a replacement is refused, the peer is live or its name is reserved. `held` then
-        // does not use the revival window, so 0 is passed.
+        // A replacement is refused only while the peer is live or its name is reserved. In both
+        // cases, `held` does not use the revival window, so 0 is passed for it.
         if by_address && !token_only { Ok(()) } else { Err(self.held(now, 0)) }
     }
 

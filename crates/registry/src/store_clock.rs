@@ -18,7 +18,7 @@ use tokio::time::Instant;
 /// clocks of different machines drift apart by less than a millisecond.
 const REFRESH: Duration = Duration::from_secs(10);
 /// How old the last sample may be before changes fail. If the server has not responded for so long,
-/// they would fail anyway. The limit is needed for a server whose responses do not contain the
+/// changes fail in any case. The limit matters only for a server whose responses do not contain the
 /// time.
 const MAX_AGE: Duration = Duration::from_secs(60);
 

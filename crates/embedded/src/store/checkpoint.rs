@@ -43,7 +43,8 @@ pub(super) struct CheckpointFigures {
     pub(super) failed: u64,
     pub(super) bytes: u64,
     pub(super) duration: Duration,
-    /// Failures since the last successful checkpoint, and the end of the pause after them.
+    /// Failures since the last successful checkpoint. After a failure, no checkpoint is started
+    /// before `paused_until`.
     failed_in_a_row: u32,
     paused_until: Option<Instant>,
 }

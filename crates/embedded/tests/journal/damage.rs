@@ -7,7 +7,8 @@ use super::{Opened, dropping_damage, open, open_with, options, records};
 const JOURNAL: &str = "journal-0000000001";
 const FRAMES_AT: usize = 1024;
 
-/// A journal of three batches, with the start of each and the end of the last one.
+/// The bytes of a journal with three batches, and four offsets: the start of each batch, and the
+/// end of the last one.
 fn three_batches() -> (Vec<u8>, [usize; 4]) {
     let disk = LossyDisk::new(1);
     let opened = open(&disk);

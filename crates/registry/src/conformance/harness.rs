@@ -177,7 +177,7 @@ impl Harness {
         peers.pop()
     }
 
-    /// The end of a live peer's lease. Another client tries to register the peer, and the refusal
+    /// The end of a live peer's lease. Another client tries to deregister the peer, and the refusal
     /// of the store contains the end.
     pub(super) async fn lease_end(&self, name: &str, now: Timestamp) -> Timestamp {
         match self.remove(name, &claim_from("192.0.2.99"), now).await {

@@ -99,7 +99,8 @@ impl Follower {
                 assert!(known || !self.exact, "a peer that changes was known");
             }
             for peer in delta.left {
-                // A peer that joined and left within the page was never reported.
+                // The client does not know a peer that joined and left within the page: it is
+                // reported only as having left.
                 self.peers.remove(peer.as_str());
             }
             self.position = delta.next;
@@ -119,7 +120,8 @@ impl Follower {
                 let peer: Value = serde_json::from_slice(&change.json).unwrap();
                 let (peer, content) = named(peer);
                 let known = match change.kind {
-                    // A peer that joined and left within a second was never reported.
+                    // The client may not know the peer: if it joined and left within a second, it
+                    // is reported only as having left.
                     ChangeKind::Left => {
                         self.watched.remove(&peer);
                         continue;

@@ -10,8 +10,8 @@ use super::super::harness::{PutRequestBuilder as _, at, id, peer};
 use super::{FairnessTest, QueryKind};
 use crate::{Claim, PutRequest, PutResult, Query, Renewal, Store, StoreError};
 
-/// A lease that outlasts every fairness test, and one that has ended by the next round, even if a
-/// store extends it by a third.
+/// Two durations of a lease. The long one outlasts every fairness test. The short one has ended by
+/// the next round, even if a store extends the lease by a third.
 const LONG_SECONDS: u32 = 3_600;
 const SHORT_SECONDS: u32 = 60;
 const ROUND_SECONDS: u64 = 100;
