@@ -118,7 +118,8 @@ impl<'a> Registered<'a> {
         out.push(token_only | has_page | signed);
         page.into_iter().for_each(|page| out.extend_from_slice(&page.to_bytes()));
         if let Some(signed) = self.signed {
-            // A record is far shorter than 4 GiB.
+            // The lock and the signed registration are far shorter than 4 GiB, so their length fits
+            // into four bytes.
             out.extend_from_slice(&u32::try_from(signed.len()).unwrap_or(u32::MAX).to_be_bytes());
             signed.encode(out);
         }

@@ -139,7 +139,7 @@ impl Host {
                 let is_reserved = first == 0 || first >= 240;
                 !(is_for_benchmarks || is_for_protocols || is_reserved || v4.is_documentation())
             }
-            // Networks get their addresses from 2000::/3. In it, 2001:db8::/32 and 3fff::/20 are
+            // Networks get their addresses from 2000::/3, of which 2001:db8::/32 and 3fff::/20 are
             // reserved for documentation.
             Self::Ip(IpAddr::V6(v6)) => {
                 let [first, second, ..] = v6.segments();

@@ -23,7 +23,8 @@ impl<'a> Object<'a> {
         if let Some(key) = object.repeated() {
             return Err(Refusal::body(format!("the body must not repeat the key {}", excerpt(key))));
         }
-        // Unknown keys are checked too, because a later version may give them a meaning.
+        // The numbers in unknown keys are checked too, because a later version may give these keys
+        // a meaning.
         match object.entries.iter().find(|(_, value)| !numbers_fit(value.get())) {
             Some((key, _)) => Err(NUMBER_RULE.in_field(key.chars().take(EXCERPT_CHARS).collect::<String>())),
             None => Ok(object),
@@ -114,7 +115,7 @@ pub(crate) const NUMBER_RULE: Invalid =
 
 /// Whether every number in a JSON text fits a double. The syntax of `text` was checked before.
 pub(crate) fn numbers_fit(text: &str) -> bool {
-    // Most values are strings. They contain no numbers.
+    // Most values are strings, and a string contains no numbers.
     if text.starts_with('"') {
         return true;
     }

@@ -178,7 +178,7 @@ impl PeerList {
             format!(",\"expires_in_seconds\":{expires_in},\"registered_seconds_ago\":{registered_ago}");
         self.text.extend_from_slice(extra.as_bytes());
         if let Some(signed) = signed {
-            // A compact JWS has no character that JSON escapes.
+            // A compact JWS has no character that JSON escapes, so it is copied unchanged.
             for part in [FullView::SIGNED_KEY, signed, "\""] {
                 self.text.extend_from_slice(part.as_bytes());
             }

@@ -256,7 +256,8 @@ impl Registry {
         let mut leases = renewals.into_iter().map(|renewal| self.granted_lease(renewal, now));
         let result = |refusal: Option<Error>| match refusal {
             Some(refusal) => Err(refusal),
-            // The store returns one renewal for each peer in `permitted`.
+            // The store returns one renewal for each peer in `permitted`, so there is always a next
+            // one.
             None => leases.next().unwrap_or(Err(Error::NotRegistered)),
         };
         blocked.into_iter().map(result).collect()

@@ -122,7 +122,8 @@ impl Index {
         let revived = self.slots[slot].state == State::Dormant;
         let mut after = LeaseState { kept_by: keeper.map(Keeper::source), ..before };
         if revived || before.expires_at < now + standing.ttl {
-            // The clock of another process may be slightly ahead of `now`.
+            // The clock of another process may be slightly ahead of `now`. `last_seen` must not go
+            // back.
             after.last_seen = before.last_seen.max(now);
             after.expires_at = LeaseState::renewed_until(standing.ttl, now);
         }

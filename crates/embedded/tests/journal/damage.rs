@@ -51,7 +51,7 @@ fn a_last_batch_torn_at_any_byte_is_cut_off_and_reported() {
             let opened = open(&disk);
             assert_eq!(opened.records, [&b"first--record"[..], b"second-record"], "cut at {cut}");
             assert_eq!(opened.recovery.torn_bytes, kept, "cut at {cut}");
-            // The second batch after the empty one that opening writes.
+            // Batch 2 of epoch 1. Opening wrote the empty batch 0 of this epoch.
             let last_batch = (kept > 0).then_some((1 << 32) + 2);
             assert_eq!(opened.recovery.last_batch, last_batch, "cut at {cut}");
             opened.append(b"after");

@@ -297,7 +297,8 @@ async fn listed(store: &EmbeddedStore, now: Timestamp) -> HashMap<PeerId, u16> {
 async fn a_thousand_power_losses_lose_no_registration_and_restore_no_deregistered_peer() {
     let counts = Simulation::new(1, LossyDisk::new(1)).run(LOSSES).await;
     println!("{counts:#?}");
-    // The last round may lose power twice: while the store opens, and after that.
+    // The last round may lose power twice (while the store opens, and after that), so there may be
+    // more losses than requested.
     assert!(counts.losses >= LOSSES && counts.violations() == 0, "{counts:#?}");
     let enough_events = counts.registered.min(counts.deregistered).min(counts.expired) > LOSSES / 2;
     assert!(

@@ -110,7 +110,7 @@ async fn a_peer_of_an_earlier_release_is_held_by_address_before_and_after_it_is_
     for fixture in Fixture::all() {
         let store = fixture.open(fixture.now);
         assert_held_by_address(&store, &fixture).await;
-        // The checkpoint has the peers in the current encoding.
+        // The checkpoint writes the peers in the current encoding.
         store.checkpoint().unwrap();
         store.close().await.unwrap();
         drop(store);

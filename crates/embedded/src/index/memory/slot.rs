@@ -62,7 +62,7 @@ impl Slot {
     /// Stores a text. Returns the text if it does not fit, and nothing otherwise.
     pub(crate) fn write(&mut self, peer: EncodedPeer<'_>) -> Box<[u8]> {
         let (front, back) = (peer.front(), peer.back());
-        // `PeerJson` limits both to far less than 64 KiB.
+        // `PeerJson` limits both to far less than 64 KiB, so their lengths fit into 16 bits.
         [self.front_len, self.back_len] =
             [front, back].map(|part| u16::try_from(part.len()).unwrap_or(u16::MAX));
         self.last_listed = LastListed::default();

@@ -56,7 +56,7 @@ impl Follower {
             match store.watch(&query, Some(&position), now).unwrap() {
                 PositionLookup::Known(watch) => break (position, watch),
                 // While this thread waits for its turn, other threads may make more changes than
-                // the log keeps.
+                // the log keeps. The position has then expired, and another one is taken.
                 PositionLookup::Expired => {}
                 PositionLookup::Foreign => panic!("the position belongs to this store"),
             }

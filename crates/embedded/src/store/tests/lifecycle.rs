@@ -84,7 +84,8 @@ fn a_pause_does_not_count_against_a_dormant_peer_after_a_restart() {
             store.checkpoint().unwrap();
         }
         block_on(store.close()).unwrap();
-        // The wall clock of the next process includes the pause, which is longer than the window.
+        // The wall clock of the next process includes the pause, which is longer than the revival
+        // window. The peer is revived nevertheless.
         let store = open(PAUSE + 400);
         let renewal = store.renew_now("p", at(PAUSE + 400));
         assert!(matches!(renewal, Renewal::Renewed { revived: true, .. }), "{checkpoint}: {renewal:?}");
