@@ -40,8 +40,8 @@ use log::{Log, Read};
 use position::LogPosition;
 use watch::Watcher;
 
-/// Changes copied per lock of the log. Copying takes a few microseconds, during which the index may
-/// have to wait.
+/// The number of changes that are copied while the log is locked once. Copying takes a few
+/// microseconds, during which the index may have to wait.
 const CHUNK: usize = 256;
 /// Changes examined per response: about a millisecond of work. A response that reaches this bound
 /// before its page is full reports that more changes follow.

@@ -79,7 +79,7 @@ pub(crate) struct Index {
     counts: Counts,
     /// The change log.
     changes: Arc<ChangeLog>,
-    /// The time of the latest advance, at which changes are recorded.
+    /// The time of the latest advance. Changes are recorded with this time.
     now: Timestamp,
     /// The number of milliseconds that is added to `last_seen` when a peer is listed.
     time_offset: AtomicI64,

@@ -68,7 +68,8 @@ struct Shared {
     evicted: Option<Mutex<Vec<PeerId>>>,
 }
 
-/// Due work that is done per exclusive lock of the index: about a tenth of a millisecond.
+/// The number of due leases and evictions that are processed while the index is locked exclusively
+/// once. They take about a tenth of a millisecond.
 const ADVANCE_STEPS: usize = 256;
 
 /// When a client may retry after a disk failure, in seconds. The journal itself retries more often.

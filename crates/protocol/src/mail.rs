@@ -100,7 +100,7 @@ fn is_zero(number: &u32) -> bool {
 pub struct MailboxResponse {
     /// The messages that wait, in the order in which they were sent.
     pub mail: Vec<Mail>,
-    /// The requested time until the next such request, in seconds.
+    /// The time after which the service expects the next such request, in seconds.
     pub next_poll_seconds: u32,
 }
 

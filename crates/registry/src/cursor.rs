@@ -12,8 +12,10 @@ pub struct Position(pub Vec<u8>);
 /// A position as clients carry it: base64url of a version byte, a checksum (`check`) and the
 /// position.
 ///
-/// Opens a store that allows one source two live peers. Together with dormant peers, the source may
-/// then have four.
+/// The checksum covers the query and the position. A cursor is therefore valid only for the query
+/// that it was issued for, and a cursor that was truncated or altered in transit is detected. The
+/// checksum is not a secret: a forged cursor gives access to nothing that a plain request would
+/// not.
 #[derive(Clone, Copy, Debug)]
 pub struct Cursor;
 

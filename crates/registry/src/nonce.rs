@@ -15,7 +15,7 @@ use crate::{Store, StoreError};
 
 /// The length of a minute in milliseconds.
 const MINUTE: u64 = 60_000;
-/// How many minutes a nonce is accepted after the one in which it was issued.
+/// A nonce is accepted for this many minutes after the minute in which it was issued.
 const LIFE_MINUTES: u64 = 5;
 
 /// Issues nonces and recognizes them.

@@ -12,7 +12,8 @@ use aurora_discovery_protocol::{BlockRequest, ListedBlock, PeerId, PublicKey, Su
 use crate::block::Blocks;
 use crate::{Block, BlockList, Claim, Error, Evicted, Registry, Source, StoreError};
 
-/// The age in milliseconds from which [`Registry::obey_blocks`] reads the copy of the blocks again.
+/// When the copy of the blocks is this old, in milliseconds, [`Registry::obey_blocks`] reads the
+/// blocks again.
 const REFRESH_MILLIS: u64 = 5_000;
 /// How old the copy may be before a request reads the blocks itself, in milliseconds. This is
 /// needed in a process that does not call [`Registry::obey_blocks`]. Every block is thus in force

@@ -3,8 +3,8 @@
 
 use roaring::RoaringBitmap;
 
-/// A set of slots. A set with one member needs no allocation, because many networks have an
-/// archetype per peer.
+/// A set of slots. Many networks have an archetype per peer, so a set with one member needs no
+/// allocation.
 #[derive(Default)]
 pub(crate) enum Members {
     #[default]

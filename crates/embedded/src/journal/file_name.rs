@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 const JOURNAL: &str = "journal-";
 const CHECKPOINT: &str = "checkpoint-";
 const UNFINISHED: &str = ".tmp";
-/// Digits of a generation, so that names sort by generation.
+/// The number of digits of a generation in a file name, with leading zeros, so that names sort by
+/// generation.
 const DIGITS: usize = 10;
 
 pub(crate) fn journal(generation: u64) -> String {

@@ -24,7 +24,7 @@ use replay::Replay;
 pub struct RecoveryReport {
     /// Number of records in the checkpoint.
     pub checkpoint_records: u64,
-    /// Number of records in the journal files after it.
+    /// Number of records in the journal files after the checkpoint.
     pub journal_records: u64,
     /// Bytes of an incomplete batch that were cut off. After a crash or a power loss, the batch was
     /// never acknowledged. If there was neither, the end of the file was truncated or damaged.

@@ -26,7 +26,8 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// freed space.
 const MAX_DOUBLINGS: u32 = 6;
 
-/// Slots that are encoded per lock of the index: about a tenth of a millisecond of work.
+/// The number of slots that are encoded while the index is locked once: about a tenth of a
+/// millisecond of work.
 const SLOTS_PER_LOCK: u32 = 512;
 
 /// Takes checkpoints in a separate thread, one at a time.

@@ -7,9 +7,10 @@ use super::{EmbeddedStore, wait_for};
 use crate::journal::Commit;
 use crate::record::Record;
 
-/// Slots that are searched while the index is locked for reading: about half a millisecond.
+/// The number of slots that are searched while the index is locked once for reading: about half a
+/// millisecond of work.
 const SLOTS_PER_LOCK: u32 = 4_096;
-/// Peers that are deleted while the index is locked exclusively.
+/// The number of peers that are deleted while the index is locked exclusively once.
 const PEERS_PER_LOCK: usize = 256;
 
 impl EmbeddedStore {

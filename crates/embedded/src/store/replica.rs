@@ -78,7 +78,8 @@ pub enum Applied {
     Unreadable,
 }
 
-/// The number of slots that [`Replica::retain`] examines per exclusive lock of the index.
+/// The number of slots that [`Replica::retain`] examines while the index is locked exclusively
+/// once.
 const RETAIN_STEPS: u32 = 4_096;
 
 impl Replica {

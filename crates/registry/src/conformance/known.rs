@@ -7,8 +7,8 @@ use super::harness::{
 };
 use crate::{Limits, Renewal};
 
-/// Opens a store in which one source may have two live peers, and therefore four peers including
-/// dormant ones.
+/// Opens a store that allows one source two live peers. Together with dormant peers, the source may
+/// then have four.
 async fn with_two_live_peers_per_source(subject: &dyn Subject) -> Option<Harness> {
     let harness = Harness::within(subject, &Limits { max_peers_per_source: 2, ..Limits::default() }).await;
     harness.guarantees.bounds.known.then_some(harness)

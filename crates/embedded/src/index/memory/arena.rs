@@ -47,8 +47,8 @@ pub(crate) struct Content {
 }
 
 impl Arena {
-    /// Slots per chunk: 1 MB, which the operating system commits page by page when it is first
-    /// written.
+    /// The number of slots per chunk. A chunk takes 1 MB, which the operating system commits page
+    /// by page when it is first written.
     const CHUNK: usize = 1 << Self::CHUNK_BITS;
     const CHUNK_BITS: u32 = 12;
 

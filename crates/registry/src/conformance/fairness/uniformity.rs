@@ -52,7 +52,7 @@ pub struct Deviation {
     pub what: &'static str,
     /// The statistic of the counts.
     pub statistic: f64,
-    /// The bound that a uniform sampler does not reach.
+    /// The bound that a uniform sampler almost never reaches.
     pub bound: f64,
 }
 
