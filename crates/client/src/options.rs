@@ -87,14 +87,14 @@ impl ClientOptions {
     }
 
     /// The maximum number of retries after transient failures (no connection, 429, 500, 502, 503,
-    /// 504). With several endpoints, the maximum number of further rounds, in each of which every
-    /// endpoint is tried.
+    /// 504). With several endpoints, a retry is a whole round, in which the client tries every
+    /// endpoint once.
     pub fn retries(self, retries: u32) -> Self {
         Self { retries, ..self }
     }
 
-    /// The time limit of a request including its retries. No attempt starts after it, and the
-    /// client does not wait for an attempt that would.
+    /// The time limit of a request including its retries. No attempt starts after this limit. If
+    /// the wait before the next attempt would exceed it, the request fails at once.
     pub fn patience(self, patience: Duration) -> Self {
         Self { patience, ..self }
     }

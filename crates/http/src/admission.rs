@@ -25,8 +25,9 @@ use crate::group::Group;
 /// random sample bounds the work for each new connection.
 const SAMPLE: usize = 32;
 
-/// How many of the sources with the most connections are searched for a connection to close. If
-/// none of those connections waits for its client, a random sample of all connections is searched.
+/// When the total limit is reached, the server looks for a connection to close at this many
+/// sources: those with the most connections. If none of their connections waits for its client, the
+/// server searches a random sample of all connections.
 const LARGEST_SOURCES: usize = 4;
 
 /// The open connections.
@@ -187,10 +188,11 @@ impl Open {
 
     /// Closes a connection that waits for its client. `None` if there is none to close.
     ///
-    /// The connection is chosen from a random sample of the connections of `group`, or of all if
-    /// that is `None`. Only sources with more than `above` connections are considered. Of those, a
-    /// source with the most connections loses one: if possible one without a request, and of these
-    /// the one that has waited the longest.
+    /// The connection is chosen from a random sample of the connections of `group`, or of all
+    /// connections if `group` is `None`. Connections of sources that have at most `above`
+    /// connections are left out. Of the rest, one is closed whose source has the most connections.
+    /// If there are several, those without a request in progress come first, and among them the one
+    /// that has waited the longest.
     fn displace(&mut self, group: Option<Group>, above: usize) -> Option<()> {
         let ids = match group {
             Some(group) => self.groups.get(&group)?,

@@ -51,9 +51,9 @@ pub(crate) struct ConnectionDetails {
     pub(crate) unknown_client: Option<Failure>,
 }
 
-/// An extension of a response to a request that is served even if its source exceeds its rate, such
-/// as a health check. It says that the source exceeds that rate. The connection then delays the
-/// response.
+/// A mark in the extensions of a response: the source of the request exceeds its rate. Some
+/// requests, such as health checks, are served nevertheless. The mark makes the connection delay
+/// the response.
 #[derive(Clone, Copy)]
 pub(crate) struct OverRate;
 

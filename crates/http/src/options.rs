@@ -50,17 +50,18 @@ pub struct ServiceOptions {
     /// as its client likes. The default leaves half of
     /// [`max_connections`](ServerOptions::max_connections) for other requests.
     pub max_watchers: usize,
-    /// The bytes per second of all `/watch` streams together, because each change is sent once to
-    /// each watcher. Streams that fall behind are ended, and their clients reconnect later. With 0,
-    /// they are not limited. The default is a fifth of the rate that made heartbeats slow on two
-    /// cores. It is enough for 10,000 watchers of a network with two changes a second, or for 30
-    /// watchers of all changes among a million peers.
+    /// The maximum number of bytes per second of all `/watch` streams together. A limit is needed
+    /// because each change is sent once to each watcher. If it is reached, streams that fall behind
+    /// are ended, and their clients reconnect later. With 0, there is no limit. The default is a
+    /// fifth of the rate that made heartbeats slow on two cores. It is enough for 10,000 watchers
+    /// of a network with two changes a second, or for 30 watchers of all changes among a million
+    /// peers.
     pub watch_bytes_per_second: u32,
     /// How often a stream without changes sends a comment. Proxies close connections that are
     /// silent for half a minute.
     pub watch_keep_alive: Duration,
     /// How long a request to `/mailbox` may wait for a message at most. With 0, no request waits.
-    /// This is for transports where each second of a request costs money, such as AWS Lambda.
+    /// That is the right value where each second of a request costs money, as on AWS Lambda.
     pub max_mail_wait: Duration,
     /// The STUN and TURN servers that responses name to peers with a mailbox.
     pub ice_servers: IceServers,

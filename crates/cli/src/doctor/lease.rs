@@ -75,8 +75,9 @@ async fn check_renewal(client: &Client, peer: &TestPeer) -> Result<Finding, Erro
     };
     let renewed = peer.heartbeat(client).await?;
     if renewed.status != 200 {
-        // With 404, one process lists the peer and another one does not know it. The two processes
-        // then have different registries.
+        // A 404 here means that one process lists the peer, and that another process, which
+        // received the heartbeat, does not know it. The two processes then have different
+        // registries.
         let fix = if renewed.status == 404 {
             "let all processes behind this endpoint share one table (--store dynamodb), or route all requests to one"
                 .to_owned()

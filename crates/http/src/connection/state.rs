@@ -387,8 +387,9 @@ impl Drop for RequestGuard<'_> {
 }
 
 /// A request whose response is an event stream, until that stream ends. The stream must make
-/// progress within each interval that it announces. On HTTP/2 this is the only sign of a client
-/// that does not read, because it blocks no write of the connection.
+/// progress within each interval that it announces. On HTTP/2, missing progress is the only sign
+/// that the client does not read the stream, because an unread stream blocks no write of the
+/// connection.
 #[derive(Debug)]
 pub(crate) struct StreamGuard {
     state: Arc<ConnectionState>,
@@ -408,8 +409,9 @@ impl StreamGuard {
     /// Records that the stream wrote data, and will write again within `interval`.
     pub(crate) fn progress(&self, interval: Duration) {
         self.state.bytes_used();
-        // The next keep-alive is due after `interval`. The stream is stalled if the connection has
-        // not asked it for data when the write timeout has passed after that.
+        // The next keep-alive is due after `interval`. From then on, the client has the write
+        // timeout to read. If the connection has not asked the stream for data by the end of it,
+        // the stream is stalled.
         let wait = interval + self.state.timeouts.write;
         stalls_after(wait);
         let millis = u64::try_from(wait.as_millis()).unwrap_or(NEVER / 2);

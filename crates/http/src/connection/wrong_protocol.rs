@@ -1,7 +1,8 @@
 //! Clients that speak TLS to a plain port, or plain HTTP to a TLS port.
 //!
-//! Without this check, the former get an HTTP error that no TLS library can explain, and the latter
-//! a TLS alert. Both are recognised by the first byte that the client sends.
+//! Without this check, a TLS client would get an HTTP error, which no TLS library can explain, and
+//! an HTTP client would get a TLS alert. Both kinds of clients are recognised by the first byte
+//! that they send.
 
 use std::io::{self, IoSlice};
 use std::net::IpAddr;
