@@ -51,7 +51,8 @@ fn effective(command: &clap::Command, matches: &ArgMatches, serve: &ServeArgs) -
     let lines = settings.filter_map(|arg| {
         let id = arg.get_id().as_str();
         let value = match id {
-            // `serve` has the values after `choose_memory_or_data` has dropped one of the two.
+            // These two values are read from `serve`, because `choose_memory_or_data` may have
+            // dropped one of them there.
             "memory" => serve.memory.to_string(),
             "data" => serve.data.as_ref()?.to_string_lossy().into_owned(),
             _ => matches.get_raw(id)?.next()?.to_string_lossy().into_owned(),
@@ -88,7 +89,8 @@ pub(crate) fn unknown_variables() -> Vec<String> {
     aurora_discovery_settings::unknown_variables(&command())
 }
 
-/// The declaration of the command, with the switches of `serve` as it parses them.
+/// The declaration of the command. The switches of `serve` accept a value, as when the command line
+/// is parsed.
 pub(crate) fn declaration() -> clap::Command {
     Args::command().mut_subcommand(SERVE, allow_switch_values)
 }

@@ -49,7 +49,8 @@ struct Open {
     /// The ids of the connections of each group, in order.
     groups: HashMap<Group, BTreeSet<u64>>,
     /// All sources, ordered by their number of connections. Sources with the same number are
-    /// ordered by a hash with a random key, so that the order does not depend on their addresses.
+    /// ordered by a hash with a random key. If they were ordered by address, the same sources would
+    /// always be the first to lose connections.
     by_count: BTreeSet<(usize, u64, Source)>,
     hasher: RandomState,
 }
@@ -98,7 +99,8 @@ impl Connections {
         Some(Admitted { guard: OpenGuard { connections: self.clone(), id }, id, displaced })
     }
 
-    /// Stores the task that serves a connection, so that it can be closed for another.
+    /// Stores the task that serves a connection, so that the connection can be closed for another
+    /// one.
     pub(crate) fn started(&self, id: ConnectionId, task: AbortHandle) {
         // The task may have ended in the meantime.
         if let Some(entry) = self.open.lock().entries.get_mut(&id.0) {
@@ -132,7 +134,7 @@ impl Connections {
 
     /// Whether `group`, to which `source` belongs, has reached its share of all connections.
     fn is_full(&self, open: &Open, group: Group, source: Source) -> bool {
-        // Clients behind a proxy on this machine share its loopback address.
+        // Clients behind a proxy on this machine share its loopback address, so it is not limited.
         let is_limited = !self.shared_sources && !source.is_loopback();
         is_limited && open.count_in(group) >= self.max.div_ceil(group.fraction())
     }

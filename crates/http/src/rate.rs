@@ -43,7 +43,7 @@ pub struct RateLimits {
 pub struct Rate {
     /// Requests per second in the long run. With 0, requests are not limited.
     pub per_second: u32,
-    /// Requests at once, after a pause. 0 counts as 1.
+    /// The number of requests that are accepted at once, after a pause. 0 counts as 1.
     pub burst: u32,
 }
 

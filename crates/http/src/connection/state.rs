@@ -3,11 +3,12 @@
 //! Neither hyper nor tower-http limits the time for a whole body, the time of an idle connection,
 //! or the time that a client takes to read: hyper has a timeout only for the head of an HTTP/1
 //! request. A timer for each request would take more processor time than handling a heartbeat.
-//! Therefore reads and writes only store marks (atomics), and each connection has one timer. After
-//! each poll, the connection computes its deadline from the marks and moves the timer only if the
-//! deadline is earlier. When the timer fires before the deadline, it is set again. A deadline that
-//! moves to a later time, as with each request, therefore costs no timer operation, and no deadline
-//! is missed.
+//!
+//! Therefore each connection has only one timer, and reads and writes only store marks, which are
+//! atomics. After each poll, the connection computes its deadline from the marks, and moves the
+//! timer only if the deadline is earlier than the timer. Each request moves the deadline to a later
+//! time, which costs no timer operation. If the timer then fires before the deadline, it is set
+//! again, so no deadline is missed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};

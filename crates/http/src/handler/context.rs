@@ -44,8 +44,8 @@ impl Context {
     }
 
     /// Refuses the request unless its API key permits listing peers. Handlers that include a page
-    /// in another response call this. For routes that only list peers, the service itself has
-    /// checked the key.
+    /// in another response call this. For routes that only list peers, the service checks the key
+    /// before it calls the handler.
     pub(crate) fn may_read(&self) -> Result<(), Failure> {
         self.access.check(Scope::Read)
     }
