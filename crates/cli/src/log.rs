@@ -40,9 +40,9 @@ impl Log {
             LogFormat::Auto => !to_terminal,
         };
         let (filter, handle) = reload::Layer::new(filter);
-        // By default, the logging library reports a failure to write the log on standard error. The
-        // log itself is on standard error, so that report would fail too, and the failure would
-        // panic.
+        // If a line can't be written, the logging library reports this on standard error by
+        // default. The log itself is on standard error, so the report would fail too, and its
+        // failure would panic.
         let lines = layer().with_writer(io::stderr).log_internal_errors(false);
         let started = if is_json {
             registry().with(lines.json().flatten_event(true).with_filter(filter)).try_init()

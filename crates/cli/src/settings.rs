@@ -156,9 +156,9 @@ fn config_path(command: &clap::Command, arguments: &[OsString]) -> Option<PathBu
     matches.subcommand_matches(SERVE)?.get_one(CONFIG).cloned()
 }
 
-/// If `--memory` and `--data` are both set, in different sources, keeps the one from the source
-/// with the higher precedence. For example, `--memory` on the command line overrides a data
-/// directory in the file.
+/// If `--memory` and `--data` are both set, keeps the one from the source with the higher
+/// precedence. For example, `--memory` on the command line overrides a data directory in the file.
+/// Fails if both come from the same source.
 fn choose_memory_or_data(serve: &mut ServeArgs) -> Result<(), SettingError> {
     if !serve.memory || serve.data.is_none() {
         return Ok(());

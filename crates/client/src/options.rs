@@ -128,9 +128,9 @@ impl ClientOptions {
     }
 
     /// Sends requests through this HTTP client, for example to share its connections or to use
-    /// another TLS library. Its own configuration then replaces the options `ca_certificates`,
-    /// `user_agent` and `proxy`, and it chooses among the addresses of a name. It should not follow
-    /// redirects, which turn a POST into a GET.
+    /// another TLS library. The options `ca_certificates`, `user_agent` and `proxy` then have no
+    /// effect, because the HTTP client has its own configuration. It also chooses among the
+    /// addresses of a host name. It should not follow redirects, which turn a POST into a GET.
     pub fn http_client(self, client: reqwest::Client) -> Self {
         Self { http_client: Some(client), ..self }
     }

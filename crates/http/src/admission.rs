@@ -191,10 +191,10 @@ impl Open {
     /// Closes a connection that waits for its client. `None` if there is none to close.
     ///
     /// The connection is chosen from a random sample of the connections of `group`, or of all
-    /// connections if `group` is `None`. Connections of sources that have at most `above`
-    /// connections are left out. Of the rest, one is closed whose source has the most connections.
-    /// If there are several, those without a request in progress come first, and among them the one
-    /// that has waited the longest.
+    /// connections if `group` is `None`. Sources that have at most `above` connections are spared.
+    /// Of the others, the source with the most connections loses one. A connection without a
+    /// request in progress is preferred. If there are several, the one that has waited the longest
+    /// is closed.
     fn displace(&mut self, group: Option<Group>, above: usize) -> Option<()> {
         let ids = match group {
             Some(group) => self.groups.get(&group)?,

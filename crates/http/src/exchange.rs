@@ -1,9 +1,9 @@
 //! The service: axum's router and the function around it.
 //!
-//! The function sees each request with its whole body, and each response. It is the one place that
-//! limits handlers, and that compresses, counts and logs responses and adds their common headers.
-//! It is not a layer of the router, because axum clones and boxes every layer, and boxes its
-//! future, for each request.
+//! The function sees each request with its whole body, and each response. Only this function limits
+//! how many handlers run. It also compresses, counts and logs all responses, and adds their common
+//! headers. It is not a layer of the router, because axum clones and boxes every layer, and boxes
+//! its future, for each request.
 
 use std::net::IpAddr;
 use std::pin::pin;

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-/// The length of the queue of connections that wait to be accepted; the system may cap it. When all
-/// clients of a network reconnect at once, each connection beyond the queue waits a second for its
-/// next attempt.
+/// The length of the queue of connections that wait to be accepted; the system may cap it. All
+/// clients of a network may reconnect at once. A client that finds the queue full tries again only
+/// after a second.
 const BACKLOG: u32 = 4_096;
 
 /// The size of the system's buffer for what a client has not read yet. Linux doubles it, for its

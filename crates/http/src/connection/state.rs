@@ -36,10 +36,11 @@ pub(super) const NEVER: u64 = u64::MAX;
 /// for about four minutes.
 const MIN_READ_BYTES_PER_MILLISECOND: u128 = 4;
 
-/// The maximum number of bytes that a client may send before a request reaches the service, a part
-/// of a body is read, or an event stream makes progress. On HTTP/2, a client could otherwise send
-/// heads that the library refuses by itself for as long as it likes. The limit is several times
-/// what a client may send on all streams at once before the first request reaches the service.
+/// The maximum number of bytes that a client may send without effect. The count starts again when a
+/// request reaches the service, when a part of a body is read, or when an event stream makes
+/// progress. Without this limit, an HTTP/2 client could send heads that the library refuses by
+/// itself for as long as it likes. The limit is several times what a client may send on all streams
+/// at once before the first request reaches the service.
 const MAX_IDLE_BYTES: usize = 1024 * 1024;
 
 /// The maximum number of requests on one HTTP/2 connection that the library may refuse by itself
