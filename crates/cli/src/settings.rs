@@ -34,7 +34,8 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arg
     let matches = aurora_discovery_settings::matches(&mut command, &arguments).map_err(with_suggestion)?;
     let mut args = Args::from_arg_matches(&matches)?;
     if let (Command::Serve(serve), Some(matches)) = (&mut args.command, matches.subcommand_matches(SERVE)) {
-        // The sources are determined from the command to which the file's defaults were applied.
+        // clap reports values from the file as defaults, so `record_sources` corrects their
+        // sources.
         serve.sources = Sources::of(&subcommand(&command), matches, Source::Flag);
         file.record_sources(&mut serve.sources);
         choose_memory_or_data(serve)?;

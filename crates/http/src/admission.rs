@@ -134,7 +134,8 @@ impl Connections {
 
     /// Whether `group`, to which `source` belongs, has reached its share of all connections.
     fn is_full(&self, open: &Open, group: Group, source: Source) -> bool {
-        // Clients behind a proxy on this machine share its loopback address, so it is not limited.
+        // Clients behind a proxy on this machine share its loopback address, so only the total is
+        // limited for it.
         let is_limited = !self.shared_sources && !source.is_loopback();
         is_limited && open.count_in(group) >= self.max.div_ceil(group.fraction())
     }

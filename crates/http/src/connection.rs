@@ -180,7 +180,8 @@ impl Connection {
         let details = ConnectionDetails { connection: Some(self.state.clone()), malformed, unknown_client };
         let request = request.map(|body| TimedBody::new(body, self.state.clone(), multiplexed));
         let mut response = self.server.service.respond_on(request, origin, details).await;
-        // After a malformed head, it is not certain where the next request begins.
+        // After a malformed head, it is not certain where the next request begins, so the
+        // connection is closed.
         if close {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }

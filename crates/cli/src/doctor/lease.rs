@@ -17,8 +17,8 @@ const LEAVE: &str = "leave";
 const LAG: Duration = Duration::from_secs(6);
 /// The interval between two requests for the list.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
-/// Legacy clients ignore peers whose `last_seen` is more than 300 s ago, so heartbeats must be well
-/// within that.
+/// The longest heartbeat interval that the check accepts, in seconds. Legacy clients ignore peers
+/// whose `last_seen` is more than 300 s ago, so the interval must be clearly shorter.
 const MAX_INTERVAL_SECONDS: u32 = 200;
 
 /// Registers a peer, waits until it is listed, and renews its lease.

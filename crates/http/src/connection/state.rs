@@ -401,7 +401,8 @@ pub(crate) struct StreamGuard {
 }
 
 impl StreamGuard {
-    /// A stream on a connection. It must be created while the guard of its request exists.
+    /// A stream on a connection. It must be created while the guard of its request exists, because
+    /// the connection would otherwise become idle in between.
     pub(crate) fn new(state: Arc<ConnectionState>) -> Self {
         state.requests.fetch_add(1, Relaxed);
         state.streams.fetch_add(1, Relaxed);
