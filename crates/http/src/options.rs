@@ -129,10 +129,11 @@ pub struct ServerOptions {
     /// How long a client may take to read a response: enough for a page of a megabyte over a slow
     /// mobile network.
     pub write_timeout: Duration,
-    /// How long the server still accepts and responds after it was asked to stop. In this time,
-    /// each response asks its client to close the connection. A client that sends a request on each
-    /// of its connections at least this often therefore loses no request. A load balancer that
-    /// checks `/readyz` at least this often stops sending requests in time.
+    /// How long the server still accepts and responds after it was asked to stop. In this time, it
+    /// asks clients to close their connections: on HTTP/1 with each response, on HTTP/2 with
+    /// GOAWAY. A client that sends a request on each of its connections at least this often
+    /// therefore loses no request. A load balancer that checks `/readyz` at least this often stops
+    /// sending requests in time.
     pub shutdown_drain: Duration,
     /// How long requests in flight may take after the drain. Together, the defaults of the drain
     /// and of this time are shorter than the ten seconds after which Docker kills a container.

@@ -22,8 +22,8 @@ use crate::settings::Settings;
 /// The part of an invocation's time that is reserved for delivering the response.
 const DELIVERY_TIME: Duration = Duration::from_millis(250);
 /// The maximum number of sweeps for one scheduled event. A sweep with nothing to do costs nothing.
-/// While the store serves `/discover`, it records the long-dormant peers that it comes across, up
-/// to a maximum number. This many sweeps suffice to remove all of them.
+/// While the store looks for peers to list, it records the long-dormant peers that it comes across,
+/// up to a maximum number. This many sweeps suffice to remove all of them.
 const SWEEPS_PER_EVENT: u32 = 40;
 /// The time that an invocation must have left for another sweep: the maximum duration of a sweep,
 /// which the store enforces.

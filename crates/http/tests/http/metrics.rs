@@ -121,7 +121,7 @@ async fn at_most_fifty_archetypes_have_series_and_they_stay_the_same() {
             peers.push((address, if address.starts_with('2') { "a" } else { "b" }, names(0)));
             peers.push((address, if address.starts_with('2') { "c" } else { "d" }, names(30)));
             // From round 20 on, thirty further archetypes have twice as many peers as the first
-            // sixty, which already have series by then.
+            // sixty. By then, fifty of the first ones already have series.
             for (n, id) in ["x1", "x2"].into_iter().enumerate().filter(|_| round >= 20) {
                 let id = if address.starts_with('2') { id } else { ["y1", "y2"][n] };
                 peers.push((address, id, names(100)));
