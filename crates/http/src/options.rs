@@ -121,7 +121,8 @@ pub struct ServerOptions {
     /// How long a client may take to open a connection, including TLS, and to send a request's
     /// head.
     pub header_timeout: Duration,
-    /// How long a client may take to send a request's body. Even a modem sends 16 KiB in this time.
+    /// How long a client may take to send a request's body. By default, even a modem can send the
+    /// maximum of 16 KiB in this time.
     pub body_timeout: Duration,
     /// How long a connection without requests is kept. Legacy clients send a heartbeat every 30 s,
     /// so their connections stay open.

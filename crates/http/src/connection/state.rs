@@ -44,8 +44,8 @@ const MIN_READ_BYTES_PER_MILLISECOND: u128 = 4;
 const MAX_IDLE_BYTES: usize = 1024 * 1024;
 
 /// The maximum number of requests on one HTTP/2 connection that the library may refuse by itself
-/// without passing them to the service. Clients may begin up to a hundred requests before they
-/// learn how many may be in progress at once.
+/// without passing them to the service. It is above a hundred, because clients may begin that many
+/// requests before they learn how many may be in progress at once.
 const MAX_REFUSED_HEADS: usize = 128;
 
 /// Receiving this many bytes that belong to no request costs the service about as much as a new
@@ -95,7 +95,8 @@ pub(crate) struct ConnectionState {
     read: ReadQuota,
     /// Large responses that the client has not read yet, on a multiplexed connection.
     unread: Unread,
-    /// The number of bytes received since the last request, part of a body or progress of a stream.
+    /// The number of bytes received since a request reached the service, a part of a body was read,
+    /// or an event stream made progress.
     idle_bytes: AtomicUsize,
     /// The number of requests on HTTP/2 whose head has begun to arrive but that have not reached
     /// the service. If there are many, the library has refused most of them by itself.
