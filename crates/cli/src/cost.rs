@@ -123,6 +123,6 @@ pub(crate) fn run(args: &CostArgs) -> Result<(), Failure> {
     if args.json {
         return print_json(&report);
     }
-    // A custom price list may contain any characters in its names.
+    // A custom price list may contain any characters in its names, so the text is escaped.
     report.to_string().lines().try_for_each(|line| print(escape(line)))
 }

@@ -47,9 +47,10 @@ pub(crate) fn escape_json(json: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// Control characters, line and paragraph separators, and Unicode's format characters, which
-/// include those that change the direction of text. Also unassigned characters, because terminals
-/// differ in how they draw them.
+/// Whether a character could change how a terminal shows the text. These are control characters,
+/// line and paragraph separators, and Unicode's format characters, some of which change the
+/// direction of text. Unassigned characters are included, because terminals differ in how they draw
+/// them.
 fn is_unsafe(character: char) -> bool {
     matches!(
         get_general_category(character),

@@ -61,7 +61,7 @@ impl Failure {
     /// message is printed in another way, or not at all.
     pub(crate) fn exit_code(&self) -> Option<u8> {
         match self {
-            // The reader of the output has closed it, as `head` does.
+            // The reader of the output, such as `head`, has closed it. This needs no message.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
             Self::Parse(ParseError::CommandLine(_))
             | Self::AlreadyReported

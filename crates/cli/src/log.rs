@@ -40,8 +40,9 @@ impl Log {
             LogFormat::Auto => !to_terminal,
         };
         let (filter, handle) = reload::Layer::new(filter);
-        // By default, a failure to write to standard error is reported on standard error, which
-        // panics.
+        // If a line can't be written, the logging library reports this on standard error by
+        // default. The log itself is on standard error, so the report would fail too, and its
+        // failure would panic.
         let lines = layer().with_writer(io::stderr).log_internal_errors(false);
         let started = if is_json {
             registry().with(lines.json().flatten_event(true).with_filter(filter)).try_init()

@@ -236,7 +236,8 @@ pub(crate) async fn open_dynamodb(
 fn not_in_this_build(sources: &Sources, feature: &str) -> Failure {
     let rule = format!("{feature} is not in this build; build the command with `--features {feature}`");
     let name = sources.name("store");
-    // Without recorded sources, `Sources::name` returns the id of the setting and not the flag.
+    // `export` and `import` record no sources. `Sources::name` then returns the id of the setting
+    // instead of its flag.
     Failure::flag(if name == "store" { "--store" } else { name }, rule)
 }
 

@@ -34,7 +34,8 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arg
     let matches = aurora_discovery_settings::matches(&mut command, &arguments).map_err(with_suggestion)?;
     let mut args = Args::from_arg_matches(&matches)?;
     if let (Command::Serve(serve), Some(matches)) = (&mut args.command, matches.subcommand_matches(SERVE)) {
-        // The sources are determined from the command to which the file's defaults were applied.
+        // clap reports values from the file as defaults, so `record_sources` corrects their
+        // sources.
         serve.sources = Sources::of(&subcommand(&command), matches, Source::Flag);
         file.record_sources(&mut serve.sources);
         choose_memory_or_data(serve)?;
@@ -51,7 +52,8 @@ fn effective(command: &clap::Command, matches: &ArgMatches, serve: &ServeArgs) -
     let lines = settings.filter_map(|arg| {
         let id = arg.get_id().as_str();
         let value = match id {
-            // `serve` has the values after `choose_memory_or_data` has dropped one of the two.
+            // These two values are read from `serve`, because `choose_memory_or_data` may have
+            // dropped one of them there.
             "memory" => serve.memory.to_string(),
             "data" => serve.data.as_ref()?.to_string_lossy().into_owned(),
             _ => matches.get_raw(id)?.next()?.to_string_lossy().into_owned(),
@@ -88,7 +90,8 @@ pub(crate) fn unknown_variables() -> Vec<String> {
     aurora_discovery_settings::unknown_variables(&command())
 }
 
-/// The declaration of the command, with the switches of `serve` as it parses them.
+/// The declaration of the command. The switches of `serve` accept a value, as when the command line
+/// is parsed.
 pub(crate) fn declaration() -> clap::Command {
     Args::command().mut_subcommand(SERVE, allow_switch_values)
 }
@@ -154,8 +157,9 @@ fn config_path(command: &clap::Command, arguments: &[OsString]) -> Option<PathBu
     matches.subcommand_matches(SERVE)?.get_one(CONFIG).cloned()
 }
 
-/// Two settings determine where the registry is stored. The one from the source with the higher
-/// precedence applies.
+/// If `--memory` and `--data` are both set, keeps the one from the source with the higher
+/// precedence. For example, `--memory` on the command line overrides a data directory in the file.
+/// Fails if both come from the same source.
 fn choose_memory_or_data(serve: &mut ServeArgs) -> Result<(), SettingError> {
     if !serve.memory || serve.data.is_none() {
         return Ok(());

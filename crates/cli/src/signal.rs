@@ -86,8 +86,9 @@ pub(crate) struct ForwardedSignal(#[cfg(unix)] rustix::process::Signal);
 
 #[cfg(unix)]
 impl ForwardedSignals {
-    /// Receives signals from now on. SIGINT is left out if standard input is a terminal, because
-    /// the terminal sends it to the program as well, and SIGHUP if it is ignored.
+    /// Receives signals from now on. Two signals are left out in some cases. SIGINT is left out if
+    /// standard input is a terminal, because the terminal sends it to the program as well. SIGHUP
+    /// is left out if this process ignores it, as under `nohup`.
     pub(crate) fn receive() -> Self {
         use std::io::IsTerminal as _;
 

@@ -25,7 +25,8 @@ pub(crate) fn lines(headings: &[&str], rows: &[Vec<String>], width: Option<usize
         let width = u16::try_from(width).unwrap_or(u16::MAX).saturating_add(GAP);
         table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
     }
-    // The last column may still be too wide if the terminal is narrower than the other columns.
+    // The last column may still be too wide if the terminal is narrower than the other columns, so
+    // each line is cut.
     let fit = |line: String| width.map_or_else(|| line.clone(), |width| cut(&line, width));
     table.lines().map(|line| fit(line.trim_end().to_owned())).collect()
 }

@@ -26,8 +26,8 @@ const CONCURRENT_IMPORTS: usize = 64;
 /// The maximum number of retries of an operation while the store is unavailable, for example
 /// because a table throttles.
 const MAX_RETRIES: u32 = 10;
-/// A revival window of a century, so that opening the store evicts no dormant peer. The service
-/// evicts them by its own window.
+/// A revival window of a century, so that opening the store evicts no dormant peer. When the
+/// service runs on the store, it evicts dormant peers by its own revival window.
 const FOREVER_MILLIS: u64 = 100 * 365 * 86_400_000;
 
 /// Arguments of `export` and `import`.

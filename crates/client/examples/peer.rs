@@ -30,7 +30,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Prints those that are there already, and then those that come and go.
+/// Prints the peers that are registered already, and then those that join and leave.
 async fn meet(client: &Client, others: &DiscoverRequest, mut watch: Watch) -> Result<(), Box<dyn Error>> {
     let found = |peer: &Peer| println!("found {} at {} port {}", peer.peer_id, peer.address, peer.port);
     client.discover(others).await?.page.peers.iter().for_each(found);

@@ -344,8 +344,8 @@ fn token(text: Option<&str>) -> Result<Option<LeaseToken>, Box<dyn StdError>> {
     Ok(text.map(LeaseToken::parse).transpose()?)
 }
 
-/// Adds the peers. Their metadata stays the text that they wrote, because parsing it as JSON would
-/// change numbers.
+/// Adds the peers of a page to a result. The metadata of a peer is added as the text that the peer
+/// published, because parsing it as JSON would change numbers.
 fn add_page(result: &mut Value, page: Option<&DiscoveredPage>) {
     let Some(page) = page else { return };
     let peers = page.peers.iter().map(|peer| {

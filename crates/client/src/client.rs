@@ -21,9 +21,10 @@ use crate::{ClientOptions, Enumeration, Error};
 /// A client of one service, which may have several endpoints. It is cheap to clone, and clones
 /// share their connections.
 ///
-/// The client starts at a random endpoint. It stays with one that works, and moves to the next one
-/// when a request fails. After 5 to 10 minutes, it returns to the one that it started at. If the
-/// name of an endpoint has several addresses, it also moves among these.
+/// The client starts at a random endpoint. It stays with an endpoint that works, and moves to the
+/// next one when a request fails. After 5 to 10 minutes, it returns to the endpoint that it started
+/// at. If the host name of an endpoint has several addresses, the client also moves to the next
+/// address when a request fails.
 ///
 /// Every request is retried after transient failures, with exponentially growing waits and jitter.
 /// Retries are safe: if only the response to an attempt was lost, the next attempt has the same
@@ -54,8 +55,9 @@ impl Client {
     /// Registers a peer, or replaces its registration and starts a new lease.
     ///
     /// # Errors
-    /// See [`Error`]. The code is `not_holder` while another client holds a live lease of this id,
-    /// or held a token-only one that ended less than three lease durations ago.
+    /// See [`Error`]. The code is `not_holder` while another client holds a live lease of this id.
+    /// If that lease is token-only, the code is `not_holder` also for three lease durations after
+    /// its end.
     ///
     /// # Cancel safety
     /// If the future is dropped, the service may or may not have carried out the request. Sending
@@ -71,8 +73,8 @@ impl Client {
     /// # Errors
     /// See [`Error`]. The code is `name_locked` if another key has locked the name,
     /// `stale_signature` if the clock of the client is wrong, and `stale_record` if the service
-    /// knows a later record, or if an earlier attempt of the same call succeeded and its response
-    /// was lost.
+    /// knows a later record. It is `stale_record` also if an earlier attempt of the same call
+    /// succeeded and its response was lost.
     ///
     /// # Cancel safety
     /// If the future is dropped, the service may or may not have carried out the request.
@@ -85,8 +87,8 @@ impl Client {
     ///
     /// # Errors
     /// See [`Error`]. The code is `peer_not_registered` if the service does not know the peer,
-    /// which then has to register, and `not_holder` if the lease token in the request is not the
-    /// current one, because another client has taken over the id.
+    /// which then has to register. The code is `not_holder` if the lease token in the request is
+    /// not the current one, because another client has taken over the id.
     ///
     /// # Cancel safety
     /// If the future is dropped, the service may or may not have carried out the request. Sending

@@ -48,17 +48,21 @@ impl Connections {
     }
 
     /// Handles the failure of a request to `host` over the connections of `failed`. Replaces the
-    /// pool if new connections may work, which is in two cases: the host has several addresses, and
-    /// the next one is tried; or the request timed out, and the machine at the other end may be
-    /// gone. Requests in progress continue on the old connections.
+    /// pool if new connections may work. This is so in two cases:
+    ///
+    /// - The host has several addresses. The new connections then go to the next address.
+    /// - The request timed out. The machine at the other end of the old connections may be gone.
+    ///
+    /// Requests in progress continue on the old connections.
     pub(crate) fn failed(&self, failed: &Pool, host: &str, error: &Error) {
         let Some(builder) = &self.builder else { return };
         if !builder.addresses.are_several(host) && !matches!(error, Error::TimedOut { .. }) {
             return;
         }
         let mut pool = self.pool.write().unwrap_or_else(PoisonError::into_inner);
-        // Several concurrent requests may fail together. Only the first one replaces the pool,
-        // because each replacement moves on by one address.
+        // Several concurrent requests may fail together. Only the first failure replaces the pool,
+        // because each replacement moves on by one address, and several could skip an address that
+        // works.
         if pool.generation == failed.generation {
             builder.addresses.move_on();
             // Building succeeded with the same options before. If it fails now, the old pool stays

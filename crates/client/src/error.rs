@@ -102,7 +102,7 @@ impl Error {
             | Self::TokenFile { .. }
             | Self::KeyFile { .. }
             | Self::HandlerPanicked { .. } => false,
-            // The operator may replace the certificate.
+            // A rejected certificate is transient, because the operator may replace it.
             Self::Unreachable { .. } | Self::Certificate { .. } | Self::TimedOut { .. } => true,
             Self::Refused { status, .. } | Self::Protocol { status, .. } => {
                 matches!(status, 429 | 500 | 502 | 503 | 504)

@@ -212,7 +212,8 @@ impl LeaseKeeper {
         if let Some(held) = self.held.take()
             && let Err(error) = held.release().await
         {
-            // The panic is the error that is returned, because it came first.
+            // The caller gets the panic as the error, because it came first. This later error is
+            // only logged.
             tracing::warn!(%error, peer_id = %held.peer_id, "a peer could not be deregistered");
         }
         result

@@ -87,14 +87,14 @@ impl ClientOptions {
     }
 
     /// The maximum number of retries after transient failures (no connection, 429, 500, 502, 503,
-    /// 504). With several endpoints, the maximum number of further rounds, in each of which every
-    /// endpoint is tried.
+    /// 504). With several endpoints, a retry is a whole round, in which the client tries every
+    /// endpoint once.
     pub fn retries(self, retries: u32) -> Self {
         Self { retries, ..self }
     }
 
-    /// The time limit of a request including its retries. No attempt starts after it, and the
-    /// client does not wait for an attempt that would.
+    /// The time limit of a request including its retries. No attempt starts after this limit. If
+    /// the wait before the next attempt would exceed it, the request fails at once.
     pub fn patience(self, patience: Duration) -> Self {
         Self { patience, ..self }
     }
@@ -128,9 +128,9 @@ impl ClientOptions {
     }
 
     /// Sends requests through this HTTP client, for example to share its connections or to use
-    /// another TLS library. Its own configuration then replaces the options `ca_certificates`,
-    /// `user_agent` and `proxy`, and it chooses among the addresses of a name. It should not follow
-    /// redirects, which turn a POST into a GET.
+    /// another TLS library. The options `ca_certificates`, `user_agent` and `proxy` then have no
+    /// effect, because the HTTP client has its own configuration. It also chooses among the
+    /// addresses of a host name. It should not follow redirects, which turn a POST into a GET.
     pub fn http_client(self, client: reqwest::Client) -> Self {
         Self { http_client: Some(client), ..self }
     }

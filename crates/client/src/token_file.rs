@@ -135,7 +135,8 @@ mod tests {
         }
     }
 
-    /// Root may write into any directory except some of the kernel.
+    /// As root, this test uses a directory of the kernel, because root may write into any other
+    /// directory.
     #[test]
     #[cfg(target_os = "linux")]
     fn a_directory_without_permission_to_write_is_an_error_before_anything_is_registered() {

@@ -162,8 +162,8 @@ impl Transport {
     /// Opens a stream that has no end, without retries. The time limit applies until it begins.
     #[cfg(feature = "watch")]
     pub(crate) async fn open(&self, request: &OutgoingRequest<'_>) -> Result<(Route, Response), Error> {
-        /// Ten years, which is effectively no limit. `None` would apply the default of the HTTP
-        /// client, which the caller may have supplied.
+        /// Ten years, which is effectively no limit. `None` would not mean that there is no limit:
+        /// it would apply the default time limit of the HTTP client, which may be the caller's.
         const NO_LIMIT: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
         let route = self.route();
         let mut request = self.request(&route.endpoint, request);

@@ -29,7 +29,7 @@ const MAX_KEYS: usize = 4;
 /// What the API key of a request permits.
 #[derive(Clone, Debug)]
 pub(crate) struct Access {
-    /// The scopes that need a key.
+    /// The scopes for which a request has to present a key.
     required: Scopes,
     /// Whether the service knows any key with the scope `admin`.
     has_admin: bool,

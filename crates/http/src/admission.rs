@@ -25,8 +25,9 @@ use crate::group::Group;
 /// random sample bounds the work for each new connection.
 const SAMPLE: usize = 32;
 
-/// How many of the sources with the most connections are searched for a connection to close. If
-/// none of those connections waits for its client, a random sample of all connections is searched.
+/// When the total limit is reached, the server looks for a connection to close at this many
+/// sources: those with the most connections. If none of their connections waits for its client, the
+/// server searches a random sample of all connections.
 const LARGEST_SOURCES: usize = 4;
 
 /// The open connections.
@@ -48,7 +49,8 @@ struct Open {
     /// The ids of the connections of each group, in order.
     groups: HashMap<Group, BTreeSet<u64>>,
     /// All sources, ordered by their number of connections. Sources with the same number are
-    /// ordered by a hash with a random key, so that the order does not depend on their addresses.
+    /// ordered by a hash with a random key. If they were ordered by address, the same sources would
+    /// always be the first to lose connections.
     by_count: BTreeSet<(usize, u64, Source)>,
     hasher: RandomState,
 }
@@ -97,7 +99,8 @@ impl Connections {
         Some(Admitted { guard: OpenGuard { connections: self.clone(), id }, id, displaced })
     }
 
-    /// Stores the task that serves a connection, so that it can be closed for another.
+    /// Stores the task that serves a connection, so that the connection can be closed for another
+    /// one.
     pub(crate) fn started(&self, id: ConnectionId, task: AbortHandle) {
         // The task may have ended in the meantime.
         if let Some(entry) = self.open.lock().entries.get_mut(&id.0) {
@@ -131,7 +134,8 @@ impl Connections {
 
     /// Whether `group`, to which `source` belongs, has reached its share of all connections.
     fn is_full(&self, open: &Open, group: Group, source: Source) -> bool {
-        // Clients behind a proxy on this machine share its loopback address.
+        // Clients behind a proxy on this machine share its loopback address, so only the total is
+        // limited for it.
         let is_limited = !self.shared_sources && !source.is_loopback();
         is_limited && open.count_in(group) >= self.max.div_ceil(group.fraction())
     }
@@ -187,10 +191,11 @@ impl Open {
 
     /// Closes a connection that waits for its client. `None` if there is none to close.
     ///
-    /// The connection is chosen from a random sample of the connections of `group`, or of all if
-    /// that is `None`. Only sources with more than `above` connections are considered. Of those, a
-    /// source with the most connections loses one: if possible one without a request, and of these
-    /// the one that has waited the longest.
+    /// The connection is chosen from a random sample of the connections of `group`, or of all
+    /// connections if `group` is `None`. Sources that have at most `above` connections are spared.
+    /// Of the others, the source with the most connections loses one. A connection without a
+    /// request in progress is preferred. If there are several, the one that has waited the longest
+    /// is closed.
     fn displace(&mut self, group: Option<Group>, above: usize) -> Option<()> {
         let ids = match group {
             Some(group) => self.groups.get(&group)?,

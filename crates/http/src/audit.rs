@@ -17,8 +17,8 @@ use file::{AuditFile, Message};
 
 pub(crate) use event::{Action, Audited, Entry, RefusedPeers};
 
-/// The maximum number of lines that wait to be written, which is some megabytes. If the disk stalls
-/// for so long that more would wait, lines are lost.
+/// The maximum number of lines that wait to be written. They take some megabytes. If the disk
+/// stalls for so long that this number is reached, further lines are lost.
 const MAX_WAITING: usize = 16_384;
 /// How long a shutdown waits at most for the last lines to be written.
 const FLUSH_TIME: Duration = Duration::from_secs(2);

@@ -1,8 +1,8 @@
 //! Reads a request's body as a whole, up to a limit.
 //!
 //! axum's `DefaultBodyLimit` and tower-http's `RequestBodyLimit` respond as soon as a body is too
-//! long. The client, which is still sending, would see its connection reset instead of the 413.
-//! They also limit each body separately, but not the total size of all unfinished bodies.
+//! long. A client that is still sending would then see its connection reset instead of the 413.
+//! Both also limit only each single body, not the total size of all unfinished bodies.
 
 use std::pin::pin;
 
@@ -28,16 +28,17 @@ pub(crate) struct BodyTimeout;
 /// a 413 for a longer body, a 400 for a body that does not arrive completely or in time, and a 503
 /// if the budget has no room.
 ///
-/// Only a body that arrives in several pieces counts against the budget of `share`. Heartbeats
-/// arrive in one piece, so clients that send slowly can't cause them to be refused.
+/// Only a body that arrives in several pieces counts against the budget of `share`. The body of a
+/// heartbeat arrives in one piece. Heartbeats are therefore accepted even if clients that send
+/// slowly have used up the budget.
 pub(crate) async fn receive<B>(body: B, mut share: Share) -> Result<Bytes, Failure>
 where
     B: HttpBody<Data = Bytes>,
     B::Error: Into<BoxError>,
 {
     let mut body = pin!(body);
-    // A body whose announced length is above the limit is rejected without reading it, because
-    // discarding it would take too long.
+    // A body whose announced length exceeds even `MAX_DISCARDED_BYTES` is rejected without reading
+    // it, because discarding it would take too long.
     if body.size_hint().lower() > MAX_DISCARDED_BYTES as u64 {
         return Err(too_large());
     }

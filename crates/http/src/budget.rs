@@ -17,13 +17,13 @@ use crate::group::Group;
 /// A bounded amount of a resource, with a total limit and a limit per source and network.
 ///
 /// A source may take more while it uses less than an eighth of what is left. A source that is alone
-/// therefore gets a ninth of the budget, and each further source gets a ninth of the rest. Eight
-/// sources leave two fifths for all others. A source that uses nothing is refused only if nothing
-/// is left, or if its network uses too much.
+/// therefore gets a ninth of the budget, which is an eighth of the other eight ninths. Each further
+/// source gets a ninth of the rest. Eight sources leave two fifths of the budget for all others. A
+/// source that uses nothing is refused only if nothing is left, or if its network uses too much.
 ///
-/// In the same way, a network may take more while it uses less than a quarter of what is left (an
-/// IPv6 /48: less than half). A network that is alone therefore gets a fifth of the budget (an IPv6
-/// /48: a third).
+/// In the same way, a network may take more while it uses less than a quarter of what is left, and
+/// an IPv6 /48 while it uses less than half. A network that is alone therefore gets a fifth of the
+/// budget, and an IPv6 /48 that is alone gets a third.
 ///
 /// For loopback addresses, only the total is limited, because a proxy on the same machine may
 /// forward the requests of all clients.
@@ -77,7 +77,8 @@ impl Used {
             let used = self.by_group.get(&group).copied().unwrap_or_default();
             used.saturating_mul(group.fraction()) < left
         };
-        // Clients behind a proxy on this machine share its loopback address.
+        // Clients behind a proxy on this machine share its loopback address, so only the total is
+        // limited for it.
         left > 0 && (source.is_loopback() || Group::all_of(source).all(is_below_share))
     }
 }

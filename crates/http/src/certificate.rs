@@ -9,12 +9,14 @@ use tokio::time::{Instant, interval};
 
 use crate::tls::Tls;
 
-/// How often the files are compared with the certificate and the key in use. Tools that renew
-/// certificates replace the files days before the old certificate expires.
+/// How often the files are compared with the certificate and the key in use. A minute is soon
+/// enough, because tools that renew certificates replace the files days before the old certificate
+/// expires.
 const CHECK_INTERVAL: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
-/// The log warns when a certificate has less time left than this. ACME clients renew 30 days before
-/// the expiry, so their renewals have then failed for two weeks.
+/// The log warns when a certificate has less time left than this. ACME clients renew a certificate
+/// 30 days before it expires. If only 14 days are left, the renewals have already failed for two
+/// weeks.
 const WARNING_PERIOD: Duration = Duration::from_secs(14 * 24 * 3_600);
 
 /// Reloads the certificate when its files have changed, and warns before it expires, until the

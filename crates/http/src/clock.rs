@@ -24,8 +24,8 @@ const MIN_OFFSET_CHANGE_MILLIS: u64 = 100;
 #[derive(Clone)]
 pub struct Clock {
     read: Arc<dyn Fn() -> Timestamp + Send + Sync>,
-    /// Whether this is a steady clock, which may differ from the system's clock. Responses then add
-    /// the difference to its times.
+    /// Whether this is a steady clock. Its time may differ from that of the system's clock, so
+    /// responses add the difference to it.
     is_steady: bool,
 }
 
@@ -65,7 +65,8 @@ impl Clock {
 /// registry. Responses show the system's time, so the registry adds the difference to its times.
 /// Runs until the future is dropped.
 ///
-/// It is a task of its own, so that a slow sweep does not count as a pause.
+/// This is a task of its own. If the task that sweeps the registry read the clock, a slow sweep
+/// would delay the next reading, and the clock would count the delay as a pause.
 pub(crate) async fn keep_time(clock: Clock, registry: Arc<Registry>) {
     let mut shown = 0;
     let mut interval = interval(TICK);
@@ -149,8 +150,9 @@ impl Steady {
         }
     }
 
-    /// Skips the gap before the current reading of the clock, and returns that reading. A monotonic
-    /// clock does not step back by itself, but tools that fake the time make it do so.
+    /// Skips the gap before the current reading of the clock, and returns that reading. A step back
+    /// is skipped as well: a monotonic clock does not step back by itself, but tools that fake the
+    /// time can make it do so.
     fn skip_gap(&self, read: impl Fn() -> u64) -> u64 {
         let _guard = self.gap.lock();
         // The clock is read again: another thread may have skipped the gap in the meantime, and the

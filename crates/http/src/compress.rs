@@ -28,7 +28,8 @@ const MIN_BYTES: u64 = 4 * 1024;
 /// Smaller bodies are not counted against the budget on HTTP/1: each connection holds at most one,
 /// and they are small compared with the connection itself.
 const COUNTED_FROM_BYTES: u64 = 16 * 1024;
-/// The same for HTTP/2, where a connection can hold one body for each of its streams.
+/// The same for HTTP/2. The value is lower, because a connection can hold one body for each of its
+/// streams.
 const COUNTED_FROM_BYTES_MULTIPLEXED: u64 = 1024;
 /// The value of `Vary` for responses whose encoding depends on the client.
 const ACCEPT_ENCODING: HeaderValue = HeaderValue::from_static("accept-encoding");

@@ -45,11 +45,12 @@ use stall::StreamExecutor;
 use state::{ConnectionState, Timeouts};
 use wrong_protocol::{CheckedIo, TlsHint};
 
-/// The maximum number of bytes of a request's head, and of data that is read ahead. It is ten times
-/// what a browser sends, and the most that a slow connection can make the service hold. On HTTP/2
-/// it limits the headers after decompression, because one compressed byte can stand for thousands.
-/// A request with a larger head gets a 431. A head of more than four times this size ends the
-/// connection.
+/// The maximum number of bytes of a request's head that the HTTP library accepts, and of data that
+/// it reads ahead. It is ten times what a browser sends, and the most that a slow connection can
+/// make the service hold. On HTTP/2 it limits the headers after decompression, because one
+/// compressed byte can stand for thousands. The library refuses a larger head with 431, and ends
+/// the connection if the head has more than four times this size. The service itself refuses a head
+/// of more than half this size, with a complete response (see `head`).
 const MAX_HEAD_BYTES: u32 = 32 * 1024;
 /// The maximum number of concurrent requests on one HTTP/2 connection: enough for a browser that
 /// loads the web page, and a small part of the requests that may be in flight.
@@ -179,7 +180,8 @@ impl Connection {
         let details = ConnectionDetails { connection: Some(self.state.clone()), malformed, unknown_client };
         let request = request.map(|body| TimedBody::new(body, self.state.clone(), multiplexed));
         let mut response = self.server.service.respond_on(request, origin, details).await;
-        // After a malformed head, it is not certain where the next request begins.
+        // After a malformed head, it is not certain where the next request begins, so the
+        // connection is closed.
         if close {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
@@ -300,7 +302,8 @@ where
     .await;
 }
 
-/// A time during which the client sends nothing, and no request but event streams is in progress.
+/// A time during which the client sends nothing, and no request is in progress except event
+/// streams.
 #[derive(Clone, Copy)]
 struct Silence {
     /// The connection's number of reads when the silence began.

@@ -12,13 +12,14 @@ use http::{HeaderValue, StatusCode};
 
 use crate::origin::UnknownClient;
 
-/// After how many seconds to try again if a limit of the registry is reached. Within about a
-/// minute, some peers have probably deregistered, or their leases have ended.
+/// After how many seconds to try again if a limit of the registry is reached. The response states a
+/// random time from this to twice as long. In that time, some peers have probably deregistered, or
+/// their leases have ended.
 const FULL_RETRY_SECONDS: u32 = 30;
-/// After how many seconds to try again if a mailbox is full: most receivers wait for messages, and
-/// fetch them at once.
+/// After how many seconds to try again if a mailbox is full. The time is short, because most
+/// receivers wait for messages and fetch them at once.
 const MAILBOX_RETRY_SECONDS: u32 = 5;
-/// After how many seconds to try again if no better value is known: a short overload has usually
+/// After how many seconds to try again if no better value is known. A short overload has usually
 /// passed by then.
 const SOON_SECONDS: u32 = 1;
 

@@ -1,9 +1,9 @@
 //! The service: axum's router and the function around it.
 //!
-//! The function sees each request with its whole body, and each response. It is the one place that
-//! limits handlers, and that compresses, counts and logs responses and adds their common headers.
-//! It is not a layer of the router, because axum clones and boxes every layer, and boxes its
-//! future, for each request.
+//! The function sees each request with its whole body, and each response. Only this function limits
+//! how many handlers run. It also compresses, counts and logs all responses, and adds their common
+//! headers. It is not a layer of the router, because axum clones and boxes every layer, and boxes
+//! its future, for each request.
 
 use std::net::IpAddr;
 use std::pin::pin;
@@ -51,9 +51,9 @@ pub(crate) struct ConnectionDetails {
     pub(crate) unknown_client: Option<Failure>,
 }
 
-/// An extension of a response to a request that is served even if its source exceeds its rate, such
-/// as a health check. It says that the source exceeds that rate. The connection then delays the
-/// response.
+/// A mark in the extensions of a response: the source of the request exceeds its rate. Some
+/// requests, such as health checks, are served nevertheless. The mark makes the connection delay
+/// the response.
 #[derive(Clone, Copy)]
 pub(crate) struct OverRate;
 

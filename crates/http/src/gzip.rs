@@ -10,7 +10,7 @@ use http::header::ACCEPT_ENCODING;
 use http::{HeaderMap, HeaderValue};
 use tokio::sync::Semaphore;
 
-/// Compresses one body at a time for every two processors, and at least one. While it is busy,
+/// Compresses at most one body at a time for every two processors, but at least one. Meanwhile,
 /// further responses are sent uncompressed, so that compression leaves processor time for other
 /// requests.
 #[derive(Debug)]

@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-/// The length of the queue of connections that wait to be accepted; the system may cap it. When all
-/// clients of a network reconnect at once, each connection beyond the queue waits a second for its
-/// next attempt.
+/// The length of the queue of connections that wait to be accepted; the system may cap it. All
+/// clients of a network may reconnect at once. A client that finds the queue full tries again only
+/// after a second.
 const BACKLOG: u32 = 4_096;
 
-/// The size of the system's buffer for what a client has not read yet. Linux takes twice as much
-/// for its own overhead. By default the buffer grows to megabytes, and data in the buffer counts as
-/// read for the write timeout. This size suffices for a megabyte a second at a round trip of 60 ms.
+/// The size of the system's buffer for what a client has not read yet. Linux doubles it, for its
+/// own overhead. Without this limit the buffer would grow to megabytes, and the write timeout
+/// counts data in the buffer as read. This size suffices for a megabyte a second at a round trip of
+/// 60 ms.
 const SEND_BUFFER_BYTES: u32 = 64 * 1024;
 
 /// Listens on `address`. Port 0 selects a free port. On Linux, the system ends a connection if the
@@ -33,9 +34,10 @@ pub(crate) fn bind(address: SocketAddr, write_timeout: Duration) -> io::Result<(
 }
 
 /// Makes the system ignore new attempts to connect, so that no connection is in the queue when the
-/// listener closes. Closing the listener resets the connections in its queue, and their clients may
-/// have sent a request already. The client's system retransmits the SYN after a second. It then
-/// reaches the next process, or is refused.
+/// listener closes. Closing the listener would reset the connections in its queue, whose clients
+/// may have sent a request already. An ignored attempt loses nothing: the client's system
+/// retransmits the SYN after a second. By then, the next process accepts the connection, or the
+/// system refuses it.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn ignore_new_connections(listener: &TcpListener) {
     use socket2::{SockFilter, SockRef};

@@ -193,7 +193,8 @@ mod tests {
     fn internal_errors_are_always_logged_and_refusals_up_to_a_limit_per_second() {
         let log = RequestLog::new(0);
         assert!(!log.wants(StatusCode::OK));
-        // At most two seconds pass here, and each kind has its own limit.
+        // Client errors and other refusals have separate limits per second. The upper bounds here
+        // are twice the limits, because a new second may begin during the loop.
         let written = |status| (0..1_000).filter(|_| log.wants(status)).count();
         assert!((5..=10).contains(&written(StatusCode::NOT_FOUND)));
         assert!((10..=20).contains(&written(StatusCode::SERVICE_UNAVAILABLE)));

@@ -129,6 +129,7 @@ impl MailReader {
             }
             match self.collect().await {
                 // No message is left: they have expired, or another request has acknowledged them.
+                // The reader continues to wait.
                 Ok((letters, _)) if letters.is_empty() && !is_last => {}
                 Ok((letters, now)) => return (listed(letters, now), 0),
                 // This response can't report the error, because its head has been sent. If the

@@ -35,8 +35,8 @@ pub struct ServiceOptions {
     /// of up to 16 KiB. If this many requests wait for a slow disk, a further request is better
     /// refused, so that its client tries again later.
     pub max_in_flight: usize,
-    /// How long a handler may take before its response becomes a 503: longer than a short stall of
-    /// a disk, shorter than clients wait.
+    /// How long a handler may take before its response becomes a 503. The default is longer than a
+    /// short stall of a disk, and shorter than the time that clients wait.
     pub request_timeout: Duration,
     /// One in this many successful requests is logged, in addition to those that fail. With 0, the
     /// default, no successful request is logged, because a line takes more processor time than
@@ -50,17 +50,18 @@ pub struct ServiceOptions {
     /// as its client likes. The default leaves half of
     /// [`max_connections`](ServerOptions::max_connections) for other requests.
     pub max_watchers: usize,
-    /// The bytes per second of all `/watch` streams together, because each change is sent once to
-    /// each watcher. Streams that fall behind are ended, and their clients reconnect later. With 0,
-    /// they are not limited. The default is a fifth of the rate that made heartbeats slow on two
-    /// cores. It is enough for 10,000 watchers of a network with two changes a second, or for 30
-    /// watchers of all changes among a million peers.
+    /// The maximum number of bytes per second of all `/watch` streams together. A limit is needed
+    /// because each change is sent once to each watcher. If it is reached, streams that fall behind
+    /// are ended, and their clients reconnect later. With 0, there is no limit. The default is a
+    /// fifth of the rate that made heartbeats slow on two cores. It is enough for 10,000 watchers
+    /// of a network with two changes a second, or for 30 watchers of all changes among a million
+    /// peers.
     pub watch_bytes_per_second: u32,
     /// How often a stream without changes sends a comment. Proxies close connections that are
     /// silent for half a minute.
     pub watch_keep_alive: Duration,
     /// How long a request to `/mailbox` may wait for a message at most. With 0, no request waits.
-    /// This is for transports where each second of a request costs money, such as AWS Lambda.
+    /// That is the right value where each second of a request costs money, as on AWS Lambda.
     pub max_mail_wait: Duration,
     /// The STUN and TURN servers that responses name to peers with a mailbox.
     pub ice_servers: IceServers,
@@ -120,7 +121,8 @@ pub struct ServerOptions {
     /// How long a client may take to open a connection, including TLS, and to send a request's
     /// head.
     pub header_timeout: Duration,
-    /// How long a client may take to send a request's body. Even a modem sends 16 KiB in this time.
+    /// How long a client may take to send a request's body. By default, even a modem can send the
+    /// maximum of 16 KiB in this time.
     pub body_timeout: Duration,
     /// How long a connection without requests is kept. Legacy clients send a heartbeat every 30 s,
     /// so their connections stay open.
@@ -128,10 +130,11 @@ pub struct ServerOptions {
     /// How long a client may take to read a response: enough for a page of a megabyte over a slow
     /// mobile network.
     pub write_timeout: Duration,
-    /// How long the server still accepts and responds after it was asked to stop, while it asks
-    /// clients to close their connections. A client that sends a request on each of its connections
-    /// at least this often loses no request. A load balancer that checks `/readyz` at least this
-    /// often stops sending requests in time.
+    /// How long the server still accepts and responds after it was asked to stop. In this time, it
+    /// asks clients to close their connections: on HTTP/1 with each response, on HTTP/2 with
+    /// GOAWAY. A client that sends a request on each of its connections at least this often
+    /// therefore loses no request. A load balancer that checks `/readyz` at least this often stops
+    /// sending requests in time.
     pub shutdown_drain: Duration,
     /// How long requests in flight may take after the drain. Together, the defaults of the drain
     /// and of this time are shorter than the ten seconds after which Docker kills a container.

@@ -72,8 +72,8 @@ impl Origin {
 
 fn forwarded_for(headers: &HeaderMap, hops: usize) -> Option<IpAddr> {
     let lines: Vec<&[u8]> = headers.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
-    // Only this entry has to be valid text: a client's claim to its left must not hide what a
-    // trusted hop wrote.
+    // Only this entry has to be valid text. The entries to its left are claims of the client, and
+    // an invalid one must not hide what a trusted hop wrote.
     let entry = lines.iter().flat_map(|line| line.split(|byte| *byte == b',')).rev().nth(hops - 1)?;
     parse_entry(std::str::from_utf8(entry).ok()?.trim())
 }

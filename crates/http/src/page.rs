@@ -106,7 +106,8 @@ impl File {
     }
 
     /// The entity tag: the checksum and the length of the content, which are the last 8 bytes of
-    /// the gzip file. The tag is weak, because it is the same for both encodings.
+    /// the gzip file. The tag is weak, because the compressed and the uncompressed response have
+    /// the same one.
     fn tag(&self) -> String {
         let trailer = self.gzip.last_chunk().copied().unwrap_or_default();
         format!("W/\"{:016x}\"", u64::from_le_bytes(trailer))

@@ -13,8 +13,8 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use rustix::process::{Resource, getrlimit};
 
-/// The unit of times in `/proc/PID/stat`. It is part of the kernel's interface on all architectures
-/// that Rust's standard library supports.
+/// The unit of times in `/proc/PID/stat`. The kernel's interface fixes it to this value on all
+/// architectures that Rust's standard library supports.
 const TICKS_PER_SECOND: f64 = 100.0;
 const BYTES_PER_KIB: u64 = 1024;
 

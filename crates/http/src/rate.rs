@@ -43,7 +43,7 @@ pub struct RateLimits {
 pub struct Rate {
     /// Requests per second in the long run. With 0, requests are not limited.
     pub per_second: u32,
-    /// Requests at once, after a pause. 0 counts as 1.
+    /// The number of requests that are accepted at once, after a pause. 0 counts as 1.
     pub burst: u32,
 }
 
@@ -55,10 +55,10 @@ impl Default for RateLimits {
     }
 }
 
-/// The rate of pages of a source is its rate of requests times this many kilobytes, which is half
-/// of a page with the default maximum of peers. The bucket holds what a source gets in one second.
-/// A burst of requests for small pages costs the service little, but one for large pages would keep
-/// it busy for seconds.
+/// Pages are limited by their size. A source may get this many kilobytes of pages for each request
+/// that its rate permits. This is half of a page with the default maximum of peers. The bucket
+/// holds only what a source gets in one second, although the bucket of requests holds more: a burst
+/// of large pages would keep the service busy for seconds.
 const PAGE_KILOBYTES_PER_REQUEST: u32 = 100;
 
 /// The buckets that a request counts against.
@@ -71,7 +71,8 @@ pub(crate) enum Charge {
     Others,
     /// Pages, in kilobytes before compression.
     Pages,
-    /// New connections, and what a connection costs without a request.
+    /// New connections, and work that a connection causes without a request that reaches the
+    /// service.
     Connections,
     /// Messages to other peers.
     Mail,
@@ -147,7 +148,7 @@ impl Rates {
     }
 
     /// Takes a token for a message. This is called only after the sender has proved who it is, so
-    /// that no other client can use up its rate.
+    /// that no other client can use up the sender's rate.
     pub(crate) fn send_mail(&self, sender: &PeerId) -> Result<(), Failure> {
         self.senders.take(sender, NonZeroU32::MIN).map_err(|wait| Failure {
             refusal: Refusal::new(

@@ -209,9 +209,9 @@ struct Acceptor {
     connections: JoinSet<()>,
 }
 
-/// When a connection ends, charges its source for the work that the connection caused without a
-/// request that reached the service. This also happens if the connection's task is aborted because
-/// another connection takes its place.
+/// When a connection ends, charges its source for work that the connection caused without a request
+/// that reached the service. As a guard, it also does so if the connection's task is aborted to
+/// make room for another connection.
 struct WasteGuard {
     service: Arc<Service>,
     state: Arc<ConnectionState>,

@@ -11,11 +11,13 @@
 //!   resolves dot segments. The resource that the gateway matched is independent of all three (see
 //!   `route`).
 //! - **Query.** An HTTP API passes a query on as the client wrote it, and `lambda_http` panics on
-//!   bytes that are invalid in a URI. Any client could raise the function's error rate. For format
-//!   1.0, `lambda_http` also writes the parameters in the order of a hash map.
+//!   bytes that are invalid in a URI. With such queries, any client could raise the function's
+//!   error rate. For format 1.0, `lambda_http` also writes the parameters in the order of a hash
+//!   map.
 //! - **Headers.** A single header that is not valid HTTP makes `lambda_http` reject the whole
-//!   event. The service needs only `X-Forwarded-For`, `Origin`, and `Accept-Encoding` in format
-//!   2.0: a REST API compresses responses itself.
+//!   event. The service needs only `X-Forwarded-For`, `Origin` and, in format 2.0,
+//!   `Accept-Encoding`. In format 1.0 it does not need the last one, because a REST API compresses
+//!   responses itself.
 //!
 //! `lambda_http` also panics on a body that is marked as base64 but is not. Only AWS sets the mark,
 //! and `lambda_runtime` turns the panic into a failed event. Events of an Application Load Balancer

@@ -21,9 +21,9 @@ use crate::settings::Settings;
 
 /// The part of an invocation's time that is reserved for delivering the response.
 const DELIVERY_TIME: Duration = Duration::from_millis(250);
-/// The number of sweeps for one scheduled event. A sweep with nothing to do costs nothing. The
-/// store records the long-dormant peers that discovers find, up to a maximum number. This many
-/// sweeps remove all of them.
+/// The maximum number of sweeps for one scheduled event. A sweep with nothing to do costs nothing.
+/// While the store looks for peers to list, it records the long-dormant peers that it comes across,
+/// up to a maximum number. This many sweeps suffice to remove all of them.
 const SWEEPS_PER_EVENT: u32 = 40;
 /// The time that an invocation must have left for another sweep: the maximum duration of a sweep,
 /// which the store enforces.

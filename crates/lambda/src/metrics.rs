@@ -2,9 +2,10 @@
 //! lines to CloudWatch, where an operator can query them. This needs neither an agent nor a request
 //! to AWS.
 //!
-//! If enabled, a few of them become CloudWatch metrics, through the embedded metric format.
-//! CloudWatch charges more for each such metric than for all the logs of a small network. The
-//! metrics of Lambda, API Gateway and DynamoDB themselves are free of charge.
+//! If the operator enables it, a few of the counts become CloudWatch metrics, through the embedded
+//! metric format. They are off by default, because CloudWatch charges more for each such metric
+//! than for all the logs of a small network. The metrics that Lambda, API Gateway and DynamoDB
+//! publish themselves are free of charge.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};

@@ -26,7 +26,8 @@ use runtime_api::RuntimeApi;
 
 /// The time limit of an invocation that should succeed.
 const TIME: Duration = Duration::from_secs(20);
-/// The time limit of an invocation during an outage, which must end with a refusal before that.
+/// The time limit of an invocation during an outage. The function must refuse the request before
+/// this limit.
 const SHORT: Duration = Duration::from_millis(1_500);
 
 /// The store's own timeout. A response that arrives earlier shows that the function responded

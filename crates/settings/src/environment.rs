@@ -104,8 +104,9 @@ fn variable_not_in_utf8(command: &Command) -> Option<String> {
     found.or_else(|| command.get_subcommands().find_map(variable_not_in_utf8))
 }
 
-/// `command`, with every switch also accepting a value (`--memory=false`). A source with higher
-/// precedence can then disable what another one enabled, and an environment variable can do both.
+/// `command`, with every switch also accepting a value (`--memory=false`). A flag can then disable
+/// what the file or an environment variable enabled, and an environment variable can either enable
+/// or disable a switch.
 pub fn allow_switch_values(command: Command) -> Command {
     // A flag without a variable is no setting.
     let is_switch = |arg: &Arg| matches!(arg.get_action(), ArgAction::SetTrue) && arg.get_env().is_some();

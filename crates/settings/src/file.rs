@@ -32,7 +32,7 @@ impl SettingsFile {
             text.parse().map_err(|error| invalid(format!(" is not valid TOML: {}", one_line(&error))))?;
         let mut settings = BTreeMap::new();
         for (key, value) in table {
-            // TOML authors write `ttl_min` as often as `ttl-min`.
+            // Authors of TOML files write `ttl_min` as often as `ttl-min`, so both are accepted.
             let flag = key.replace('_', "-");
             let text = as_text(value)
                 .ok_or_else(|| invalid(format!(": {key} must be a string, a number or a boolean")))?;

@@ -7,8 +7,9 @@ use clap::Command;
 
 /// The start of every setting's variable.
 const PREFIX: &str = "AURORA_";
-/// The end of the first variable that Kubernetes sets for each service of the namespace. A service
-/// called `aurora-discovery` gives every pod `AURORA_DISCOVERY_SERVICE_HOST` and others.
+/// The end of a variable's name by which variables of Kubernetes are recognised. For each service
+/// of the namespace, Kubernetes gives every pod several variables. For a service called
+/// `aurora-discovery`, the first of them is `AURORA_DISCOVERY_SERVICE_HOST`.
 const SERVICE_LINK: &str = "_SERVICE_HOST";
 
 /// A warning for each variable that begins with `AURORA_` and that `command` and its subcommands do

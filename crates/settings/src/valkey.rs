@@ -37,7 +37,7 @@ impl ValkeyArgs {
     ///
     /// # Errors
     ///
-    /// No server is given, or the file with the password or that with the certificates can't be
+    /// No server is given, or the file with the password or the file with the certificates can't be
     /// read. The error names the setting to change.
     pub fn options(
         &self,

@@ -136,8 +136,9 @@ impl Network {
     /// Compares the peers with the service's list: a crashed peer that is not in the list has
     /// expired.
     pub(super) fn reconcile(&mut self, listed: &HashSet<PeerId>, now: Instant) -> Vec<String> {
-        // The service's clock may be ahead, so that it drops a peer from the list shortly before
-        // the lease ends by the local clock.
+        // The service's clock may be ahead of the local one. The service then drops a peer from its
+        // list shortly before the lease ends by the local clock. Until that end, the peer is not
+        // shown as expired.
         let has_ended = |member: &Member| member.lease.is_none_or(|(ends, _)| ends <= now);
         let expired: Vec<_> = self
             .members

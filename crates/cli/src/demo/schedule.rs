@@ -17,7 +17,7 @@ use super::{PEERS_PER_REQUEST, TTL, names};
 pub(super) const MAX_REPORTS: usize = 4_096;
 /// The time between the first peers' registrations.
 const JOIN_INTERVAL: Duration = Duration::from_millis(120);
-/// The time between two random events afterwards.
+/// The time between two random events, after the first peers have registered.
 const ACTION_INTERVAL: Duration = Duration::from_millis(900);
 
 /// A peer, and an event of its lease.
@@ -130,7 +130,7 @@ impl Schedule {
     fn leave(&mut self, network: &mut Network) {
         let Some((id, keeper)) = self.take_random_peer() else { return };
         self.leaving.spawn(async move {
-            // After a failure the lease expires, as after a crash.
+            // If the deregistration fails, the lease expires, as after a crash.
             let _ = keeper.stop().await;
         });
         network.set_leaving(&id);

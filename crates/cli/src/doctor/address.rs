@@ -14,7 +14,8 @@ use super::test_peer::{TestPeer, describe_refusal, search_log};
 const CHECK: &str = "address";
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
 /// An address reserved for documentation, which no client has. The doctor sends it in
-/// `X-Forwarded-For`. If the service reports it as the source address, it trusts a forged header.
+/// `X-Forwarded-For`. If the service reports it as the source address, the service trusts a header
+/// that any client can forge.
 const FORGED: &str = "192.0.2.77";
 
 /// The finding if the service refuses requests because its proxies do not pass on the client's

@@ -11,11 +11,12 @@ use super::send_probe;
 use super::test_peer::{describe_refusal, search_log};
 
 const CHECK: &str = "clock";
-/// The doctor warns about a larger difference of the clocks, in seconds. It misleads clients that
-/// compare `last_seen` with their own clock.
+/// The difference of the two clocks, in seconds, above which the doctor warns. A larger difference
+/// misleads clients that compare `last_seen` with their own clock.
 const WARN_SECONDS: f64 = 2.0;
-/// Legacy clients ignore peers whose `last_seen` is more than 300 s ago. If peers send a heartbeat
-/// every 200 s, a client whose clock is more than 100 s ahead ignores live peers.
+/// The difference, in seconds, above which the check fails. Legacy clients ignore peers whose
+/// `last_seen` is more than 300 s ago. If peers send a heartbeat every 200 s, a client whose clock
+/// is more than 100 s ahead of the service's ignores live peers.
 const FAIL_SECONDS: f64 = 100.0;
 /// Times are rounded down to whole seconds, so they are half a second too early on average.
 const ROUNDING: f64 = 0.5;

@@ -9,10 +9,11 @@ use super::send_probe;
 use super::test_peer::describe_refusal;
 
 const CHECK: &str = "latency";
-/// If the median request takes longer, every peer that joins notices the delay.
+/// The median latency above which the doctor warns, because every peer that joins notices the
+/// delay.
 const SLOW: Duration = Duration::from_millis(500);
-/// Clients give up after ten seconds. If one request in a hundred takes this long, the service
-/// comes close to that limit.
+/// The 99th percentile of the latencies above which the doctor warns. Clients give up after ten
+/// seconds, and a service that is this slow comes close to that limit.
 const VERY_SLOW: Duration = Duration::from_secs(3);
 
 /// Requests a page `requests` times, one after the other.

@@ -17,8 +17,8 @@ const LEAVE: &str = "leave";
 const LAG: Duration = Duration::from_secs(6);
 /// The interval between two requests for the list.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
-/// Legacy clients ignore peers whose `last_seen` is more than 300 s ago, so heartbeats must be well
-/// within that.
+/// The longest heartbeat interval that the check accepts, in seconds. Legacy clients ignore peers
+/// whose `last_seen` is more than 300 s ago, so the interval must be clearly shorter.
 const MAX_INTERVAL_SECONDS: u32 = 200;
 
 /// Registers a peer, waits until it is listed, and renews its lease.
@@ -75,8 +75,9 @@ async fn check_renewal(client: &Client, peer: &TestPeer) -> Result<Finding, Erro
     };
     let renewed = peer.heartbeat(client).await?;
     if renewed.status != 200 {
-        // With 404, one process lists the peer and another one does not know it. The two processes
-        // then have different registries.
+        // A 404 here means that one process lists the peer, and that another process, which
+        // received the heartbeat, does not know it. The two processes then have different
+        // registries.
         let fix = if renewed.status == 404 {
             "let all processes behind this endpoint share one table (--store dynamodb), or route all requests to one"
                 .to_owned()

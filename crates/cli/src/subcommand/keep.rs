@@ -79,8 +79,9 @@ pub(crate) async fn run(args: KeepArgs) -> Result<(), Failure> {
         tokio::select! {
             result = keeper.ended() => return Ok(result?),
             () = &mut leave => return stop(keeper, grace).await,
-            // With `--replace`, the first keeper may not replace a live registration. If it finds
-            // one, the keeper is dropped, and a second one, which may replace it, is started.
+            // Even with `--replace`, the first keeper may not replace a live registration. It only
+            // reports that the id is live. It is then dropped, and a second keeper is started,
+            // which may replace the registration.
             Some(()) = found_live.recv(), if args.replace && !may_replace => may_replace = true,
             Some(()) = is_registered.recv(), if runs_program => break keeper,
         }
@@ -107,7 +108,7 @@ async fn stop(keeper: LeaseKeeper, grace: Duration) -> Result<(), Failure> {
 struct Printer {
     id: PeerId,
     show_token: bool,
-    /// Whether a live registration will be replaced by a second keeper.
+    /// Whether, if the id turns out to be live, a second keeper will replace its registration.
     replaces: bool,
     /// Reports that the id is live. `None` once the peer is registered.
     live: Option<mpsc::Sender<()>>,

@@ -12,10 +12,11 @@ const MILLIS_PER_SECOND: u64 = 1_000;
 pub(crate) enum Detail {
     /// The columns of the legacy view.
     Legacy,
-    /// The columns of the legacy view, and when the lease ends and when the peer registered.
+    /// The columns of the legacy view, and two more: when the lease ends, and when the peer
+    /// registered.
     Full,
-    /// The columns of the legacy view except when the peer was last seen, which the stream of
-    /// changes does not contain.
+    /// The columns of the legacy view without the time at which the peer was last seen, because the
+    /// stream of changes does not contain it.
     Followed,
 }
 

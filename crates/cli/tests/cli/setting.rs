@@ -25,8 +25,8 @@ fn settings_are_read_from_a_file_and_errors_name_it() {
 fn a_flag_overrides_the_environment_and_the_environment_overrides_the_file() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("aurora.toml");
-    // The default lease is shorter than the minimum lease, which is an error. It names the source
-    // of the default that applied.
+    // The default lease is shorter than the minimum lease, which is an error. The message names the
+    // source of the default lease that applied.
     fs::write(&path, "memory = true\nttl-min = 600\npeer-ttl-minutes = 2\n").unwrap();
     let file = ("AURORA_CONFIG", path.to_str().unwrap());
     let minutes = ("AURORA_PEER_TTL_MINUTES", "3");

@@ -15,7 +15,8 @@ use crate::shared_store::{LAG, client, id, ports, two_processes_share_a_peer, un
 use crate::time::libfaketime;
 use crate::transfer::moves_through_a_shared_store;
 
-/// The suite is in a module of its own, because the short form of the tests on a stand-in omits it.
+/// The suite is in a module of its own, so that a short run of the tests on a stand-in can leave it
+/// out.
 mod contract {
     use super::serve;
 

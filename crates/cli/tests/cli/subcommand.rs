@@ -114,7 +114,7 @@ fn fill_adds_other_peers_to_a_rare_archetype() {
 fn text_from_peers_can_not_control_the_terminal() {
     let service = Service::in_memory();
     // The service accepts a zero-width joiner within a word of an archetype, and any text in
-    // metadata.
+    // metadata. The command has to escape both.
     let metadata = r#"{"x": "\u202e"}"#.replace("\\u202e", "\u{202e}");
     ok(service.call(&["register", "a", "--archetype", "ev\u{200d}il", "--metadata", &metadata]));
     for listed in [ok(service.call(&["discover"])), ok(service.call(&["discover", "--json"]))] {

@@ -49,7 +49,7 @@ fn a_client_with_a_ca_certificate_trusts_only_that_authority() {
 
 #[test]
 fn an_encrypted_key_is_refused_with_the_command_that_decrypts_it() {
-    // As `openssl genpkey -aes256` and `openssl ec -aes256` write them.
+    // Encrypted keys, as `openssl genpkey -aes256` and `openssl ec -aes256` write them.
     const PKCS8: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----
 MIHsMFcGCSqGSIb3DQEFDTBKMCkGCSqGSIb3DQEFDDAcBAh6q4s9Vk4lNQICCAAw
 DAYIKoZIhvcNAgkFADAdBglghkgBZQMEASoEEEoQFCZvAAX1+YstAUX9jZcEgZAU

@@ -9,8 +9,9 @@ use tokio::time::Instant;
 /// can make a peer flood the service.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(500);
 
-/// A lease. The client counts its time from before it sends the request, so that the lease never
-/// ends later by the client's count than by the service's.
+/// A lease. The client counts its duration from the moment before it sends the request. The service
+/// starts to count later, when it handles the request. By the client's count, the lease therefore
+/// never ends later than by the service's.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lease {
     ends: Instant,

@@ -16,13 +16,17 @@ use crate::{Client, Error};
 /// - A token-only registration does not replace a live one whose token it lacks. It does replace a
 ///   dormant one.
 ///
-/// The second rule alone would be enough. But if the response to the token-only registration is
-/// lost, the id is reserved under a token that no client knows. The keeper therefore sends one only
-/// for an id that the service knows.
+/// The second rule alone would keep the keeper from replacing a live registration. But if the
+/// response to a token-only registration is lost, the id is reserved under a token that no client
+/// knows. The keeper therefore sends a token-only registration only for an id that the service
+/// knows.
 ///
-/// Two keepers that register an unknown id at the same moment may replace each other. The first one
-/// then reports that it was taken over. A service of an older version ignores tokens in heartbeats.
-/// With such a service, a live registration is replaced.
+/// A live registration is replaced nevertheless in two cases:
+///
+/// - Two keepers that register an unknown id at the same moment may replace each other. The first
+///   one then reports that it was taken over.
+/// - With a service of an older version, which ignores tokens in heartbeats, a live registration is
+///   replaced.
 pub(super) async fn is_known(client: &Client, registration: &RegisterRequest) -> Result<bool, Error> {
     let own = registration.lease_token.clone();
     let has_token = own.is_some();

@@ -30,8 +30,8 @@ impl KeeperOptions {
         Self { token_file: None, replace: true, key: None, replaces_key: None, audience: None }
     }
 
-    /// Keeps the lease token in this file, which is created if it does not exist. A restarted peer
-    /// then proves with it that it is the holder, from any address.
+    /// Keeps the lease token in this file, which is created if it does not exist. With the token, a
+    /// restarted peer can prove from any address that it is the holder.
     ///
     /// Once the token is on disk, the registration becomes token-only: without the token, no client
     /// can replace, renew or deregister it, not even from the same address. This holds while its

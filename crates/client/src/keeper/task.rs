@@ -320,8 +320,8 @@ impl<F: FnMut(Event) + Send> Task<F> {
             State::Absent => false,
             State::HeldByAnother => return Ok(()),
             // The id may belong to this keeper or to another client at the same address. A
-            // deregistration without a token would remove either registration. If it is the
-            // keeper's own, its lease ends by itself.
+            // deregistration without a token would remove either registration, so none is sent. If
+            // the registration is the keeper's own, its lease ends by itself.
             State::Unresolved if !self.may_replace && self.registration.lease_token.is_none() => {
                 return Ok(());
             }

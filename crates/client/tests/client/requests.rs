@@ -224,7 +224,8 @@ async fn a_peer_whose_metadata_fits_no_double_does_not_fail_the_page() {
         assert_eq!(response.page.peers.len(), 2);
         let received = &response.page.peers[0].metadata;
         assert_eq!(received.as_str(), metadata);
-        // Reading another key succeeds. Only a conversion of the number itself fails.
+        // A caller can still read another key of the metadata. Only reading the number itself
+        // fails, because no double can hold it.
         #[derive(serde::Deserialize)]
         struct Version {
             v: String,

@@ -90,9 +90,10 @@ impl Keys {
         self.scopes
     }
 
-    /// The known key that `text` is. All hashes are compared, in constant time, so that the time
-    /// reveals nothing about them. This is only a precaution: a client that learned a part of a
-    /// hash still could not make a key for it.
+    /// Finds the known key that `text` equals, by its hash. The hash is compared with those of all
+    /// keys, in constant time, so that the duration of the search reveals nothing about them. This
+    /// is only a precaution: a client that learned a part of a hash still could not make a key that
+    /// has this hash.
     pub(super) fn find(&self, text: &str) -> Option<&Key> {
         // Rejects texts that can't be keys. A long text would otherwise take long to hash.
         ApiKey::parse(text).ok()?;

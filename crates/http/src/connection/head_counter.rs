@@ -1,7 +1,8 @@
 //! Counts the requests that a client begins on HTTP/2, before the HTTP library has decoded them.
 //!
 //! The library refuses some requests by itself, such as those with too many headers, and does not
-//! tell the service. Each costs as much as a request that the library passes on.
+//! tell the service. Each of them costs as much processor time as a request that the library passes
+//! to the service.
 
 /// What an HTTP/2 client sends first (RFC 9113, 3.4).
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

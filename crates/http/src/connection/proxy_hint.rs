@@ -10,8 +10,8 @@ use tokio::time::Instant;
 
 use crate::origin::X_FORWARDED_FOR;
 
-/// How often the hint is repeated, in seconds. Clients can send the headers too, and must not fill
-/// the log.
+/// How often the hint is repeated, in seconds. Clients can send the headers of proxies too, and
+/// must not fill the log.
 const REPEAT_SECONDS: u64 = 3_600;
 
 /// Warns if requests that a proxy has forwarded count as requests of the proxy itself.
@@ -30,7 +30,8 @@ impl Default for ProxyHint {
 impl ProxyHint {
     /// Looks at the headers of a request from `peer` on a service without trusted hops.
     pub(super) fn observe(&self, headers: &HeaderMap, peer: IpAddr) {
-        // Comparing the few names takes less time than hashing these two for a lookup.
+        // A request has few headers. Comparing all their names takes less time than looking up
+        // these two headers by their hashes.
         let is_forwarded = headers.keys().any(|name| name == FORWARDED || name == X_FORWARDED_FOR);
         if is_forwarded && self.is_due() {
             tracing::warn!(

@@ -3,11 +3,12 @@
 //! Neither hyper nor tower-http limits the time for a whole body, the time of an idle connection,
 //! or the time that a client takes to read: hyper has a timeout only for the head of an HTTP/1
 //! request. A timer for each request would take more processor time than handling a heartbeat.
-//! Therefore reads and writes only store marks (atomics), and each connection has one timer. After
-//! each poll, the connection computes its deadline from the marks and moves the timer only if the
-//! deadline is earlier. When the timer fires before the deadline, it is set again. A deadline that
-//! moves to a later time, as with each request, therefore costs no timer operation, and no deadline
-//! is missed.
+//!
+//! Therefore each connection has only one timer, and reads and writes only store marks, which are
+//! atomics. After each poll, the connection computes its deadline from the marks, and moves the
+//! timer only if the deadline is earlier than the timer. Each request moves the deadline to a later
+//! time, which costs no timer operation. If the timer then fires before the deadline, it is set
+//! again, so no deadline is missed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -35,15 +36,16 @@ pub(super) const NEVER: u64 = u64::MAX;
 /// for about four minutes.
 const MIN_READ_BYTES_PER_MILLISECOND: u128 = 4;
 
-/// The maximum number of bytes that a client may send before a request reaches the service, a part
-/// of a body is read, or an event stream makes progress. On HTTP/2, a client could otherwise send
-/// heads that the library refuses by itself for as long as it likes. The limit is several times
-/// what a client may send on all streams at once before the first request reaches the service.
+/// The maximum number of bytes that a client may send without effect. The count starts again when a
+/// request reaches the service, when a part of a body is read, or when an event stream makes
+/// progress. Without this limit, an HTTP/2 client could send heads that the library refuses by
+/// itself for as long as it likes. The limit is several times what a client may send on all streams
+/// at once before the first request reaches the service.
 const MAX_IDLE_BYTES: usize = 1024 * 1024;
 
 /// The maximum number of requests on one HTTP/2 connection that the library may refuse by itself
-/// without passing them to the service. Clients may begin up to a hundred requests before they
-/// learn how many may be in progress at once.
+/// without passing them to the service. It is above a hundred, because clients may begin that many
+/// requests before they learn how many may be in progress at once.
 const MAX_REFUSED_HEADS: usize = 128;
 
 /// Receiving this many bytes that belong to no request costs the service about as much as a new
@@ -93,7 +95,8 @@ pub(crate) struct ConnectionState {
     read: ReadQuota,
     /// Large responses that the client has not read yet, on a multiplexed connection.
     unread: Unread,
-    /// The number of bytes received since the last request, part of a body or progress of a stream.
+    /// The number of bytes received since a request reached the service, a part of a body was read,
+    /// or an event stream made progress.
     idle_bytes: AtomicUsize,
     /// The number of requests on HTTP/2 whose head has begun to arrive but that have not reached
     /// the service. If there are many, the library has refused most of them by itself.
@@ -387,8 +390,9 @@ impl Drop for RequestGuard<'_> {
 }
 
 /// A request whose response is an event stream, until that stream ends. The stream must make
-/// progress within each interval that it announces. On HTTP/2 this is the only sign of a client
-/// that does not read, because it blocks no write of the connection.
+/// progress within each interval that it announces. On HTTP/2, missing progress is the only sign
+/// that the client does not read the stream, because an unread stream blocks no write of the
+/// connection.
 #[derive(Debug)]
 pub(crate) struct StreamGuard {
     state: Arc<ConnectionState>,
@@ -398,7 +402,8 @@ pub(crate) struct StreamGuard {
 }
 
 impl StreamGuard {
-    /// A stream on a connection. It must be created while the guard of its request exists.
+    /// A stream on a connection. It must be created while the guard of its request exists, because
+    /// the connection would otherwise become idle in between.
     pub(crate) fn new(state: Arc<ConnectionState>) -> Self {
         state.requests.fetch_add(1, Relaxed);
         state.streams.fetch_add(1, Relaxed);
@@ -408,8 +413,9 @@ impl StreamGuard {
     /// Records that the stream wrote data, and will write again within `interval`.
     pub(crate) fn progress(&self, interval: Duration) {
         self.state.bytes_used();
-        // The next keep-alive is due after `interval`. The stream is stalled if the connection has
-        // not asked it for data when the write timeout has passed after that.
+        // The next keep-alive is due after `interval`. From then on, the client has the write
+        // timeout to read. If the connection has not asked the stream for data by the end of it,
+        // the stream is stalled.
         let wait = interval + self.state.timeouts.write;
         stalls_after(wait);
         let millis = u64::try_from(wait.as_millis()).unwrap_or(NEVER / 2);

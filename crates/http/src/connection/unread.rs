@@ -76,8 +76,8 @@ impl UnreadGuard {
         Self { state, progress }
     }
 
-    /// The body of the response, still empty. [`UnreadBody::with`] adds the bytes, after they have
-    /// become the owner of this guard.
+    /// The body of the response, still empty. The caller moves this guard into the bytes of the
+    /// response, and then adds the bytes to the body by [`UnreadBody::with`].
     pub(crate) fn body(&self) -> UnreadBody {
         UnreadBody { rest: Bytes::new(), progress: self.progress.clone(), state: self.state.clone() }
     }

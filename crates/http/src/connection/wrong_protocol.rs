@@ -1,7 +1,8 @@
 //! Clients that speak TLS to a plain port, or plain HTTP to a TLS port.
 //!
-//! Without this check, the former get an HTTP error that no TLS library can explain, and the latter
-//! a TLS alert. Both are recognised by the first byte that the client sends.
+//! Without this check, a TLS client would get an HTTP error, which no TLS library can explain, and
+//! an HTTP client would get a TLS alert. Both kinds of clients are recognised by the first byte
+//! that they send.
 
 use std::io::{self, IoSlice};
 use std::net::IpAddr;
@@ -23,7 +24,8 @@ const USE_HTTPS: &str = "HTTP/1.1 400 Bad Request\r\nconnection: close\r\nconten
     content-length: 53\r\n\r\nThis port serves HTTPS: begin the URL with https://.\n";
 /// The time limit for that response.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
-/// How often the log mentions such clients. Scanners try TLS on every port.
+/// The minimum time between two lines of the log about such clients. Scanners try TLS on every
+/// port, and must not fill the log.
 const HINT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// An I/O stream that checks the first byte that the client sends. If it belongs to the wrong
@@ -41,8 +43,8 @@ impl<S> CheckedIo<S> {
         Self { stream, state, expects_tls, is_checked: false }
     }
 
-    /// Whether a client that begins with `byte` speaks the other protocol. The methods of HTTP are
-    /// upper-case words.
+    /// Whether a client that begins with `byte` speaks the other protocol. HTTP begins with an
+    /// upper-case letter, because its methods are upper-case words.
     fn is_wrong(&self, byte: u8) -> bool {
         if self.expects_tls { byte.is_ascii_uppercase() } else { byte == TLS_HANDSHAKE }
     }

@@ -44,19 +44,20 @@ impl Context {
     }
 
     /// Refuses the request unless its API key permits listing peers. Handlers that include a page
-    /// in another response call this. For routes that only list peers, the service itself has
-    /// checked the key.
+    /// in another response call this. For routes that only list peers, the service checks the key
+    /// before it calls the handler.
     pub(crate) fn may_read(&self) -> Result<(), Failure> {
         self.access.check(Scope::Read)
     }
 
     /// Refuses the request unless a page of up to `limit` peers may be made for it. Its source must
     /// have read enough of the earlier responses, and must not have used up its rate of pages. The
-    /// check comes before the work, so that none is wasted on a page that is refused afterwards.
+    /// check comes before the page is made, so that no work is wasted on a page that is refused
+    /// afterwards.
     ///
     /// A large page first waits for its turn. The runtime looks for new requests only after it has
-    /// run some dozens of tasks, or when no task is left to run. A burst of requests for large
-    /// pages would therefore delay all requests that arrive meanwhile.
+    /// run some dozens of tasks, or when no task is left to run. Without turns, a burst of requests
+    /// for large pages would therefore delay all requests that arrive meanwhile.
     pub(crate) async fn may_make_page(&self, limit: u32) -> Result<(), Failure> {
         if limit > SMALL_PAGE_PEERS {
             // Yielding while the permit is held lets the runtime look for new requests after every

@@ -30,8 +30,8 @@ pub(crate) async fn watch(
     let is_observer = request.view == View::Observer;
     let permit = watchers.permit(context.caller.address);
     let watching = Registry::watch(&context.service.registry, request, context.now)?;
-    // The permit is checked after the request, so that an invalid request gets a 400 even if the
-    // limit is reached.
+    // A missing permit is reported only now, after the request was checked, so that an invalid
+    // request gets a 400 even if the limit of watchers is reached.
     let permit = permit.ok_or_else(|| {
         Failure::unavailable(
             "the limit of watchers is reached, in total or for your address; try again later, or poll /discover with since",

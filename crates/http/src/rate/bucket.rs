@@ -68,10 +68,10 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
     /// Checks that there are `count` tokens, or returns how long it takes until there are enough.
     /// No tokens are taken.
     pub(crate) fn check(&self, key: &K, count: NonZeroU32) -> Result<(), Duration> {
-        // The state of a bucket is the time at which it is full again, and each token that is taken
-        // moves this time later by one interval. An empty bucket needs `burst` intervals to fill.
-        // The tokens are therefore there if taking them would leave the bucket full at most `burst`
-        // intervals from now. Otherwise the difference is the time to wait.
+        // The state of a bucket is the time at which it is full again. Each token that is taken
+        // moves this time later by one interval. If this time is `burst` intervals from now, the
+        // bucket is empty. There are therefore enough tokens if taking them would move this time to
+        // at most `burst` intervals from now. If it would be later, the excess is the time to wait.
         let (burst, interval) = (self.quota.burst_size(), self.quota.replenish_interval());
         let now = Duration::from(self.limiter.clock().now());
         let full_at = self.states.0.lock().get(key).map_or(now, |full_at| Duration::from(*full_at).max(now));

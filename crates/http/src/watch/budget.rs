@@ -4,10 +4,10 @@
 //! megabytes. All streams therefore share one token bucket. Each frame is charged when it is read
 //! from the change log.
 //!
-//! A stream may read a frame only if the bucket has as many tokens as its previous frame has cost,
-//! or one token if the stream has caught up. A stream that continues at an earlier position may
-//! read its first frame only if there are enough tokens for a frame of maximum size, so that
-//! clients gain nothing by reconnecting.
+//! A stream may read a frame only if the bucket has as many tokens as the stream's previous frame
+//! has cost. A stream that has caught up needs only one token. A stream that continues at an
+//! earlier position may read its first frame only if there are enough tokens for a frame of maximum
+//! size, so that clients gain nothing by reconnecting.
 //!
 //! A stream that may not read waits. Meanwhile it holds only its position in the change log, and
 //! changes of the same peer collapse into one. Streams that have been behind for several seconds

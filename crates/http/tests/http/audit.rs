@@ -122,7 +122,8 @@ async fn if_the_audit_log_can_not_be_written_requests_succeed_and_lost_lines_are
             if text.lines().any(|line| line == "aurora_audit_lines_lost_total 20") {
                 return;
             }
-            // Another thread writes the lines and counts those that are lost.
+            // Another thread writes the lines and counts those that are lost, so the test waits for
+            // it.
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     };

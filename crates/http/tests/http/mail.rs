@@ -263,7 +263,7 @@ async fn a_sender_sends_thirty_messages_and_then_one_every_two_seconds() {
     assert!(accepted >= 30, "{accepted}");
     refusal.refused(429, "rate_limited", None);
     assert!(refusal.header("retry-after").is_some());
-    // Requests without the sender's token are refused before they count against its rate.
+    // Requests without the sender's token are refused before they count against the sender's rate.
     register(&service, "c", 3).await;
     let mut forged = from_a(&service, "b", accepted + 1);
     forged["lease_token"] = json!("c");

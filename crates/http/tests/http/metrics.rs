@@ -79,8 +79,8 @@ async fn only_archetypes_that_several_sources_use_for_some_time_have_series_and_
             &[
                 (alice, "a", json!(["pepino"])),
                 (bob, "b", json!(["pepino"])),
-                // Two sources with archetypes that change too often, and an archetype that has two
-                // peers, but of one source.
+                // These archetypes get no series. Those of `c` and `d` come from two sources, but
+                // change too often. `lonely` has two peers, but both are of one source.
                 (alice, "c", renamed.clone()),
                 (bob, "d", renamed),
                 (alice, "e", json!(["lonely"])),
@@ -120,7 +120,8 @@ async fn at_most_fifty_archetypes_have_series_and_they_stay_the_same() {
         for address in ["203.0.113.7", "198.51.100.1"] {
             peers.push((address, if address.starts_with('2') { "a" } else { "b" }, names(0)));
             peers.push((address, if address.starts_with('2') { "c" } else { "d" }, names(30)));
-            // From round 20 on, other archetypes have twice as many peers as the first ones.
+            // From round 20 on, thirty further archetypes have twice as many peers as the first
+            // sixty. By then, fifty of the first ones already have series.
             for (n, id) in ["x1", "x2"].into_iter().enumerate().filter(|_| round >= 20) {
                 let id = if address.starts_with('2') { id } else { ["y1", "y2"][n] };
                 peers.push((address, id, names(100)));

@@ -68,8 +68,9 @@ async fn a_dormant_peer_that_deregisters_does_not_count_as_leaving_again() {
     service.run_background_tasks().await;
     assert_eq!(network(&service).await["expiries_per_minute"], 0.5);
     service.post("/deregister", r#"{"peer_id":"a"}"#).await.ok();
-    // The service computes the joins from the number of live peers and the number of those that
-    // left. If the peer were counted twice as leaving, it would also be counted twice as joining.
+    // The peer has left the network once, when its lease ended. The service computes the joins from
+    // the number of live peers and the number of peers that left. If the deregistration counted as
+    // leaving too, the service would also compute a second join.
     let fields = network(&service).await;
     assert_eq!((&fields["leaves_per_minute"], &fields["joins_per_minute"]), (&json!(0.0), &json!(0.5)));
 }

@@ -50,7 +50,7 @@ pub(super) async fn follow(
                 follower.has_changed = false;
                 screen.draw(&follower.frame(size), size)?;
             }
-            // Without a terminal, or with --json.
+            // The output is not a terminal, or --json is given.
             _ if is_tick => follower.print()?,
             _ => {}
         }
@@ -123,7 +123,7 @@ impl<'a> Follower<'a> {
             }
             Some(Err(error)) => return Err(error.into()),
             None => self.stream = None,
-            // A kind of event that a later version adds.
+            // An event of a kind that this version does not know. It is ignored.
             Some(Ok(_)) => {}
         }
         Ok(())
@@ -186,7 +186,7 @@ impl<'a> Follower<'a> {
         if self.stream.is_some() { Detail::Followed } else { self.args.detail() }
     }
 
-    /// Prints the list, without a terminal.
+    /// Prints the list. Used if the output is not a terminal, or with --json.
     fn print(&self) -> Result<(), Failure> {
         let Some((info, timestamp)) = self.figures() else { return Ok(()) };
         if self.args.json {
