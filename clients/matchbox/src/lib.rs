@@ -49,8 +49,9 @@ impl AuroraSignallerBuilder {
         Self { key: Some(key), ..self }
     }
 
-    /// The key with which a peer has signed its messages, including the fingerprint of its
-    /// certificate. `None` if there has been no contact with this peer.
+    /// The key with which a peer has signed its messages. The messages contain the fingerprint of
+    /// the peer's certificate, so the connection is to the holder of this key. `None` if there has
+    /// been no contact with this peer.
     pub fn key_of(&self, peer: PeerId) -> Option<PublicKey> {
         self.keys.0.lock().unwrap_or_else(PoisonError::into_inner).get(&peer).copied()
     }
@@ -82,7 +83,7 @@ impl Drop for Staying {
 }
 
 impl Keys {
-    /// Whether a peer has this key. The first key that a peer uses is its key.
+    /// Whether this is the key of a peer. If no key of the peer is recorded yet, records this one.
     fn matches(&self, peer: PeerId, key: PublicKey) -> bool {
         let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *keys.entry(peer).or_insert(key) == key

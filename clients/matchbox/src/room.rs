@@ -190,7 +190,8 @@ impl Room {
             tasks.spawn(deliver(Arc::clone(post), to, queue));
             sender
         });
-        // If the task has just ended because the peer is unreachable, `lose` is called next.
+        // Sending fails if the task has just ended, because the peer is unreachable. `lose` is
+        // called next.
         let _ = outbox.send(signal);
     }
 

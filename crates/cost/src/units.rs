@@ -9,8 +9,8 @@
 const REGISTRATION_READS: f64 = 1.5;
 /// Read units of a deregistration, which reads the peer strongly before it deletes it.
 const DEREGISTRATION_READS: f64 = 1.0;
-/// Read units of a registration or deregistration, on average. There are as many of one as of the
-/// other.
+/// Read units of a change, which is a registration or a deregistration. This is the average,
+/// because there are as many registrations as deregistrations.
 pub(crate) const CHANGE_READS: f64 = (REGISTRATION_READS + DEREGISTRATION_READS) / 2.0;
 /// Read units of a heartbeat: one strong read of an item of at most 4 KiB.
 pub(crate) const HEARTBEAT_READS: f64 = 1.0;

@@ -156,10 +156,10 @@ impl StoredPeer {
         Standing { holder: self.holder, proven_at, ttl: self.ttl, expires_at: self.expires_at, lock }
     }
 
-    /// The standing that protects this registration the most, as if the holder had just proved
-    /// itself and the lease were running. A change that is permitted even then stays permitted as
-    /// long as the generation is the same, because heartbeats cannot protect the registration any
-    /// further.
+    /// The standing that protects this registration the most: the holder has just proved itself,
+    /// and the lease is running. Heartbeats cannot give the registration more protection than that.
+    /// So if this standing permits a change, the change stays permitted for as long as the
+    /// generation is the same.
     pub(crate) fn strongest_standing(&self, now: Timestamp) -> Standing {
         Standing { proven_at: now, expires_at: now.plus_millis(1), ..self.standing() }
     }

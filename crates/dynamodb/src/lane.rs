@@ -21,7 +21,7 @@ use aurora_discovery_protocol::{Archetype, PeerId};
 use aurora_discovery_registry::Source;
 use sha2::{Digest, Sha256};
 
-/// A position on the ring, which has the order of the index's range keys.
+/// A position on the ring. Positions are ordered in the same way as the index's range keys.
 ///
 /// The position of a peer is the 64-bit hash of its id with the lowest twelve bits set to zero. In
 /// the index's range key, these bits hold the class of the peer's network. This type also

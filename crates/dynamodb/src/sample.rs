@@ -77,8 +77,9 @@ impl Core {
         now: Timestamp,
     ) -> Result<Total, StoreError> {
         let known = self.sizes.get(&query.archetypes);
-        // If the response also contains the results of many renewals, the budget of the page may be
-        // too small for a single window.
+        // If the response also contains the results of many renewals, the rest of the page's budget
+        // may be too small for a single window. The page then gets no peers here, and the total is
+        // the last estimate.
         if page.left() < page.groups() {
             return Ok(Total::Estimate(known.map_or(0, |seen| seen.estimated_live())));
         }

@@ -38,9 +38,10 @@ use crate::table::WriteOutcome;
 
 /// Maximum number of peers that are read for a newcomer. One batch read can return that many.
 const MAX_READ: usize = 100;
-/// The number of markers that are listed for a source is at most this multiple of the bound. A
-/// source may have twice as many known peers as the bound, and the rest allows for markers without
-/// a peer. If there are more markers, their number is estimated.
+/// The number of markers that are listed for a source is at most this multiple of the bound. Half
+/// of it is for the known peers of the source, of which there may be twice as many as the bound.
+/// The other half is for markers without a peer. If there are more markers, their number is
+/// estimated.
 const MAX_COUNTED: u64 = 4;
 
 /// The newcomers of each source that this process is writing, by their position on the ring.

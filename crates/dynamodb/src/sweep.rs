@@ -27,8 +27,8 @@ impl Core {
         if self.options.store_time && self.clock.needs_sample() {
             self.check().await?;
         }
-        // The samples of no query read mostly dormant peers, so reading the dormant ones is cheaper
-        // than removing them. Those that samples have recorded are forgotten.
+        // If the samples of no query find mostly dormant peers, it is cheaper to read the dormant
+        // ones than to remove them from the index. The recorded peers are then forgotten.
         if !self.sizes.any_mostly_dormant() {
             self.dormant.clear();
             return Ok(Swept::default());
