@@ -4,7 +4,7 @@
 use super::population::Population;
 use super::view::Views;
 
-/// The robustness test removes one in this many peers at once: those that most other peers know.
+/// The robustness test removes the best-known peers, all at once: one in this many of all peers.
 const REMOVED_ONE_IN: usize = 50;
 
 /// The state of the graph at one moment.

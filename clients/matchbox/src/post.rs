@@ -17,8 +17,8 @@ use uuid::Uuid;
 
 /// The type of the messages.
 const KIND: &str = "matchbox";
-/// The maximum length of the signals in one message, in bytes of JSON within a JSON string. A
-/// message may have 4,096 bytes; the others are for base64, the names, and the signature.
+/// The maximum length of the signals in one message, in bytes of JSON within a JSON string. A whole
+/// message may have 4,096 bytes. The difference is for base64, the names, and the signature.
 const MAX_SIGNALS: usize = 2_500;
 /// The maximum difference between the time of a message and now, in seconds.
 const MAX_AGE: u64 = 300;

@@ -53,7 +53,8 @@ const HALF_UNIT_BYTES: f64 = 4_096.0;
 /// Up to this number of items, the store reads all items of a network for a discover
 /// (`snapshot_items` of the store).
 const SNAPSHOT_ITEMS: f64 = 1_000.0;
-/// How long the store uses such a snapshot (`snapshot_hold` of the store).
+/// How long the store reuses what it has read of a network of at most `SNAPSHOT_ITEMS` items
+/// (`snapshot_hold` of the store).
 const SNAPSHOT_SECONDS: f64 = 4.0;
 /// Read units for each peer of a sample from a larger network. A sample of 20 of 10,000 peers took
 /// 17.15 units, and a sample of 20 of a million peers took no more.

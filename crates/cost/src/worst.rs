@@ -45,9 +45,9 @@ const REGISTRATION_SHARE: f64 = 16.0;
 /// afterwards. The store may have begun four reads, each of a hundred index entries of the largest
 /// size, 670 bytes.
 const EXCESS_READS: f64 = 4.0 * 100.0 * 670.0 / 8_192.0;
-/// The same for a page in the response to a request that changes peers, for which the store reads
-/// less at a time: one more range of index entries for each of eight archetypes, at half a unit
-/// each, and the largest peer.
+/// Read units by which a page in the response to a request that changes peers may exceed its bound.
+/// For such a page, the store reads less at a time. The excess is one more range of index entries
+/// for each of eight archetypes, at half a unit each, and the largest peer.
 const EXCESS_READS_WITH_CHANGES: f64 = 8.0 / 2.0 + LARGEST_ITEM_READ / 2.0;
 /// Read units for a newcomer from a source with many peers. To count the peers of the source, the
 /// store reads up to four times as many index entries as the source may have peers, with 85 bytes

@@ -129,8 +129,9 @@ pub(crate) enum LaneGroup {
 }
 
 impl LaneGroup {
-    /// The groups whose union contains the peers of a query. For each archetype, these are the
-    /// group of its normal form and that of the form in the query, if the forms differ.
+    /// The groups whose union contains the peers of a query. For each archetype, this is the group
+    /// of its normal form. If the query has the archetype in another form, it is also the group of
+    /// that form.
     pub(crate) fn for_query(archetypes: &[Archetype]) -> Vec<Self> {
         if archetypes.is_empty() {
             return vec![Self::All];

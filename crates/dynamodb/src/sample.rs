@@ -36,7 +36,7 @@ const CONCURRENT_LANES: usize = 16;
 pub(crate) const MAX_ROUNDS: u32 = 8;
 /// Number of windows that the first round reads in addition to those that suffice on average.
 const SPARE_WINDOWS: usize = 2;
-/// Maximum number of such additional windows in later rounds.
+/// Maximum number of windows that a later round reads in addition to those that suffice on average.
 const MAX_SPARE_WINDOWS: usize = 4;
 
 /// Index entries by their position on the ring.

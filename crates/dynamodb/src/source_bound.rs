@@ -7,12 +7,13 @@
 //!
 //! 1. One query lists the markers of the source. If there are fewer than the bound, the newcomer is
 //!    admitted.
-//! 2. Otherwise the peers of up to a hundred markers are read, to see how many are live. Not every
-//!    marker has a live peer: the peer may be dormant, deleted, or registered from another source
-//!    by now. A registration does not delete the marker at a former source. This would cost two
-//!    more write units, and the bound may cost no more than two per registration. With up to a
-//!    hundred markers, the number of live peers is exact. With more, it is extrapolated from a
-//!    hundred consecutive markers that start at a random one.
+//! 2. Otherwise the peers of up to a hundred markers are read, to see how many are live. If the
+//!    source has no more markers than that, the number of live peers is exact. If it has more, the
+//!    number is extrapolated from a hundred consecutive markers that start at a random one.
+//!
+//! Not every marker has a live peer: the peer may be dormant, deleted, or registered from another
+//! source by now. A registration does not delete the marker at a former source, because this would
+//! cost two more write units, and the bound may cost no more than two per registration.
 //!
 //! The index lists a peer only some time after it was written. A process therefore also counts the
 //! newcomers that it is writing at the moment, and those that it wrote within the last seconds. It

@@ -64,8 +64,8 @@ impl Core {
         if matches!(written, WriteOutcome::Done) {
             self.counters().delisted.add(1);
             // `recent` ignores a renewal whose generation differs from that of the remembered
-            // write. A later revival of this peer has the new generation, so the peer is remembered
-            // with the new one.
+            // write. A later revival of this peer has the new generation. So the peer is remembered
+            // with the new generation, too.
             let position = self.position(peer).await?;
             self.recent.record_registration(position, Arc::new(delisted));
             self.delete_markers(stored.marker_keys(false), stored.generation).await;
