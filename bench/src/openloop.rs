@@ -12,7 +12,7 @@ use crate::latency::Latencies;
 use crate::pool::Pool;
 use crate::protocol::{Duty, Protocol, System, unsupported};
 
-/// Requests without a response this long after the last one was due count as failed.
+/// A request counts as failed if it still has no response this long after the last request was due.
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// Sends at fixed mean rates and prints percentiles of latency as JSON.

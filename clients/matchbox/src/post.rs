@@ -22,8 +22,8 @@ const KIND: &str = "matchbox";
 const MAX_SIGNALS: usize = 2_500;
 /// The maximum difference between the time of a message and now, in seconds.
 const MAX_AGE: u64 = 300;
-/// How long ids of messages are remembered. A message whose time is [`MAX_AGE`] ahead of now is
-/// accepted for twice [`MAX_AGE`].
+/// How long ids of messages are remembered, to recognize repetitions. A message whose time is
+/// [`MAX_AGE`] ahead of now stays acceptable for twice [`MAX_AGE`].
 const MEMORY: Duration = Duration::from_secs(2 * MAX_AGE);
 /// How long this peer expects an answer after it has sent a message, because the service keeps a
 /// message for that long. Meanwhile it requests mail as often as the service permits, not only

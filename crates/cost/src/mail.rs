@@ -141,8 +141,8 @@ mod tests {
         );
     }
 
-    /// The design of the mailboxes estimated 0.3 to 0.6 US dollars with polls, and almost nothing
-    /// without.
+    /// The design of the mailboxes estimated 0.3 to 0.6 US dollars a month for a peer that polls,
+    /// and almost nothing for a peer that does not.
     #[test]
     fn polling_costs_a_peer_less_than_half_a_dollar_and_heartbeats_a_cent() {
         let [polling, by_heartbeats] = bills(&hundred_peers(60.0, false), &Prices::built_in().unwrap());

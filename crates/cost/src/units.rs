@@ -27,8 +27,8 @@ pub(crate) const SEND_WRITES: f64 = 2.0;
 pub(crate) const FETCH_READS: f64 = 2.0;
 /// Write units of acknowledging a message. DynamoDB bills the larger of the old item and the new one.
 pub(crate) const ACKNOWLEDGE_WRITES: f64 = 2.0;
-/// A renewal that is written extends the stored lease beyond what was granted, by the lease divided
-/// by this number (`AHEAD` of the store).
+/// When the store writes a renewal, the stored lease ends later than the granted one. The
+/// difference is the duration of the lease divided by this number (`AHEAD` of the store).
 const AHEAD: f64 = 3.0;
 /// How much later than the interval a client's next heartbeat arrives, in seconds, because the
 /// client counts the interval from the last response.
@@ -60,8 +60,8 @@ const SNAPSHOT_SECONDS: f64 = 4.0;
 /// 17.15 units, and a sample of 20 of a million peers took no more.
 const SAMPLE_READS_PER_PEER: f64 = 0.8575;
 
-/// Write units of the registration of a new peer or of a deregistration, which write the peer and
-/// each marker to the table and to the index.
+/// Write units of registering a new peer, and of a deregistration. Each of them writes or deletes
+/// the peer and all its markers, in the table and in the index.
 pub(crate) fn change_writes(archetypes: f64) -> f64 {
     2.0 * items(archetypes)
 }
@@ -98,7 +98,7 @@ pub(crate) fn discover_reads(peers: f64, archetypes: f64, limit: f64, per_second
 /// Read units for reading all items of a small network.
 fn snapshot_reads(peers: f64, archetypes: f64) -> f64 {
     let bytes = peers * (PEER_BYTES + archetypes * MARKER_BYTES + SOURCE_MARKER_BYTES);
-    // DynamoDB bills a query half a unit for each 4 KiB, and at least half a unit.
+    // DynamoDB bills a scan half a unit for each 4 KiB, and at least half a unit.
     (bytes / HALF_UNIT_BYTES).ceil().max(1.0) / 2.0
 }
 

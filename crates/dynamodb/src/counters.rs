@@ -48,8 +48,8 @@ struct UnitCounter(AtomicU64);
 impl UnitCounter {
     fn add(&self, units: f64) {
         let mut halves = 0;
-        // Counts the half units one by one, which avoids a lossy conversion. A call is billed at
-        // most a few thousand units.
+        // Counts the half units one by one, which avoids a lossy conversion. This is fast enough,
+        // because a call is billed at most a few thousand units.
         let mut rest = (units.max(0.0) * 2.0).round();
         while rest >= 1.0 && halves < 100_000 {
             halves += 1;

@@ -191,15 +191,15 @@ impl Secret {
     }
 
     /// The class of the wide network of a source. The hashed bytes contain a space, which no peer's
-    /// id contains, so they differ from those of every position.
+    /// id contains, so they differ from the bytes that are hashed for any position.
     pub(crate) fn class(&self, source: Source) -> NetworkClass {
         let key = source.wide_network().key().to_be_bytes();
         RingPosition::split(self.hash(&[b" network".as_slice(), &key].concat())).1
     }
 
     /// Four bytes that distinguish the cursors of this table from those of other tables. The hashed
-    /// bytes contain a space, which no peer's id contains, so they differ from those of every
-    /// position.
+    /// bytes contain a space, which no peer's id contains, so they differ from the bytes that are
+    /// hashed for any position.
     pub(crate) fn fingerprint(&self) -> [u8; 4] {
         let [a, b, c, d, ..] = self.hash(b" fingerprint").to_be_bytes();
         [a, b, c, d]

@@ -159,8 +159,8 @@ impl Core {
     }
 
     /// Picks index entries from random windows, and reads their peers until the page is full.
-    /// Returns the estimated number of live peers that match. `known` is the estimate of the size
-    /// so far.
+    /// Returns the estimated number of live peers that match. `known` is what earlier reads have
+    /// observed of these peers.
     async fn sample_from_windows(
         &self,
         page: &mut PageBuilder<'_>,

@@ -22,7 +22,8 @@ const LARGE_LIFETIME: Duration = Duration::from_secs(60);
 const FAR_TOO_LARGE_LIFETIME: Duration = Duration::from_secs(600);
 
 impl Core {
-    /// Returns the peers of the network if it is small, from the last scan or by a new one.
+    /// The network: all its peers if it is small, or the fact that it is large. Uses the last scan,
+    /// or scans the table if that scan has expired.
     pub(crate) async fn network(&self) -> Result<Network, StoreError> {
         if let Some(network) = self.cached_network() {
             return Ok(network);

@@ -220,7 +220,8 @@ impl Core {
         let (peers, _) = self.read_peers(entries).await?;
         for peer in peers {
             let position = self.position(&peer.registration.peer_id).await?;
-            // The peer has moved to another source, is the newcomer itself, or is no longer known.
+            // A peer does not count if it has moved to another source, is the newcomer itself, or
+            // is no longer known.
             if peer.holder.source != source
                 || position == newcomer
                 || !peer.is_known(now, self.revival_window_millis)
@@ -234,8 +235,8 @@ impl Core {
                 population.oldest = Some(peer);
             }
         }
-        // An extrapolated number accounts for the peers of all markers, and an exact number only
-        // for the live peers that were found.
+        // `counted` has the positions that `live` accounts for. An exact number accounts only for
+        // the live peers that were found, and an extrapolated one for the peers of all markers.
         population.live = to_u64(live.len());
         population.counted = if is_exact { live } else { listed };
         if !is_exact {

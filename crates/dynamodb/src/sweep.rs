@@ -27,8 +27,9 @@ impl Core {
         if self.options.store_time && self.clock.needs_sample() {
             self.check().await?;
         }
-        // If the samples of no query find mostly dormant peers, it is cheaper to read the dormant
-        // ones than to remove them from the index. The recorded peers are then forgotten.
+        // If the samples of every query find enough live peers, it is cheaper to keep reading the
+        // dormant ones than to remove them from the index. The recorded dormant peers are then
+        // forgotten.
         if !self.sizes.any_mostly_dormant() {
             self.dormant.clear();
             return Ok(Swept::default());

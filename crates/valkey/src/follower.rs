@@ -130,8 +130,8 @@ impl Follower {
         }
     }
 
-    /// The newest entry of the stream of arrivals. This process reads only later ones, because a
-    /// request reads the mailbox before it waits for a message.
+    /// The newest entry of the stream of arrivals. This process reads only later ones. It does not
+    /// need the earlier ones, because a request reads the mailbox before it waits for a message.
     async fn newest_arrival(&self, connection: &mut MultiplexedConnection) -> RedisResult<StreamId> {
         let mut command = redis::cmd("XREVRANGE");
         command.arg(&self.shared.keys.arrivals).arg("+").arg("-").arg("COUNT").arg(1);
