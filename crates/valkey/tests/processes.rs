@@ -57,8 +57,8 @@ async fn a_heartbeat_and_a_refusal_know_what_another_process_has_just_confirmed(
         assert_eq!(register(&one, &name).await, STORED);
         let renewed = other.renew(&peer(&name), &claim(HOME), NOW).await;
         assert!(matches!(renewed, Ok(Renewal::Renewed { .. })), "{renewed:?}");
-        // The other process deletes the peer. The first one has its lease until its follower has
-        // read the log.
+        // The other process deletes the peer. The first one still knows the lease until its
+        // follower has read the log.
         let removed = Ok(Removal::Removed { was_live: true });
         assert_eq!(other.remove(&peer(&name), &claim(HOME), NOW).await, removed);
         assert_eq!(one.renew(&peer(&name), &claim(HOME), NOW).await, Ok(Renewal::Unknown));
