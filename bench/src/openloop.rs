@@ -1,6 +1,6 @@
 //! An open-loop load. Requests are due at random moments with a fixed mean rate, whether or not
 //! earlier requests have got their responses. Latency is measured from the time when a request was
-//! due, so a stalled server can't hide the requests that waited behind it.
+//! due. It therefore includes the time for which a request waited because the server stalled.
 
 use std::collections::VecDeque;
 use std::io;

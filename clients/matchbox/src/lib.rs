@@ -58,8 +58,8 @@ impl AuroraSignallerBuilder {
 
     /// Waits until no socket of this builder and its clones is in a room or is joining one. A
     /// socket leaves its room once it is dropped, and others then no longer find it there. This
-    /// also waits for sockets that join a room in the meantime. If the program ends earlier, others
-    /// find its sockets until their leases end, as after a crash.
+    /// also waits for sockets that join a room in the meantime. Call it before the program ends.
+    /// Otherwise others find its sockets until their leases end, as after a crash.
     pub async fn left(&self) {
         // The wait fails only if no sender exists, but this builder holds one.
         let _ = self.rooms.subscribe().wait_for(|rooms| *rooms == 0).await;

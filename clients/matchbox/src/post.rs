@@ -25,13 +25,13 @@ const MAX_AGE: u64 = 300;
 /// How long ids of messages are remembered, to recognize repetitions. A message whose time is
 /// [`MAX_AGE`] ahead of now stays acceptable for twice [`MAX_AGE`].
 const MEMORY: Duration = Duration::from_secs(2 * MAX_AGE);
-/// How long this peer expects an answer after it has sent a message, because the service keeps a
-/// message for that long. Meanwhile it requests mail as often as the service permits, not only
-/// every [`IDLE`].
+/// How long this peer expects an answer after it has sent a message. The service keeps the message
+/// for that long. Meanwhile this peer requests mail at the interval that the service states, and
+/// not only every [`IDLE`].
 const EXPECTING: Duration = Duration::from_secs(60);
-/// If the service does not let requests wait for mail, the interval between two requests while none
-/// is expected. The service keeps a message for twice as long, so a message is normally requested
-/// before it is deleted.
+/// The interval between two requests for mail while no answer is expected. It applies only if the
+/// service does not let requests wait for mail. The service keeps a message for twice as long, so a
+/// message is normally requested before it is deleted.
 const IDLE: Duration = Duration::from_secs(30);
 /// The wait after a failure, on top of the client's own retries.
 const AFTER_FAILURE: Duration = Duration::from_secs(2);

@@ -126,7 +126,8 @@ pub async fn each_request_draws_its_own_sample(target: &Target) {
 }
 
 /// Half of a diverse sample should come from different networks, but all peers of this case are in
-/// one network. That half must then come from the same network, too.
+/// one network. That half must then be filled from the same network, so that the sample is not
+/// shorter.
 pub async fn a_diverse_sample_is_as_long_as_a_uniform_one(target: &Target) {
     let (client, a) = (Client::first(target), unique("a"));
     let ids = client.register_many(7, &[&a]).await;

@@ -73,8 +73,8 @@ impl Core {
         Ok(census)
     }
 
-    /// A random sample of live peers that match the query. Also returns the sum of what recent
-    /// reads for the same query have observed, this one included.
+    /// A random sample of live peers that match the query. Also returns the sum of the recent
+    /// observations for this query, including those from this sample.
     async fn live_sample(
         &self,
         query: &Query,

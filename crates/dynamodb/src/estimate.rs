@@ -52,8 +52,8 @@ impl Observation {
         self.scaled_to_live(self.estimated_entries())
     }
 
-    /// The number of live peers among `entries` entries, if as large a part of them is live as of
-    /// the peers that were read. Before any peer was read, all are assumed to be live.
+    /// The number of live peers among `entries` entries, extrapolated from the peers that were
+    /// read. Before any peer was read, all are assumed to be live.
     fn scaled_to_live(&self, entries: u64) -> u64 {
         if self.peers_read == 0 { entries } else { scale(entries, self.live, self.peers_read) }
     }

@@ -161,7 +161,8 @@ pub(crate) fn source_lane_key(source: Source) -> String {
 }
 
 /// The table's secret, which keys the hash. If the hash had no key, an attacker could compute
-/// positions, and so search for ids that surround a victim on the ring.
+/// positions. It could then choose ids that crowd the ring around a victim, so that the victim is
+/// sampled too rarely (see `window.rs`).
 #[derive(Clone)]
 pub(crate) struct Secret([u8; Self::LEN]);
 

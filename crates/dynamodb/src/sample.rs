@@ -78,8 +78,8 @@ impl Core {
     ) -> Result<Total, StoreError> {
         let known = self.sizes.get(&query.archetypes);
         // If the response also contains the results of many renewals, the rest of the page's budget
-        // may be too small for a single window. The page then gets no peers here, and the total is
-        // the last estimate.
+        // may be too small for a single window. This function then adds no peers to the page, and
+        // returns the last estimate.
         if page.left() < page.groups() {
             return Ok(Total::Estimate(known.map_or(0, |seen| seen.estimated_live())));
         }

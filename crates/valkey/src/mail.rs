@@ -22,8 +22,8 @@ const SCRIPT: &str = include_str!("script/change_mailbox.lua");
 /// request finds its message when its waiting time ends.
 const ARRIVALS: u32 = 1_024;
 /// Maximum number of attempts of a change. An attempt fails if another process changes the mailbox
-/// at the same time. A mailbox holds only eight messages, so it is rare that more changes than this
-/// are concurrent.
+/// at the same time. A mailbox holds only eight messages, so more concurrent changes than this are
+/// rare.
 const MAX_ATTEMPTS: u32 = 32;
 /// The length of the nonce at the start of a stored mailbox, in bytes.
 const NONCE_LEN: usize = 16;
