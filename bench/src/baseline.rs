@@ -1,5 +1,5 @@
-//! The baseline of the speed benchmarks: a server on the same HTTP library as the service, which
-//! reads the body of a request and sends a constant response.
+//! The baseline of the speed benchmarks: a server on the same HTTP library as the service. It reads
+//! the body of a request and sends a constant response.
 
 use std::io;
 use std::net::SocketAddr;

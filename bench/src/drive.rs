@@ -89,7 +89,7 @@ impl Drive {
             while pool.has_idle() && sent < self.count && Instant::now() < end {
                 let peer = self.peer(sent);
                 let request = protocol.request(self.duty, peer).ok_or_else(|| unsupported(self.duty))?;
-                // If a peer has joined only while its connection is open, each join needs a
+                // If a peer stays joined only while its connection is open, each join needs a
                 // connection of its own. The first joins use the connections that the pool has
                 // opened.
                 if is_held && sent >= self.connections as u64 {

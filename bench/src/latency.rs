@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// All latencies, the number of requests that were refused for overload, and the number that failed
-/// otherwise.
+/// for another reason.
 #[derive(Default)]
 pub(crate) struct Latencies {
     nanoseconds: Vec<u64>,

@@ -28,8 +28,8 @@ use connection::Connection;
 const TOKEN: &str = "token";
 /// How long a request for mail waits, in seconds.
 const WAIT_SECONDS: u32 = 25;
-/// The time between the opening of all connections and the first round, in which all peers begin to
-/// wait for mail.
+/// The time from the opening of all connections to the first round. During this time, all peers
+/// begin to wait for mail.
 const WAITING: Duration = Duration::from_secs(2);
 /// How long before the first round the tool prints "ready".
 const READY_BEFORE: Duration = Duration::from_millis(200);

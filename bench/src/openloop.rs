@@ -1,6 +1,6 @@
 //! An open-loop load. Requests are due at random moments with a fixed mean rate, whether or not
 //! earlier requests have got their responses. Latency is measured from the time when a request was
-//! due, so a stalled server can't hide the requests that waited behind it.
+//! due. It therefore includes the time for which a request waited because the server stalled.
 
 use std::collections::VecDeque;
 use std::io;
@@ -12,7 +12,7 @@ use crate::latency::Latencies;
 use crate::pool::Pool;
 use crate::protocol::{Duty, Protocol, System, unsupported};
 
-/// Requests without a response this long after the last one was due count as failed.
+/// A request counts as failed if it still has no response this long after the last request was due.
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// Sends at fixed mean rates and prints percentiles of latency as JSON.

@@ -9,8 +9,8 @@ use rustix::event::{Timespec, epoll};
 
 use crate::wire::{Connection, Framing, Http};
 
-/// The maximum number of connections that one wait processes. Other ready connections are processed
-/// by the next wait.
+/// The maximum number of connections that one call of `wait` processes. Other connections that are
+/// ready are processed by the next call.
 const EVENTS: usize = 1_024;
 
 /// Connections, each of which is idle or carries one request with a tag from the caller.

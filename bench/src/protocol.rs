@@ -18,8 +18,9 @@ use crate::wire::{Connection, Framing, Response};
 
 /// A server that sends nothing for this long is considered hung.
 pub(crate) const STALL: Duration = Duration::from_secs(30);
-/// If a peer has joined only while its connection is open, each connection of a pool for renewals
-/// first joins a peer of its own. These peers are numbered from this number on. All other peers
+/// The number of the first peer that is joined by a connection itself. In some systems, a peer
+/// stays joined only while its connection is open. Each connection that sends renewals therefore
+/// first joins a peer of its own. These peers are numbered from this number on, and all other peers
 /// have lower numbers.
 const FIRST_OF_CONNECTIONS: u64 = 900_000_000;
 
@@ -93,7 +94,7 @@ pub(crate) trait Protocol: Framing {
     /// The number of peers in the response to [`Duty::Get`].
     fn peers_in(&self, response: &[u8]) -> io::Result<usize>;
 
-    /// Whether a peer has joined only as long as its connection is open.
+    /// Whether a peer stays joined only while its connection is open.
     fn is_joined_by_connection(&self) -> bool {
         false
     }
@@ -156,8 +157,8 @@ impl System {
     }
 }
 
-/// Opens a connection for a duty. If a peer has joined only as long as its connection is open, `peer`
-/// joins first, so that it can renew its lease.
+/// Opens a connection for a duty. If a peer stays joined only while its connection is open, `peer`
+/// joins on the new connection first, so that it can renew its lease.
 fn open(protocol: &dyn Protocol, target: SocketAddr, duty: Duty, peer: u64) -> io::Result<Connection> {
     let mut stream = connect(target)?;
     if duty == Duty::Renew && protocol.is_joined_by_connection() {

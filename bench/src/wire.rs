@@ -82,7 +82,8 @@ pub(crate) struct Connection {
     received: Vec<u8>,
     /// The number of responses that the request in flight still lacks.
     missing: usize,
-    /// The first status of the request in flight that is not 200, or else 200.
+    /// Of the responses to the request in flight, the first status that is not 200. If there is
+    /// none, 200.
     status: u16,
 }
 

@@ -29,7 +29,7 @@ const EPOCH_SECONDS: u64 = 1_759_406_400;
 /// The heartbeat interval, in seconds. Three of them are a lease.
 const HEARTBEAT_SECONDS: u32 = 100;
 const HEARTBEATS_PER_LEASE: u32 = 3;
-/// The first byte of the honest peers' addresses, and that of the attacker's.
+/// The first byte of the addresses of the honest peers. `ATTACKER` is that of the attacker's peers.
 const HONEST: u8 = 20;
 const ATTACKER: u8 = 120;
 

@@ -4,7 +4,7 @@
 use super::population::Population;
 use super::view::Views;
 
-/// The robustness test removes one in this many peers at once: those that most other peers know.
+/// The robustness test removes the best-known peers, all at once: one in this many of all peers.
 const REMOVED_ONE_IN: usize = 50;
 
 /// The state of the graph at one moment.
@@ -88,7 +88,7 @@ impl Graph {
     }
 
     /// Recomputes the components and the counts for the members for which `is_included` returns
-    /// true. Connects each of these members with all those among them that it knows.
+    /// true. Connects two of these members if one of them knows the other.
     fn connect(&mut self, population: &Population, views: &Views, is_included: impl Fn(u32) -> bool) {
         let total = u32::try_from(population.total()).unwrap_or(u32::MAX);
         self.parents.clear();

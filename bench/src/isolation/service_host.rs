@@ -1,5 +1,5 @@
-//! One host of the service: the real registry on its embedded store, and the peers in the orders in
-//! which the two other kinds of services would list them.
+//! One host of the service: the real registry on its embedded store. It also keeps the orders in
+//! which the two other kinds of services would list the peers (see `order.rs`).
 
 use std::error::Error;
 use std::net::Ipv4Addr;

@@ -47,7 +47,8 @@ impl Framing for Announce {
 
 impl Protocol for Announce {
     fn request(&self, duty: Duty, peer: u64) -> Option<Request> {
-        // Some trackers treat 0 as the default, which is their maximum.
+        // An announce that needs no peers asks for one, because some trackers treat 0 as their
+        // default.
         let (event, wanted) = match duty {
             Duty::Join => ("&event=started", 1),
             Duty::Renew => ("", 1),

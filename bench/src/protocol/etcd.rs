@@ -32,7 +32,7 @@ impl Framing for Etcd {
 
 impl Protocol for Etcd {
     fn request(&self, duty: Duty, peer: u64) -> Option<Request> {
-        // With the id 0, etcd would choose another id.
+        // The ids of leases start at 1, because etcd would choose another id instead of 0.
         let lease = peer + 1;
         let bytes = match duty {
             Duty::Join => return Some(self.join(peer, lease)),

@@ -1,5 +1,5 @@
-//! The protocol of PeerJS. A peer has joined as long as its WebSocket is open, and sends heartbeats
-//! on it. A GET request over HTTP lists all peers.
+//! The protocol of PeerJS. A peer stays joined while its WebSocket is open, and sends heartbeats on
+//! it. A GET request over HTTP lists all peers.
 
 use std::io::{self, Cursor};
 use std::net::SocketAddr;
@@ -63,8 +63,8 @@ impl Protocol for Peerjs {
         true
     }
 
-    /// A peer is known only while its connection is open, and no connection survives the end of the
-    /// server.
+    /// A peer is known only while its connection is open. No connection survives the end of the
+    /// server, so the restarted server knows no peer.
     fn count_known(&self, _target: SocketAddr, _peers: &[u64]) -> io::Result<usize> {
         Ok(0)
     }

@@ -87,7 +87,8 @@ impl Stream {
         self.last_id.as_deref()
     }
 
-    /// All events before that of a peer whose id begins with `end`.
+    /// Reads until the event of a peer whose id begins with `end`, and returns the events before
+    /// it.
     pub(crate) async fn read_until(&mut self, end: &str) -> io::Result<Vec<Received>> {
         let mut received = Vec::new();
         while let Some(event) = self.next().await? {

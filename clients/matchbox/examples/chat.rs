@@ -62,7 +62,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
             }
         }
     }
-    // The socket is dropped with its message loop. Others then no longer find this peer.
+    // Ending the message loop drops the socket, which then leaves the room. The program waits for
+    // that, so that others no longer find this peer.
     message_loop.abort();
     signaller.left().await;
     Ok(())

@@ -49,16 +49,17 @@ impl AuroraSignallerBuilder {
         Self { key: Some(key), ..self }
     }
 
-    /// The key with which a peer has signed its messages, including the fingerprint of its
-    /// certificate. `None` if there has been no contact with this peer.
+    /// The key with which a peer has signed its messages. The messages contain the fingerprint of
+    /// the peer's certificate, so the connection is to the holder of this key. `None` if there has
+    /// been no contact with this peer.
     pub fn key_of(&self, peer: PeerId) -> Option<PublicKey> {
         self.keys.0.lock().unwrap_or_else(PoisonError::into_inner).get(&peer).copied()
     }
 
     /// Waits until no socket of this builder and its clones is in a room or is joining one. A
     /// socket leaves its room once it is dropped, and others then no longer find it there. This
-    /// also waits for sockets that join a room in the meantime. If the program ends earlier, others
-    /// find its sockets until their leases end, as after a crash.
+    /// also waits for sockets that join a room in the meantime. Call it before the program ends.
+    /// Otherwise others find its sockets until their leases end, as after a crash.
     pub async fn left(&self) {
         // The wait fails only if no sender exists, but this builder holds one.
         let _ = self.rooms.subscribe().wait_for(|rooms| *rooms == 0).await;
@@ -82,7 +83,7 @@ impl Drop for Staying {
 }
 
 impl Keys {
-    /// Whether a peer has this key. The first key that a peer uses is its key.
+    /// Whether this is the key of a peer. If no key of the peer is recorded yet, records this one.
     fn matches(&self, peer: PeerId, key: PublicKey) -> bool {
         let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *keys.entry(peer).or_insert(key) == key

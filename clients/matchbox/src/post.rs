@@ -17,19 +17,21 @@ use uuid::Uuid;
 
 /// The type of the messages.
 const KIND: &str = "matchbox";
-/// The maximum length of the signals in one message, in bytes of JSON within a JSON string. The
-/// rest of the 4,096 bytes is for base64, the names, and the signature.
+/// The maximum length of the signals in one message, in bytes of JSON within a JSON string. A whole
+/// message may have 4,096 bytes. The difference is for base64, the names, and the signature.
 const MAX_SIGNALS: usize = 2_500;
 /// The maximum difference between the time of a message and now, in seconds.
 const MAX_AGE: u64 = 300;
-/// How long ids of messages are remembered. A message whose time is [`MAX_AGE`] ahead of now is
-/// accepted for twice [`MAX_AGE`].
+/// How long ids of messages are remembered, to recognize repetitions. A message whose time is
+/// [`MAX_AGE`] ahead of now stays acceptable for twice [`MAX_AGE`].
 const MEMORY: Duration = Duration::from_secs(2 * MAX_AGE);
-/// How long this peer expects an answer after it has sent a message. The service keeps a message
-/// for as long.
+/// How long this peer expects an answer after it has sent a message. The service keeps the message
+/// for that long. Meanwhile this peer requests mail at the interval that the service states, and
+/// not only every [`IDLE`].
 const EXPECTING: Duration = Duration::from_secs(60);
-/// The interval between two requests for mail while none is expected, if the service does not let
-/// requests wait for mail. It is half of the time for which the service keeps a message.
+/// The interval between two requests for mail while no answer is expected. It applies only if the
+/// service does not let requests wait for mail. The service keeps a message for twice as long, so a
+/// message is normally requested before it is deleted.
 const IDLE: Duration = Duration::from_secs(30);
 /// The wait after a failure, on top of the client's own retries.
 const AFTER_FAILURE: Duration = Duration::from_secs(2);
@@ -59,7 +61,8 @@ pub(crate) struct Letter {
 }
 
 impl Post {
-    /// `None` if the response to the registration has no lease token.
+    /// The mail of a registered peer. `None` if the response to the registration has no lease
+    /// token.
     pub(crate) fn new(
         client: Client,
         me: PeerId,
@@ -100,8 +103,8 @@ impl Post {
         Ok(SignedMessage::sign(&self.me, to, &terms, &self.key)?)
     }
 
-    /// Verifies a message. `None` if it is invalid, too old, a repetition, or not for this peer
-    /// from a peer that uses this crate.
+    /// Verifies a message. `None` if its signature is invalid, if it is too old or a repetition, if
+    /// it is for another peer, or if its sender does not use this crate.
     pub(crate) fn open(&self, mail: &Mail) -> Option<Letter> {
         let message = SignedMessage::parse(&mail.message).ok()?;
         let is_ours = message.kind() == KIND && *message.to() == self.me && *message.from() == mail.from;

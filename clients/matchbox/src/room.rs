@@ -190,7 +190,8 @@ impl Room {
             tasks.spawn(deliver(Arc::clone(post), to, queue));
             sender
         });
-        // If the task has just ended because the peer is unreachable, `lose` is called next.
+        // Sending fails if the task has just ended, because the peer is unreachable. `lose` is
+        // called next.
         let _ = outbox.send(signal);
     }
 
@@ -230,8 +231,8 @@ async fn deliver(
     mut queue: UnboundedReceiver<Option<PeerSignal>>,
 ) -> Option<PeerId> {
     while let Some(first) = queue.recv().await {
-        // An answer and its candidates are sent together. An offer is sent at once, because the
-        // candidates of the offering peer follow only after the answer.
+        // An answer waits for its candidates, so that they share a message. An offer is sent
+        // immediately, because the offering peer sends its candidates only after the answer.
         if !matches!(first, None | Some(PeerSignal::Offer(_))) {
             sleep(COLLECTING).await;
         }

@@ -125,8 +125,9 @@ pub async fn each_request_draws_its_own_sample(target: &Target) {
     assert!(others > 0, "every sample is {first:?}");
 }
 
-/// All peers of this case are in one network. A diverse sample should take half of its peers from
-/// different networks. Here it must take that half from the same network too.
+/// Half of a diverse sample should come from different networks, but all peers of this case are in
+/// one network. That half must then be filled from the same network, so that the sample is not
+/// shorter.
 pub async fn a_diverse_sample_is_as_long_as_a_uniform_one(target: &Target) {
     let (client, a) = (Client::first(target), unique("a"));
     let ids = client.register_many(7, &[&a]).await;

@@ -110,8 +110,8 @@ pub async fn a_page_of_a_mebibyte_continues_on_the_next_page(target: &Target) {
     listed.dedup();
     assert_eq!(listed.len(), PEERS);
     for page in [vec![sample], pages].concat() {
-        // The limit of a page, 1 MiB, applies to its peers. The rest covers the counts, the time
-        // and the cursor.
+        // The limit of a page, 1 MiB, applies to its peers. The other 1,024 bytes are for the
+        // counts, the time and the cursor.
         assert!(page.body.len() <= (1 << 20) + 1_024, "{}", page.body.len());
     }
 }

@@ -1,5 +1,5 @@
-//! Requests of web pages. A browser sends them from its user's address, even for a page of another
-//! origin, and names the page's origin in the header `Origin`.
+//! Requests of web pages. A browser sends them from its user's address, even if the page comes from
+//! another origin than the service. It names the page's origin in the header `Origin`.
 
 use serde_json::{Value, json};
 

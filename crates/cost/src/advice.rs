@@ -11,11 +11,12 @@ const MIN_SAVING_DOLLARS: f64 = 0.01;
 /// The longest heartbeat interval that is safe for clients that consider a peer offline if its
 /// `last_seen` is too old, in seconds.
 const MAX_INTERVAL_SECONDS: f64 = 200.0;
-/// A heartbeat interval of at least a third of the lease makes every heartbeat write. If it is less
-/// than this factor longer than that, slightly earlier heartbeats halve the writes.
+/// If the heartbeat interval is at least a third of the lease, every heartbeat causes a write. If
+/// it is longer than that third by less than this factor, the proposal is a slightly shorter
+/// interval, which halves the writes.
 const SLIGHTLY_LATE: f64 = 1.1;
-/// In that case the proposed interval is this fraction of a third of the lease. The rest of the
-/// third allows for round trips and inexact timers.
+/// The shorter interval is this fraction of a third of the lease. The remaining 2 % allow for round
+/// trips and inexact timers.
 const IN_TIME: f64 = 0.98;
 /// The sample size that keeps a network connected.
 const SUFFICIENT_SAMPLE: f64 = 20.0;

@@ -22,8 +22,9 @@ const LARGE: Capacity = Capacity { peers: 1_200_000.0, requests_per_second: 25_0
 /// to two replicas, and from it to both services.
 const BYTES_PER_CHANGE: f64 = 1_500.0;
 /// Bytes that are sent between machines for each message. The message is sent five times: to the
-/// primary, from it to each of the two replicas, and twice from the primary to the service of the
-/// receiver. Its acknowledgement then takes 1,000 bytes.
+/// primary, from it to each of the two replicas, and twice from it to the service of the receiver,
+/// which reads the mailbox to fetch the message, and again to acknowledge it. The acknowledgement
+/// then takes 1,000 bytes.
 const BYTES_PER_MESSAGE: f64 = 5.0 * (units::MESSAGE_BYTES + 200.0) + 1_000.0;
 /// AWS bills traffic between zones twice: in the zone that it leaves, and in the zone where it
 /// arrives.

@@ -50,7 +50,7 @@ pub struct Report {
     mail: [MailBill; 2],
     /// The worst bill that one caller can cause, for each kind of request.
     worst: [WorstBill; 5],
-    /// The price of the same number of requests, without the work that they cause.
+    /// The price of as many requests as in `worst`, without the work that they cause.
     requests_alone: f64,
 }
 

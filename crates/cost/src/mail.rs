@@ -16,7 +16,7 @@ const MESSAGES: f64 = 2.0;
 const POLLS: f64 = 3.0;
 /// Bytes of the body of the response to a message.
 const SENT_BYTES: f64 = 26.0;
-/// Bytes of a response without mail, and of a message in one, in addition to the message itself.
+/// Bytes of a response without mail. Each message adds its own bytes and `LISTED_BYTES` to it.
 const EMPTY_BYTES: f64 = 34.0;
 const LISTED_BYTES: f64 = 120.0;
 /// The interval between two requests of an idle browser, in seconds (`IDLE_POLL_SECONDS`).
@@ -141,8 +141,8 @@ mod tests {
         );
     }
 
-    /// The design of the mailboxes estimated 0.3 to 0.6 US dollars with polls, and almost nothing
-    /// without.
+    /// The design of the mailboxes estimated 0.3 to 0.6 US dollars a month for a peer that polls,
+    /// and almost nothing for a peer that does not.
     #[test]
     fn polling_costs_a_peer_less_than_half_a_dollar_and_heartbeats_a_cent() {
         let [polling, by_heartbeats] = bills(&hundred_peers(60.0, false), &Prices::built_in().unwrap());

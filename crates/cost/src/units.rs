@@ -9,8 +9,8 @@
 const REGISTRATION_READS: f64 = 1.5;
 /// Read units of a deregistration, which reads the peer strongly before it deletes it.
 const DEREGISTRATION_READS: f64 = 1.0;
-/// Read units of a registration or deregistration, on average. There are as many of one as of the
-/// other.
+/// Read units of a change, which is a registration or a deregistration. This is the average,
+/// because there are as many registrations as deregistrations.
 pub(crate) const CHANGE_READS: f64 = (REGISTRATION_READS + DEREGISTRATION_READS) / 2.0;
 /// Read units of a heartbeat: one strong read of an item of at most 4 KiB.
 pub(crate) const HEARTBEAT_READS: f64 = 1.0;
@@ -27,8 +27,8 @@ pub(crate) const SEND_WRITES: f64 = 2.0;
 pub(crate) const FETCH_READS: f64 = 2.0;
 /// Write units of acknowledging a message. DynamoDB bills the larger of the old item and the new one.
 pub(crate) const ACKNOWLEDGE_WRITES: f64 = 2.0;
-/// A renewal that is written extends the stored lease beyond what was granted, by the lease divided
-/// by this number (`AHEAD` of the store).
+/// When the store writes a renewal, the stored lease ends later than the granted one. The
+/// difference is the duration of the lease divided by this number (`AHEAD` of the store).
 const AHEAD: f64 = 3.0;
 /// How much later than the interval a client's next heartbeat arrives, in seconds, because the
 /// client counts the interval from the last response.
@@ -53,14 +53,15 @@ const HALF_UNIT_BYTES: f64 = 4_096.0;
 /// Up to this number of items, the store reads all items of a network for a discover
 /// (`snapshot_items` of the store).
 const SNAPSHOT_ITEMS: f64 = 1_000.0;
-/// How long the store uses such a snapshot (`snapshot_hold` of the store).
+/// How long the store reuses what it has read of a network of at most `SNAPSHOT_ITEMS` items
+/// (`snapshot_hold` of the store).
 const SNAPSHOT_SECONDS: f64 = 4.0;
 /// Read units for each peer of a sample from a larger network. A sample of 20 of 10,000 peers took
 /// 17.15 units, and a sample of 20 of a million peers took no more.
 const SAMPLE_READS_PER_PEER: f64 = 0.8575;
 
-/// Write units of the registration of a new peer or of a deregistration, which write the peer and
-/// each marker to the table and to the index.
+/// Write units of registering a new peer, and of a deregistration. Each of them writes or deletes
+/// the peer and all its markers, in the table and in the index.
 pub(crate) fn change_writes(archetypes: f64) -> f64 {
     2.0 * items(archetypes)
 }
@@ -97,7 +98,7 @@ pub(crate) fn discover_reads(peers: f64, archetypes: f64, limit: f64, per_second
 /// Read units for reading all items of a small network.
 fn snapshot_reads(peers: f64, archetypes: f64) -> f64 {
     let bytes = peers * (PEER_BYTES + archetypes * MARKER_BYTES + SOURCE_MARKER_BYTES);
-    // DynamoDB bills a query half a unit for each 4 KiB, and at least half a unit.
+    // DynamoDB bills a scan half a unit for each 4 KiB, and at least half a unit.
     (bytes / HALF_UNIT_BYTES).ceil().max(1.0) / 2.0
 }
 

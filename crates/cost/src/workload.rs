@@ -18,8 +18,8 @@ const SMALL_RESPONSE_BYTES: f64 = 201.0;
 const PAGE_BYTES: f64 = 100.0;
 /// Bytes of a peer in a page, with a registration like those of legacy clients.
 const LISTED_PEER_BYTES: f64 = 225.0;
-/// The same in a compressed page. The measured peers took 42 bytes each. Real peers differ more
-/// from each other, so they compress less.
+/// Bytes of a peer in a compressed page. The measured peers took 42 bytes each. Real peers differ
+/// more from each other, so they compress less.
 const COMPRESSED_PEER_BYTES: f64 = 50.0;
 /// Bytes of a compressed page in addition to its peers.
 const COMPRESSED_PAGE_BYTES: f64 = 150.0;

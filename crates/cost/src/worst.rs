@@ -3,8 +3,8 @@
 //! behind a REST API.
 //!
 //! One caller has one source, so it has at most [`PEERS_PER_SOURCE`] live peers of its own. It can
-//! also send heartbeats for the peers of others. That adds little, because those peers send
-//! heartbeats anyway, and the store writes a lease at most three times in its duration.
+//! also send heartbeats for the peers of others. That adds few writes: the store writes a lease at
+//! most three times per lease duration, and the peers' own heartbeats cause such writes anyway.
 //!
 //! The bytes and the read units of a page are bounded (`MaxPageBytes`), and a page in the response
 //! to a request that changes peers has only a share of that bound. Without the bound, a page of 1
@@ -45,9 +45,9 @@ const REGISTRATION_SHARE: f64 = 16.0;
 /// afterwards. The store may have begun four reads, each of a hundred index entries of the largest
 /// size, 670 bytes.
 const EXCESS_READS: f64 = 4.0 * 100.0 * 670.0 / 8_192.0;
-/// The same for a page in the response to a request that changes peers, for which the store reads
-/// less at a time: one more range of index entries for each of eight archetypes, at half a unit
-/// each, and the largest peer.
+/// Read units by which a page in the response to a request that changes peers may exceed its bound.
+/// For such a page, the store reads less at a time. The excess is one more range of index entries
+/// for each of eight archetypes, at half a unit each, and the largest peer.
 const EXCESS_READS_WITH_CHANGES: f64 = 8.0 / 2.0 + LARGEST_ITEM_READ / 2.0;
 /// Read units for a newcomer from a source with many peers. To count the peers of the source, the
 /// store reads up to four times as many index entries as the source may have peers, with 85 bytes
@@ -98,10 +98,11 @@ pub(crate) fn bills(prices: &Prices) -> [WorstBill; 5] {
 
 /// The write units, read units and bytes of the most expensive registration.
 ///
-/// A peer that replaces all its archetypes deletes and writes a marker for each. It also writes its
-/// own item and the marker of its source. A newcomer writes less, but it may evict a dormant peer
-/// of its source, which costs as much again. A source at its maximum can register a newcomer only
-/// when the lease of one of its peers ends.
+/// A peer that replaces all its archetypes deletes a marker for each old one and writes a marker
+/// for each new one. It also writes its own item and the marker of its source. A newcomer writes
+/// less. But it may evict a dormant peer of its source, which costs as many writes as the newcomer
+/// itself. At a source with the maximum number of live peers, a newcomer is admitted only when the
+/// lease of one of these peers ends, so few of the registrations are of newcomers.
 fn worst_registration() -> [f64; 3] {
     let replaced = LARGEST_ITEM + MARKER + 2.0 * MARKER * ARCHETYPES_PER_PEER;
     let whole_peer = LARGEST_ITEM + 1.0 + MARKER * (ARCHETYPES_PER_PEER + 1.0);

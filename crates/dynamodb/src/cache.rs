@@ -72,8 +72,8 @@ impl DormantPeers {
     /// Maximum number of dormant peers that are remembered between two sweeps.
     const MAX_PEERS: usize = 1_000;
     /// A peer counts as long-dormant if its lease ended more than this many lease durations ago.
-    /// After a short outage, most peers send a heartbeat before that, so the sweep does not remove
-    /// them from the index in vain.
+    /// After a short outage, most peers send a heartbeat before that. The sweep therefore does not
+    /// remove peers from the index that soon come back.
     const LEASES_DORMANT: u64 = 2;
 
     /// Records a peer for the next sweep if it is long-dormant.

@@ -73,8 +73,8 @@ impl Core {
         Ok(census)
     }
 
-    /// A random sample of live peers. Also returns the sum of the recent observations about the
-    /// query, including those of this sample.
+    /// A random sample of live peers that match the query. Also returns the sum of the recent
+    /// observations for this query, including those from this sample.
     async fn live_sample(
         &self,
         query: &Query,
@@ -92,8 +92,8 @@ impl Core {
     }
 }
 
-/// The number of peers per archetype, in descending order. Counts are multiplied by `numerator /
-/// denominator`.
+/// The number of peers per archetype, in descending order. Each count is multiplied by `numerator /
+/// denominator`, so that the counts in a sample become estimates for the network.
 fn by_archetype<'a>(
     peers: impl Iterator<Item = &'a Arc<StoredPeer>>,
     numerator: u64,
@@ -127,8 +127,8 @@ impl Core {
             Some(Network::Small(peers)) => {
                 to_u64(peers.values().filter(|stored| stored.is_live(now)).count())
             }
-            // Markers and dormant peers can make a network large, too, so a large network is not
-            // necessarily full.
+            // A network counts as large if its table has many items. Markers and dormant peers are
+            // items too, so a large network may have few live peers, and their number is estimated.
             Some(Network::Large) | None => {
                 let seen = match self.sizes.get(&[]) {
                     Some(seen) => seen,

@@ -22,7 +22,8 @@ use crate::source_bound::Newcomers;
 use crate::table::{Table, WriteOutcome};
 
 /// Maximum number of attempts of an operation whose conditional write is refused because another
-/// process has changed the peer. Each refusal means that another process made progress.
+/// process has changed the peer. The operation fails only if this many changes of other processes
+/// to the same peer succeed meanwhile.
 pub(crate) const MAX_ATTEMPTS: u32 = 64;
 /// The longest pause between two attempts is two to the power of this number, in milliseconds.
 /// Within 64 ms, another process can complete the calls of one registration.

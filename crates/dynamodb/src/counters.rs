@@ -48,8 +48,8 @@ struct UnitCounter(AtomicU64);
 impl UnitCounter {
     fn add(&self, units: f64) {
         let mut halves = 0;
-        // Counts the half units one by one, which avoids a lossy conversion. A call is billed at
-        // most a few thousand units.
+        // Counts the half units one by one, which avoids a lossy conversion. This is fast enough,
+        // because a call is billed at most a few thousand units.
         let mut rest = (units.max(0.0) * 2.0).round();
         while rest >= 1.0 && halves < 100_000 {
             halves += 1;
@@ -60,7 +60,8 @@ impl UnitCounter {
 
     fn value(&self) -> f64 {
         let halves = self.0.load(Ordering::Relaxed);
-        // A float represents the upper 32 bits exactly, and the lower 32 bits as well.
+        // An `f64` represents every number of 32 bits exactly, so each half is converted
+        // separately.
         let high = u32::try_from(halves >> 32).unwrap_or(u32::MAX);
         let low = u32::try_from(halves & u64::from(u32::MAX)).unwrap_or(u32::MAX);
         (f64::from(high) * 4_294_967_296.0 + f64::from(low)) / 2.0

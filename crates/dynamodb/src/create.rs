@@ -58,9 +58,9 @@ pub async fn create_table(client: &Client, name: &str, time_to_live: bool) -> Re
     if time_to_live { enable_time_to_live(client, name).await } else { Ok(()) }
 }
 
-/// Enables the time to live if it is off. DynamoDB refuses to enable it twice. It therefore refuses
-/// this call if another process has just enabled it, or if an earlier attempt did and its response
-/// was lost.
+/// Enables the time to live if it is off. DynamoDB refuses to enable it twice, so it refuses this
+/// call if another process has just enabled it, or if an earlier attempt did and its response was
+/// lost. Such a refusal counts as success.
 async fn enable_time_to_live(client: &Client, name: &str) -> Result<(), StoreError> {
     if time_to_live_is_enabled(client, name).await? {
         return Ok(());

@@ -32,7 +32,7 @@ use crate::window::Drawn;
 
 impl Core {
     /// Adds a diverse sample of a large network to a page. Returns the estimated number of live
-    /// peers that match. `known` is the estimate of the size so far.
+    /// peers that match. `known` is what earlier reads have observed of these peers.
     pub(crate) async fn diverse_sample_from_windows(
         &self,
         page: &mut PageBuilder<'_>,
@@ -157,9 +157,9 @@ impl Candidates {
         None
     }
 
-    /// Claims a class and the network of a live peer whose entry was drawn from that class. From
-    /// then on, no entry of the class is drawn. Returns whether the peer may be listed: `false` if
-    /// the second half already lists a peer of its network.
+    /// Decides whether to list a live peer, whose entry was drawn from `class`. The peer is not
+    /// listed if the second half already lists a peer of its network. In either case, no further
+    /// entry of this class is drawn.
     ///
     /// This is not called for a peer that turned out to be dormant, so another entry of its class
     /// can be drawn in the next round.

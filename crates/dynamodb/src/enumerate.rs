@@ -156,9 +156,10 @@ impl Core {
             let window = Expression::window(group.lane_key(from.lane()), from, lane_end);
             let page = self.table.query(window, Some(limit), None).await?;
             half_units += page.half_units;
-            // If the query ended at its limit, it read this group only up to the last entry that it
-            // returned. All groups were read up to the lowest of these positions. Entries beyond it
-            // are dropped below, and the next round reads them again.
+            // If the query ended at its limit, the entries of this group are complete only up to
+            // the last one that it returned. `complete_to` becomes the lowest of these positions,
+            // up to which all groups are complete. Entries beyond it are dropped below, and the
+            // next round reads them again.
             if page.next.is_some()
                 && let Some(Ok((position, ..))) = page.items.last().map(item::parse_index_entry)
             {

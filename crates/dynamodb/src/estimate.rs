@@ -13,8 +13,8 @@ use tokio::time::Instant;
 
 /// How long an estimate is valid without new observations.
 const MAX_AGE: Duration = Duration::from_secs(60);
-/// The time after which past observations are halved, so that the estimate follows a network that
-/// changes.
+/// The time after which past observations count half as much, so that the estimate follows a
+/// network that changes.
 const HALF_LIFE: Duration = Duration::from_secs(10);
 /// Maximum number of queries whose observations are remembered. It bounds the memory that clients
 /// can use up by queries for archetypes that do not exist.
@@ -52,8 +52,8 @@ impl Observation {
         self.scaled_to_live(self.estimated_entries())
     }
 
-    /// The number of live peers among `entries` entries, if the ratio is the same as among the
-    /// peers that were read. Before any peer was read, all are assumed to be live.
+    /// The number of live peers among `entries` entries, extrapolated from the peers that were
+    /// read. Before any peer was read, all are assumed to be live.
     fn scaled_to_live(&self, entries: u64) -> u64 {
         if self.peers_read == 0 { entries } else { scale(entries, self.live, self.peers_read) }
     }
@@ -137,7 +137,8 @@ impl SizeEstimates {
         let mut sizes = self.0.lock();
         if sizes.len() >= MAX_QUERIES && !sizes.contains_key(archetypes) {
             sizes.retain(|_, size| size.updated_at.elapsed() < MAX_AGE);
-            // All observations are recent, so there is no reason to keep some rather than others.
+            // All observations are recent, and none is worth more than the others, so all are
+            // dropped.
             if sizes.len() >= MAX_QUERIES {
                 sizes.clear();
             }

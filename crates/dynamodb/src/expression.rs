@@ -1,7 +1,7 @@
 //! The conditions and updates of writes, and the key conditions of queries.
 //!
-//! The methods that return conditions are documented by the statement that must hold for the write
-//! to be made.
+//! The doc comment of a method that returns a condition is the statement that must be true. If it
+//! is false, DynamoDB refuses the write.
 
 use std::collections::HashMap;
 

@@ -91,8 +91,9 @@ const TABLE_KEY: &str = " table";
 /// The key of the item with the list of blocks.
 const BLOCKS_KEY: &str = " blocks";
 
-/// Distinguishes the registrations of a peer. Each registration gets a new random generation, and
-/// the peer also gets one when the sweep removes it from the index or when it becomes a tombstone.
+/// Distinguishes the registrations of a peer. Each registration gets a new random generation. The
+/// peer also gets a new one when the sweep removes it from the index, and when it becomes a
+/// tombstone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Generation(pub(crate) [u8; 8]);
 
@@ -149,17 +150,17 @@ impl StoredPeer {
 
     /// The standing of the peer, by which the registry decides who may change it.
     pub(crate) fn standing(&self) -> Standing {
-        // Releases that stored no proof accepted heartbeats from every client, so the last
-        // heartbeat counts as the proof.
+        // Releases that stored no proof did not check who sent a heartbeat. For the items that they
+        // wrote, the last heartbeat counts as the proof.
         let proven_at = self.stored_proof.unwrap_or(self.last_seen);
         let lock = self.signed.as_ref().map(|signed| signed.lock);
         Standing { holder: self.holder, proven_at, ttl: self.ttl, expires_at: self.expires_at, lock }
     }
 
-    /// The standing that protects this registration the most, as if the holder had just proved
-    /// itself and the lease were running. A change that is permitted even then stays permitted as
-    /// long as the generation is the same, because heartbeats cannot protect the registration any
-    /// further.
+    /// The standing that protects this registration the most: the holder has just proved itself,
+    /// and the lease is running. Heartbeats cannot give the registration more protection than that.
+    /// So if this standing permits a change, the change stays permitted for as long as the
+    /// generation is the same.
     pub(crate) fn strongest_standing(&self, now: Timestamp) -> Standing {
         Standing { proven_at: now, expires_at: now.plus_millis(1), ..self.standing() }
     }

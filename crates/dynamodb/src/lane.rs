@@ -21,7 +21,7 @@ use aurora_discovery_protocol::{Archetype, PeerId};
 use aurora_discovery_registry::Source;
 use sha2::{Digest, Sha256};
 
-/// A position on the ring, which has the order of the index's range keys.
+/// A position on the ring. Positions are ordered in the same way as the index's range keys.
 ///
 /// The position of a peer is the 64-bit hash of its id with the lowest twelve bits set to zero. In
 /// the index's range key, these bits hold the class of the peer's network. This type also
@@ -129,8 +129,9 @@ pub(crate) enum LaneGroup {
 }
 
 impl LaneGroup {
-    /// The groups whose union contains the peers of a query. For each archetype, these are the
-    /// group of its normal form and that of the form in the query, if the forms differ.
+    /// The groups whose union contains the peers of a query. For each archetype, this is the group
+    /// of its normal form. If the query has the archetype in another form, it is also the group of
+    /// that form.
     pub(crate) fn for_query(archetypes: &[Archetype]) -> Vec<Self> {
         if archetypes.is_empty() {
             return vec![Self::All];
@@ -160,7 +161,8 @@ pub(crate) fn source_lane_key(source: Source) -> String {
 }
 
 /// The table's secret, which keys the hash. If the hash had no key, an attacker could compute
-/// positions, and so search for ids that surround a victim on the ring.
+/// positions. It could then choose ids that crowd the ring around a victim, so that the victim is
+/// sampled too rarely (see `window.rs`).
 #[derive(Clone)]
 pub(crate) struct Secret([u8; Self::LEN]);
 
@@ -190,15 +192,15 @@ impl Secret {
     }
 
     /// The class of the wide network of a source. The hashed bytes contain a space, which no peer's
-    /// id contains, so they differ from those of every position.
+    /// id contains, so they differ from the bytes that are hashed for any position.
     pub(crate) fn class(&self, source: Source) -> NetworkClass {
         let key = source.wide_network().key().to_be_bytes();
         RingPosition::split(self.hash(&[b" network".as_slice(), &key].concat())).1
     }
 
     /// Four bytes that distinguish the cursors of this table from those of other tables. The hashed
-    /// bytes contain a space, which no peer's id contains, so they differ from those of every
-    /// position.
+    /// bytes contain a space, which no peer's id contains, so they differ from the bytes that are
+    /// hashed for any position.
     pub(crate) fn fingerprint(&self) -> [u8; 4] {
         let [a, b, c, d, ..] = self.hash(b" fingerprint").to_be_bytes();
         [a, b, c, d]

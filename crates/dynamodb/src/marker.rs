@@ -10,7 +10,8 @@
 //!
 //! # Why a peer is never without its markers
 //!
-//! A peer without the marker of an archetype could not be found by it. Two rules prevent this:
+//! A query for an archetype does not find a peer without the marker of that archetype. Two rules
+//! ensure that no peer lacks a marker:
 //!
 //! - Markers are written before their peer, and deleted after it. A crash in between leaves markers
 //!   without a peer.

@@ -57,9 +57,11 @@ impl RecentWrites {
     /// Remembers a renewal, unless a newer write is remembered.
     pub(crate) fn record_renewal(&self, position: RingPosition, stored: Arc<StoredPeer>) {
         let mut inner = self.0.lock();
-        // If the remembered write has another generation, the peer was registered again, or was
-        // removed from the index, after the renewal had read it. If it has the same generation, it
-        // is newer if it has a longer lease or is a removal.
+        // A remembered registration with another generation is newer than the renewal: after the
+        // renewal had read the peer, the peer was registered again or removed from the index. With
+        // the same generation, it is newer if its lease is longer. A remembered removal is newer if
+        // it removed the registration that was renewed. Otherwise the peer has been registered
+        // since the removal.
         let newer = inner.writes.get(&position).is_some_and(|(_, written)| match written {
             RecentWrite::Stored(other) => {
                 other.generation != stored.generation || other.expires_at > stored.expires_at

@@ -163,9 +163,9 @@ impl Core {
     /// The condition for writing the peer. It must fail if the registration may no longer be
     /// permitted.
     ///
-    /// If the registration would be permitted even with the `strongest_standing` of the stored one,
-    /// only a change of the generation can take the permission away. Otherwise a heartbeat can do
-    /// so as well, so the lease and the proof must also be unchanged.
+    /// If even the `strongest_standing` of the stored registration permits the new one, only a
+    /// change of the generation can take the permission away. Otherwise a heartbeat can take it
+    /// away too. The condition then requires that the lease and the proof are unchanged as well.
     fn condition(&self, lookup: &Lookup, put: &PutRequest, now: Timestamp) -> Expression {
         match lookup {
             Lookup::Absent => Expression::absent(),

@@ -99,8 +99,8 @@ impl Core {
         now: Timestamp,
     ) -> Result<WriteOutcome, StoreError> {
         let longest = now.plus_millis(stored.ttl.as_millis() + stored.ttl.as_millis() / AHEAD);
-        // If only the proof has to be written, the stored lease may be the longer one. For each
-        // time, the maximum of the old and the new value is written, so that a process whose clock
+        // If only the proof has to be written, the stored lease may end later than the new one. For
+        // each time, the maximum of the old and the new value is written. So a process whose clock
         // is behind does not move a time back.
         let expires_at = longest.max(stored.expires_at);
         // Earlier releases stored no proof, and `last_seen` is used instead. This write changes

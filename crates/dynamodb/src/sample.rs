@@ -36,7 +36,7 @@ const CONCURRENT_LANES: usize = 16;
 pub(crate) const MAX_ROUNDS: u32 = 8;
 /// Number of windows that the first round reads in addition to those that suffice on average.
 const SPARE_WINDOWS: usize = 2;
-/// Maximum number of such additional windows in later rounds.
+/// Maximum number of windows that a later round reads in addition to those that suffice on average.
 const MAX_SPARE_WINDOWS: usize = 4;
 
 /// Index entries by their position on the ring.
@@ -77,8 +77,9 @@ impl Core {
         now: Timestamp,
     ) -> Result<Total, StoreError> {
         let known = self.sizes.get(&query.archetypes);
-        // If the response also contains the results of many renewals, the budget of the page may be
-        // too small for a single window.
+        // If the response also contains the results of many renewals, the rest of the page's budget
+        // may be too small for a single window. This function then adds no peers to the page, and
+        // returns the last estimate.
         if page.left() < page.groups() {
             return Ok(Total::Estimate(known.map_or(0, |seen| seen.estimated_live())));
         }
@@ -158,8 +159,8 @@ impl Core {
     }
 
     /// Picks index entries from random windows, and reads their peers until the page is full.
-    /// Returns the estimated number of live peers that match. `known` is the estimate of the size
-    /// so far.
+    /// Returns the estimated number of live peers that match. `known` is what earlier reads have
+    /// observed of these peers.
     async fn sample_from_windows(
         &self,
         page: &mut PageBuilder<'_>,

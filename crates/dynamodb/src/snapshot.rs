@@ -22,7 +22,8 @@ const LARGE_LIFETIME: Duration = Duration::from_secs(60);
 const FAR_TOO_LARGE_LIFETIME: Duration = Duration::from_secs(600);
 
 impl Core {
-    /// Returns the peers of the network if it is small, from the last scan or by a new one.
+    /// The network: all its peers if it is small, otherwise `Network::Large`. Uses the last scan,
+    /// or scans the table if that scan has expired.
     pub(crate) async fn network(&self) -> Result<Network, StoreError> {
         if let Some(network) = self.cached_network() {
             return Ok(network);
@@ -136,7 +137,7 @@ impl Core {
             let page = self.table.query(window, Some(MAX_ENTRIES), None).await?;
             seen.half_units += page.half_units;
             let last = page.items.last().and_then(|item| item::parse_index_entry(item).ok());
-            // The query read the whole lane, or ended at its limit after the last entry.
+            // The query read the whole lane, or up to the last entry if it ended at its limit.
             let range = match (page.next, last) {
                 (Some(_), Some((position, ..))) => u128::from(position.last_key().0 - lane.first().0) + 1,
                 _ => u128::from(Lane::WIDTH),

@@ -7,12 +7,13 @@
 //!
 //! 1. One query lists the markers of the source. If there are fewer than the bound, the newcomer is
 //!    admitted.
-//! 2. Otherwise the peers of up to a hundred markers are read, to see how many are live. Not every
-//!    marker has a live peer: the peer may be dormant, deleted, or registered from another source
-//!    by now. A registration does not delete the marker at a former source. This would cost two
-//!    more write units, and the bound may cost no more than two per registration. With up to a
-//!    hundred markers, the number of live peers is exact. With more, it is extrapolated from a
-//!    hundred consecutive markers that start at a random one.
+//! 2. Otherwise the peers of up to a hundred markers are read, to see how many are live. If the
+//!    source has no more markers than that, the number of live peers is exact. If it has more, the
+//!    number is extrapolated from a hundred consecutive markers that start at a random one.
+//!
+//! Not every marker has a live peer: the peer may be dormant, deleted, or registered from another
+//! source by now. A registration does not delete the marker at a former source, because this would
+//! cost two more write units, and the bound may cost no more than two per registration.
 //!
 //! The index lists a peer only some time after it was written. A process therefore also counts the
 //! newcomers that it is writing at the moment, and those that it wrote within the last seconds. It
@@ -38,9 +39,10 @@ use crate::table::WriteOutcome;
 
 /// Maximum number of peers that are read for a newcomer. One batch read can return that many.
 const MAX_READ: usize = 100;
-/// The number of markers that are listed for a source is at most this multiple of the bound. A
-/// source may have twice as many known peers as the bound, and the rest allows for markers without
-/// a peer. If there are more markers, their number is estimated.
+/// The number of markers that are listed for a source is at most this multiple of the bound. Half
+/// of it is for the known peers of the source, of which there may be twice as many as the bound.
+/// The other half is for markers without a peer. If there are more markers, their number is
+/// estimated.
 const MAX_COUNTED: u64 = 4;
 
 /// The newcomers of each source that this process is writing, by their position on the ring.
@@ -218,7 +220,8 @@ impl Core {
         let (peers, _) = self.read_peers(entries).await?;
         for peer in peers {
             let position = self.position(&peer.registration.peer_id).await?;
-            // The peer has moved to another source, is the newcomer itself, or is no longer known.
+            // A peer does not count if it has moved to another source, is the newcomer itself, or
+            // is no longer known.
             if peer.holder.source != source
                 || position == newcomer
                 || !peer.is_known(now, self.revival_window_millis)
@@ -232,8 +235,8 @@ impl Core {
                 population.oldest = Some(peer);
             }
         }
-        // An extrapolated number accounts for the peers of all markers, and an exact number only
-        // for the live peers that were found.
+        // `counted` has the positions that `live` accounts for. An exact number accounts only for
+        // the live peers that were found, and an extrapolated one for the peers of all markers.
         population.live = to_u64(live.len());
         population.counted = if is_exact { live } else { listed };
         if !is_exact {

@@ -27,8 +27,9 @@ impl Core {
         if self.options.store_time && self.clock.needs_sample() {
             self.check().await?;
         }
-        // The samples of no query read mostly dormant peers, so reading the dormant ones is cheaper
-        // than removing them. Those that samples have recorded are forgotten.
+        // If the samples of every query find enough live peers, it is cheaper to keep reading the
+        // dormant ones than to remove them from the index. The recorded dormant peers are then
+        // forgotten.
         if !self.sizes.any_mostly_dormant() {
             self.dormant.clear();
             return Ok(Swept::default());
@@ -64,8 +65,8 @@ impl Core {
         if matches!(written, WriteOutcome::Done) {
             self.counters().delisted.add(1);
             // `recent` ignores a renewal whose generation differs from that of the remembered
-            // write. A later revival of this peer has the new generation, so the peer is remembered
-            // with the new one.
+            // write. A later revival of this peer has the new generation. So the peer is remembered
+            // with the new generation, too.
             let position = self.position(peer).await?;
             self.recent.record_registration(position, Arc::new(delisted));
             self.delete_markers(stored.marker_keys(false), stored.generation).await;

@@ -45,8 +45,8 @@ impl Core {
         let item = item.map_err(|error| StoreError::Internal(error.to_string()))?;
         let mut markers = self.markers(&next).await?;
         if next.standing().is_tombstone() {
-            // A tombstone has only the marker of its source, which is the last one. The markers of
-            // its archetypes are dropped.
+            // A tombstone keeps only the marker of its source, which is the last one in `markers`.
+            // The markers of its archetypes, which come first, are not written.
             markers.drain(..next.archetypes().len());
         }
         let mut lookup = self.look_up(&peer).await?;

@@ -128,10 +128,10 @@ impl SamplingPlan {
     /// Places `windows` random windows and reads them with `read`. `read` gets one or two ranges
     /// and returns the entries in them.
     ///
-    /// The picks are in the order in which the windows were placed, not in the order of the
-    /// responses. A caller that needs fewer picks drops the last ones. In the order of the
-    /// responses, these would come from slow windows, such as windows that wrap around and need two
-    /// reads, and dropping them would bias the sample.
+    /// The picks are in the order in which the windows were placed, not in that of the responses. A
+    /// caller that needs fewer picks drops the last ones. In the order of the responses, the last
+    /// picks would come from slow windows, such as those that wrap around and need two reads.
+    /// Dropping these picks would bias the sample.
     ///
     /// # Errors
     /// The first error of `read`.

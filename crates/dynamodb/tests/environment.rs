@@ -25,8 +25,8 @@ use tokio::process::Command;
 
 use server::serve;
 
-/// The timeout of one attempt. The response with the container's credentials takes longer than
-/// that.
+/// The timeout of one attempt. The response with the container's credentials takes longer, namely
+/// `SLOW`.
 const ATTEMPT: Duration = Duration::from_millis(400);
 const SLOW: Duration = Duration::from_millis(900);
 
@@ -126,7 +126,8 @@ async fn a_loopback_endpoint_is_called_without_the_proxy() {
     for host in ["127.0.0.1", "localhost"] {
         let endpoint = format!("http://{host}:{}", aws.address.port());
         let requests = aws.requests_with(&[("AWS_ENDPOINT_URL_DYNAMODB", &endpoint)]).await;
-        // The recorded URI is only a path. A request to a proxy would have the whole URL.
+        // The recorded URI is only a path, so the request did not go through a proxy. A request to
+        // a proxy would have the whole URL.
         assert!(requests.len() == 1 && requests[0].starts_with("POST / by local/"), "{requests:?}");
     }
 }

@@ -63,9 +63,10 @@ impl Setup {
     }
 }
 
-/// Runs operations, and panics if they are still running half a deadline after their deadline. Both
-/// times are timers of one runtime, so a pause of the machine delays both. When the outer timer
-/// fires, the runtime first polls the operations, which may have ended meanwhile.
+/// Runs operations, and panics if they are still running after one and a half times their deadline.
+/// Both times are timers of one runtime, so a pause of the machine delays both. When the later
+/// timer fires, the runtime first polls the operations, so the test does not fail if they have
+/// ended meanwhile.
 async fn within<T>(deadline: Duration, operations: impl Future<Output = T>) -> T {
     tokio::time::timeout(deadline.mul_f64(1.5), operations).await.expect("an operation ends at its deadline")
 }

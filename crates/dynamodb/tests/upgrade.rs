@@ -2,8 +2,8 @@
 //!
 //! The fixture is a scan of that table, in DynamoDB's JSON, together with the list that the release
 //! itself returned at that moment. The table contains live peers, one of which was renewed and one
-//! replaced, and two dormant peers, of which `delisted` had been removed from the index. The peer
-//! `deregistered` has left no item in it.
+//! replaced. It also contains two dormant peers. One of these, `delisted`, had been removed from
+//! the index. The peer `deregistered` has left no item in the table.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[path = "support/stand_in.rs"]

@@ -1,7 +1,8 @@
-//! The confirmation that changes are durable. `WAITAOF` confirms that servers have the earlier
-//! writes of the same connection on disk, and `WAIT` confirms that replicas have them in memory.
-//! The one of them whose reply the store checks is called the *confirming command* here. A replica
-//! in this module is a Valkey server that copies the primary.
+//! The confirmation that changes are durable. The command `WAITAOF` confirms that servers have the
+//! earlier writes of the same connection on disk. The command `WAIT` confirms that replicas have
+//! them in memory. Depending on the options, the store sends one of them, or `WAIT` and then
+//! `WAITAOF`. It checks the reply to the last one, which is called the *confirming command* here. A
+//! replica in this module is a Valkey server that copies the primary.
 
 use redis::{Pipeline, Value};
 

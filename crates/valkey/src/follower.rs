@@ -110,9 +110,9 @@ impl Follower {
             self.advance(LastEntry { id: entry.id, nonce: Some(entry.nonce) });
         }
         if is_all && self.shared.queue.lacks_any(&unseen) {
-            // A server acknowledged these batches before this read, but the log does not contain
-            // them up to its end. Another server has therefore become the primary without them, and
-            // the replica has changes that are lost.
+            // The server acknowledged these batches before this read, but the log, which was read
+            // up to its end, does not contain them. Another server has therefore become the primary
+            // without them. The changes are lost there, but the replica still has them.
             tracing::warn!("the log lacks changes of this process; reading all peers again");
             return self.load(connection).await;
         }
@@ -130,8 +130,8 @@ impl Follower {
         }
     }
 
-    /// The newest entry of the stream of arrivals. This process reads only later ones, because a
-    /// request reads the mailbox before it waits for a message.
+    /// The newest entry of the stream of arrivals. This process reads only later ones. It does not
+    /// need the earlier ones, because a request reads the mailbox before it waits for a message.
     async fn newest_arrival(&self, connection: &mut MultiplexedConnection) -> RedisResult<StreamId> {
         let mut command = redis::cmd("XREVRANGE");
         command.arg(&self.shared.keys.arrivals).arg("+").arg("-").arg("COUNT").arg(1);

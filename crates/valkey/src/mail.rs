@@ -17,12 +17,13 @@ use crate::failure::unavailable;
 use crate::shared::Shared;
 
 const SCRIPT: &str = include_str!("script/change_mailbox.lua");
-/// The number of arrivals that the stream keeps, approximately. If a follower misses an arrival, it
-/// does not wake the request that waits for the message. The request then finds the message when
-/// its waiting time ends.
+/// The number of arrivals that the stream keeps, approximately. A follower that falls further
+/// behind misses arrivals, so it does not wake the requests that wait for these messages. Such a
+/// request finds its message when its waiting time ends.
 const ARRIVALS: u32 = 1_024;
 /// Maximum number of attempts of a change. An attempt fails if another process changes the mailbox
-/// at the same time. A mailbox holds only eight messages, so more concurrent changes are rare.
+/// at the same time. A mailbox holds only eight messages, so more concurrent changes than this are
+/// rare.
 const MAX_ATTEMPTS: u32 = 32;
 /// The length of the nonce at the start of a stored mailbox, in bytes.
 const NONCE_LEN: usize = 16;

@@ -53,11 +53,12 @@ async fn a_heartbeat_and_a_refusal_know_what_another_process_has_just_confirmed(
     let (_, one, other) = two().await;
     for round in 0..50 {
         let name = format!("p{round}");
-        // The name is unknown here until the follower has read the log.
+        // The other process does not know the name until its follower has read the log.
         assert_eq!(register(&one, &name).await, STORED);
         let renewed = other.renew(&peer(&name), &claim(HOME), NOW).await;
         assert!(matches!(renewed, Ok(Renewal::Renewed { .. })), "{renewed:?}");
-        // And here it still has the lease that the other process has just removed.
+        // The other process deletes the peer. The first one still knows the lease until its
+        // follower has read the log.
         let removed = Ok(Removal::Removed { was_live: true });
         assert_eq!(other.remove(&peer(&name), &claim(HOME), NOW).await, removed);
         assert_eq!(one.renew(&peer(&name), &claim(HOME), NOW).await, Ok(Renewal::Unknown));

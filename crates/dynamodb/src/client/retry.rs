@@ -18,7 +18,7 @@ const MAX_ATTEMPTS: u32 = 8;
 /// The maximum pause before the second attempt. The maximum doubles with each further attempt, up
 /// to `MAX_BACKOFF`.
 const FIRST_BACKOFF: Duration = Duration::from_millis(25);
-/// The maximum pause between attempts, so that several fit into a deadline of seconds.
+/// The limit of this doubling. With it, several attempts fit into a deadline of a few seconds.
 const MAX_BACKOFF: Duration = Duration::from_millis(800);
 
 /// How DynamoDB's error messages start for a signature that is too old or too new. A signature is

@@ -151,7 +151,7 @@ async fn serve(connection: TcpStream, shared: Arc<Shared>) {
         let shared = Arc::clone(&shared);
         async move { shared.respond(request).await }
     });
-    // An error of the service closes the connection without a response, which is one of the faults.
+    // An error of `service` closes the connection without a response. That is one of the faults.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(connection), service).await;
 }
 

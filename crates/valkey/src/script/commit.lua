@@ -3,8 +3,9 @@
 -- process had in its copy when it decided about the change. The changes that were written are
 -- appended to the log as one entry.
 --
--- Because of the first line, the server refuses the whole script before it starts if the server
--- cannot write: because it is a replica, has too little memory, or could not write to its disk.
+-- The first line makes the server refuse the whole script before it starts if the server cannot
+-- write. It cannot write if it is a replica, has too little memory, or has failed to write to its
+-- disk.
 --
 -- KEYS  1  leases  hash: id of a peer -> its lease as text, which begins with the time of its end
 --       2  peers   hash: id of a peer -> its record
