@@ -3,16 +3,18 @@
 
 use std::time::Duration;
 
+use aurora_discovery_registry::StoreError;
 use redis::aio::MultiplexedConnection;
 use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _,
-    RedisConnectionInfo, RedisResult, TlsCertificates, TlsMode,
+    RedisConnectionInfo, RedisError, RedisResult, TlsCertificates, TlsMode,
 };
 use tokio::sync::Mutex;
 
-use crate::failure::{OpenError, unexpected};
+use crate::failure::{OpenError, unavailable, unexpected};
 use crate::options::ValkeyOptions;
+use crate::shared::Shared;
 
 /// How long establishing a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -35,6 +37,28 @@ struct SentinelUrl<'a> {
     hosts: Vec<(&'a str, u16)>,
     service: &'a str,
     database: i64,
+}
+
+/// A connection that requests share. It is established when the first of them needs it.
+#[derive(Default)]
+pub(crate) struct SharedConnection(parking_lot::Mutex<Option<MultiplexedConnection>>);
+
+impl SharedConnection {
+    /// Returns the connection. Establishes it if there is none.
+    pub(crate) async fn connect(&self, shared: &Shared) -> RedisResult<MultiplexedConnection> {
+        if let Some(connection) = &*self.0.lock() {
+            return Ok(connection.clone());
+        }
+        let connection = shared.connector.connect(shared.options.response_timeout).await?;
+        Ok(self.0.lock().insert(connection).clone())
+    }
+
+    /// Drops the connection after an error, so that the next request connects again. Returns the
+    /// error of the request.
+    pub(crate) fn failed(&self, error: &RedisError) -> StoreError {
+        *self.0.lock() = None;
+        unavailable(error.to_string())
+    }
 }
 
 impl Connector {
@@ -70,7 +94,7 @@ impl Connector {
     }
 }
 
-fn invalid_url(error: &redis::RedisError) -> OpenError {
+fn invalid_url(error: &RedisError) -> OpenError {
     OpenError(format!("the URL of Valkey is not valid: {error}"))
 }
 

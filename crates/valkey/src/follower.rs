@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use aurora_discovery_embedded::replica::{Applied, RemoteState};
@@ -71,6 +72,9 @@ impl Follower {
             self.load(&mut connection).await?;
         }
         loop {
+            if self.shared.load_requested.swap(false, Relaxed) {
+                self.load(&mut connection).await?;
+            }
             if self.shared.clock.needs_sample() {
                 self.sample_time(&mut connection).await?;
             }
@@ -95,7 +99,7 @@ impl Follower {
         self.wake(arrivals);
         let is_all = entries.len() < MAX_ENTRIES;
         for entry in entries {
-            let Some(entry) = LogEntry::parse(entry) else {
+            let Some(mut entry) = LogEntry::parse(entry) else {
                 // It is unknown which peers the entry changed, so all peers are loaded.
                 self.shared.counters.unreadable.add(1);
                 return self.load(connection).await;
@@ -104,9 +108,8 @@ impl Follower {
                 tracing::warn!(entry = %entry.id, "the log lacks entries; reading all peers again");
                 return self.load(connection).await;
             }
-            if !self.shared.queue.mark_seen(entry.nonce) {
-                self.apply(connection, &entry).await?;
-            }
+            self.shared.queue.mark_seen(&mut entry);
+            self.apply(connection, &entry).await?;
             self.advance(LastEntry { id: entry.id, nonce: Some(entry.nonce) });
         }
         if is_all && self.shared.queue.lacks_any(&unseen) {
@@ -159,7 +162,7 @@ impl Follower {
                 LoggedChange::Lease(lease) => RemoteState::Lease(lease),
                 LoggedChange::Deleted => RemoteState::Deleted,
             };
-            match self.shared.replica.apply(&peer, state) {
+            match self.shared.apply(&peer, state) {
                 Applied::Done => {}
                 Applied::Unreadable => self.skip(id),
                 // The entry has a new lease but no record. The replica needs the record, for
@@ -174,7 +177,7 @@ impl Follower {
     async fn read_peer(&self, connection: &mut MultiplexedConnection, peer: &PeerId) -> RedisResult<()> {
         match stored_peer(connection, &self.shared, peer).await? {
             (Some(lease), Some(record)) => self.load_peer(peer.as_str().as_bytes(), &lease, &record),
-            _ => _ = self.shared.replica.apply(peer, RemoteState::Deleted),
+            _ => _ = self.shared.apply(peer, RemoteState::Deleted),
         }
         Ok(())
     }
@@ -201,15 +204,7 @@ impl Follower {
         shared.set_outdated();
         let _guard = shared.write_or_load_lock.lock().await;
         shared.counters.loads.add(1);
-        // The changes that wait in the queue were decided on an outdated replica. They fail, and
-        // the replica reverts them, the latest first.
-        shared.replica.revert(|| {
-            let outcome = Outcome::Failed(unavailable("all peers are read again from Valkey"));
-            let mut changes: Vec<_> =
-                shared.queue.take_all().into_iter().filter_map(|item| item.finish(outcome.clone())).collect();
-            changes.reverse();
-            changes
-        });
+        self.fail_waiting();
         shared.queue.forget_all();
         // If this method fails, the follower calls it again after it has reconnected.
         self.last = None;
@@ -230,6 +225,7 @@ impl Follower {
         }
         // The server has no other peers, so the replica drops all others.
         shared.replica.retain(|id| stored.contains(id));
+        self.fail_waiting();
         self.advance(last);
         shared.set_current(started);
         tracing::info!(
@@ -238,6 +234,13 @@ impl Follower {
             "read all peers from Valkey"
         );
         Ok(())
+    }
+
+    /// Fails the decisions that wait in the queue, because they were made on a replica that is
+    /// outdated, or only partly loaded.
+    fn fail_waiting(&self) {
+        let outcome = Outcome::Failed(unavailable("all peers are read again from Valkey"));
+        self.shared.replica.revert(|| self.shared.queue.finish(self.shared.queue.take_all(), &outcome));
     }
 
     /// The last entry of the log on the server.
@@ -282,7 +285,7 @@ impl Follower {
     /// parsed.
     fn load_peer(&self, id: &[u8], lease: &[u8], record: &[u8]) {
         let Some((peer, lease)) = peer_id(id).zip(lease::parse(lease)) else { return self.skip(id) };
-        if self.shared.replica.apply(&peer, RemoteState::Peer(&lease, record)) == Applied::Unreadable {
+        if self.shared.apply(&peer, RemoteState::Peer(&lease, record)) == Applied::Unreadable {
             self.skip(id);
         }
     }

@@ -8,9 +8,7 @@
 
 use aurora_discovery_protocol::{MailId, PeerId, Timestamp};
 use aurora_discovery_registry::{Delivery, Letter, Mailbox, StoreError};
-use parking_lot::Mutex;
 use redis::RedisResult;
-use redis::aio::MultiplexedConnection;
 
 use crate::entry::Nonce;
 use crate::failure::unavailable;
@@ -27,10 +25,6 @@ const ARRIVALS: u32 = 1_024;
 const MAX_ATTEMPTS: u32 = 32;
 /// The length of the nonce at the start of a stored mailbox, in bytes.
 const NONCE_LEN: usize = 16;
-
-/// The connection that all changes of mailboxes share.
-#[derive(Default)]
-pub(crate) struct MailConnection(Mutex<Option<MultiplexedConnection>>);
 
 /// A mailbox as it was read. Each write of a mailbox gives it a new random nonce, by which the
 /// script detects other writes.
@@ -84,11 +78,12 @@ async fn change<T: Send>(
     change: impl Fn(&mut Mailbox) -> (T, bool) + Send,
 ) -> Result<T, StoreError> {
     let key = shared.keys.mailbox(peer);
-    let mut connection = shared.mail.connect(shared).await.map_err(|error| shared.mail.failed(&error))?;
+    let mut connection =
+        shared.connection.connect(shared).await.map_err(|error| shared.connection.failed(&error))?;
     for _ in 0..MAX_ATTEMPTS {
         let read: RedisResult<Option<String>> =
             redis::cmd("GET").arg(&key).query_async(&mut connection).await;
-        let stored = read.map_err(|error| shared.mail.failed(&error))?;
+        let stored = read.map_err(|error| shared.connection.failed(&error))?;
         let StoredMailbox { nonce, mut mailbox } = parse(shared, stored);
         let (result, has_changed) = change(&mut mailbox);
         if !has_changed {
@@ -100,7 +95,7 @@ async fn change<T: Send>(
         command.arg(nonce).arg(Nonce::random().to_string()).arg(mailbox.to_text()).arg(millis);
         command.arg(if is_arrival { peer.as_str() } else { "" }).arg(ARRIVALS);
         let written: RedisResult<u8> = command.query_async(&mut connection).await;
-        if written.map_err(|error| shared.mail.failed(&error))? == 1 {
+        if written.map_err(|error| shared.connection.failed(&error))? == 1 {
             return Ok(result);
         }
     }
@@ -120,22 +115,4 @@ fn parse(shared: &Shared, stored: Option<String>) -> StoredMailbox {
         Mailbox::default()
     });
     StoredMailbox { nonce: nonce.to_owned(), mailbox }
-}
-
-impl MailConnection {
-    /// Returns the shared connection. Establishes it if there is none.
-    async fn connect(&self, shared: &Shared) -> RedisResult<MultiplexedConnection> {
-        if let Some(connection) = &*self.0.lock() {
-            return Ok(connection.clone());
-        }
-        let connection = shared.connector.connect(shared.options.response_timeout).await?;
-        Ok(self.0.lock().insert(connection).clone())
-    }
-
-    /// Drops the connection after an error, so that the next request connects again. Returns the
-    /// error of the request.
-    fn failed(&self, error: &redis::RedisError) -> StoreError {
-        *self.0.lock() = None;
-        unavailable(error.to_string())
-    }
 }

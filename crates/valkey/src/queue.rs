@@ -9,7 +9,7 @@ use aurora_discovery_registry::StoreError;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
-use crate::entry::{Nonce, StreamId};
+use crate::entry::{LogEntry, Nonce, StreamId, peer_id};
 use crate::failure::unavailable;
 
 /// The maximum number of changes in a batch. The script of a batch then blocks the server for less
@@ -17,6 +17,11 @@ use crate::failure::unavailable;
 const MAX_BATCH: usize = 128;
 /// The maximum number of bytes of all records in a batch. A single change may have more.
 const MAX_BATCH_BYTES: usize = 16 << 10;
+
+/// The maximum number of items that wait. At the usual rate, the writer takes them within a second.
+const MAX_WAITING: usize = 16_384;
+/// The smallest number of overtaken peers at which the queue looks for those that it can forget.
+const MIN_PRUNED: usize = 1_024;
 
 /// The queue of the writer. The store adds changes while it holds the lock of the index, so they
 /// are in the order in which they were decided.
@@ -29,6 +34,15 @@ pub(crate) struct Queue {
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Item>,
+    /// The number of items that were added so far. Each decision has the number that it was added as.
+    added: u64,
+    /// The peers that the follower has changed while decisions waited or were being written: the
+    /// number of the newest decision at that moment. Such a decision must not be reverted, because
+    /// that would undo the follower's change. If it is written nevertheless, it comes after the
+    /// follower's change in the log, and the follower applies it again.
+    overtaken: HashMap<PeerId, u64>,
+    /// The size of `overtaken` at which the entries that no decision needs are deleted.
+    prune_at: usize,
     /// The batches that this process has sent to the server, by the nonces of their entries in the
     /// log. The follower does not apply these entries, because the replica in memory has their
     /// changes already. A batch is removed when the follower has seen its entry *and* the server
@@ -38,8 +52,10 @@ struct State {
 }
 
 /// What has happened to a batch that was sent.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Sent {
+    /// The number of its first decision.
+    first: u64,
     /// The follower has read its entry in the log.
     seen: bool,
     /// The writer has received the reply of the script.
@@ -53,6 +69,7 @@ pub(crate) enum Item {
         change: Change,
         /// Whether the server must confirm that it is durable before the request gets a response.
         durable: bool,
+        number: u64,
         done: oneshot::Sender<Outcome>,
     },
     /// A dormant peer that the replica has evicted at `now`. The script deletes it on the server
@@ -90,14 +107,24 @@ impl Item {
         }
     }
 
-    /// Sends the outcome to the request that waits for it, if there is one. Returns the change, so
-    /// that the caller can revert it.
-    pub(crate) fn finish(self, outcome: Outcome) -> Option<Change> {
+    /// The number of a decision.
+    fn number(&self) -> Option<u64> {
+        if let Self::Change { number, .. } = self { Some(*number) } else { None }
+    }
+
+    /// Whether nobody waits for a check any more, so that it need not be sent.
+    fn is_abandoned(&self) -> bool {
+        matches!(self, Self::Change { change, done, .. } if change.is_none() && done.is_closed())
+    }
+
+    /// Sends the outcome to the request that waits for it, if there is one. Returns the decision and
+    /// its number.
+    pub(crate) fn finish(self, outcome: Outcome) -> Option<(u64, Change)> {
         match self {
-            // Sending fails if the request was cancelled. The outcome is then not needed.
-            Self::Change { change, done, .. } => {
+            // Sending fails if the request was cancelled, which makes no difference here.
+            Self::Change { change, number, done, .. } => {
                 drop(done.send(outcome));
-                Some(change)
+                Some((number, change))
             }
             Self::Delete { done, .. } => {
                 drop(done.send(outcome));
@@ -108,32 +135,55 @@ impl Item {
     }
 }
 
+impl State {
+    fn is_overtaken(&self, peer: &PeerId, number: u64) -> bool {
+        self.overtaken.get(peer).is_some_and(|newest| number <= *newest)
+    }
+
+    /// Deletes the entries of `overtaken` whose decisions are all finished, and whose batches the
+    /// follower has seen.
+    fn prune(&mut self) {
+        let waiting = self.waiting.iter().find_map(Item::number);
+        let sent = self.sent.values().map(|sent| sent.first);
+        let oldest = sent.chain(waiting).min().unwrap_or(u64::MAX);
+        self.overtaken.retain(|_, newest| *newest >= oldest);
+        self.prune_at = MIN_PRUNED.max(2 * self.overtaken.len());
+    }
+}
+
 impl Queue {
     /// Adds a change. The returned receiver gets its outcome. `durable` says whether the server
     /// must confirm that the change is durable before the request gets a response.
     pub(crate) fn push(&self, change: Change, durable: bool) -> oneshot::Receiver<Outcome> {
         let (done, outcome) = oneshot::channel();
-        self.add(Item::Change { change, durable, done });
+        self.add(|number| Item::Change { change, durable, number, done });
         outcome
+    }
+
+    /// Whether so many items wait that no request may add another.
+    pub(crate) fn is_full(&self) -> bool {
+        self.state.lock().waiting.len() >= MAX_WAITING
     }
 
     /// Adds the deletion of a dormant peer that the replica has evicted at `now`.
     pub(crate) fn evict(&self, peer: PeerId, now: Timestamp) {
-        self.add(Item::Evict { peer, now });
+        self.add(|_| Item::Evict { peer, now });
     }
 
     /// Adds the deletion of a peer that can't be parsed, with its lease as stored.
     pub(crate) fn delete(&self, peer: PeerId, lease: Vec<u8>) -> oneshot::Receiver<Outcome> {
         let (done, outcome) = oneshot::channel();
-        self.add(Item::Delete { peer, lease, done });
+        self.add(|_| Item::Delete { peer, lease, done });
         outcome
     }
 
-    fn add(&self, item: Item) {
+    fn add(&self, item: impl FnOnce(u64) -> Item) {
         // When the queue is closed, the item is dropped, and with it the sender of its outcome. The
         // request then fails, because the store is closed.
         let mut state = self.state.lock();
         if !state.closed {
+            state.added += 1;
+            let item = item(state.added);
             state.waiting.push_back(item);
             drop(state);
             self.filled.notify_one();
@@ -152,13 +202,18 @@ impl Queue {
         let mut state = self.state.lock();
         let (mut bytes, mut batch) = (0, Vec::new());
         while let Some(item) = state.waiting.front() {
+            if item.is_abandoned() {
+                state.waiting.pop_front();
+                continue;
+            }
             bytes += item.bytes();
             if batch.len() == MAX_BATCH || (bytes > MAX_BATCH_BYTES && !batch.is_empty()) {
                 break;
             }
             batch.extend(state.waiting.pop_front());
         }
-        state.sent.insert(nonce, Sent::default());
+        let first = batch.iter().find_map(Item::number).unwrap_or(u64::MAX);
+        state.sent.insert(nonce, Sent { first, seen: false, acknowledged: false });
         batch
     }
 
@@ -176,16 +231,48 @@ impl Queue {
         Vec::from(std::mem::take(&mut self.state.lock().waiting))
     }
 
-    /// Marks a batch as seen in the log. Returns whether this process has sent it, so that its
-    /// replica has the changes already.
-    pub(crate) fn mark_seen(&self, nonce: Nonce) -> bool {
+    /// Sends `outcome` to the requests of these items, which are in the order in which they were
+    /// added. Returns the decisions to revert, the latest first.
+    pub(crate) fn finish(&self, items: impl IntoIterator<Item = Item>, outcome: &Outcome) -> Vec<Change> {
+        let state = self.state.lock();
+        let finished = items.into_iter().filter_map(|item| item.finish(outcome.clone()));
+        let reverted = finished.filter(|(number, change)| !state.is_overtaken(&change.peer, *number));
+        let mut changes: Vec<_> = reverted.map(|(_, change)| change).collect();
+        changes.reverse();
+        changes
+    }
+
+    /// Records that the follower changes a peer in the replica. It holds the lock of the index, so
+    /// that no decision is made in the meantime.
+    pub(crate) fn overtake(&self, peer: &PeerId) {
         let mut state = self.state.lock();
-        let Some(sent) = state.sent.get_mut(&nonce) else { return false };
-        sent.seen = true;
-        if sent.acknowledged {
-            state.sent.remove(&nonce);
+        if state.waiting.is_empty() && state.sent.is_empty() {
+            return;
         }
-        true
+        if state.overtaken.len() >= state.prune_at {
+            state.prune();
+        }
+        let newest = state.added;
+        state.overtaken.insert(peer.clone(), newest);
+    }
+
+    /// Marks the batch of an entry as seen in the log. Removes those changes from the entry that the
+    /// replica has already. Of a batch of this process, these are all but the changes of peers that
+    /// the follower has changed since the batch was decided.
+    pub(crate) fn mark_seen(&self, entry: &mut LogEntry) {
+        let mut state = self.state.lock();
+        let Some(sent) = state.sent.get_mut(&entry.nonce) else { return };
+        sent.seen = true;
+        let Sent { first, acknowledged, .. } = *sent;
+        let is_overtaken = |id: &[u8]| peer_id(id).is_some_and(|peer| state.is_overtaken(&peer, first));
+        if state.overtaken.is_empty() {
+            entry.changes.clear();
+        } else {
+            entry.changes.retain(|(id, _)| is_overtaken(id));
+        }
+        if acknowledged {
+            state.sent.remove(&entry.nonce);
+        }
     }
 
     /// Marks a batch as acknowledged: the script has written at least one of its changes.
@@ -229,5 +316,98 @@ impl Queue {
         for item in std::mem::take(&mut state.waiting) {
             item.finish(Outcome::Failed(unavailable("the store is closed")));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aurora_discovery_embedded::replica::Replica;
+    use aurora_discovery_registry::{Claim, Limits, Source, WebOrigin};
+
+    use super::*;
+
+    fn peer(name: &str) -> PeerId {
+        PeerId::parse(name).expect("an id")
+    }
+
+    /// Adds the decision about a heartbeat of an unknown peer.
+    fn decide(queue: &Queue, name: &str) -> oneshot::Receiver<Outcome> {
+        let claim = Claim {
+            source: Source::of("203.0.113.7".parse().expect("an address")),
+            page: WebOrigin::None,
+            token: None,
+            holder_rule_disabled: false,
+        };
+        let mut outcome = None;
+        Replica::new(Limits::default()).renew(&peer(name), &claim, Timestamp::from_millis(1), |change| {
+            outcome = Some(queue.push(change, false));
+        });
+        outcome.expect("a decision")
+    }
+
+    fn entry(nonce: Nonce, names: [&str; 2]) -> LogEntry {
+        let changes = names.map(|name| (name.as_bytes().to_vec(), Vec::new())).to_vec();
+        LogEntry { id: StreamId::default(), nonce, previous: None, changes }
+    }
+
+    #[test]
+    fn a_decision_is_reverted_unless_the_follower_has_changed_the_peer_since() {
+        let queue = Queue::default();
+        let _before = decide(&queue, "p");
+        let _of_other = decide(&queue, "q");
+        queue.overtake(&peer("p"));
+        let _after = decide(&queue, "p");
+        let batch = queue.take_batch(Nonce::random());
+        let reverted = queue.finish(batch, &Outcome::Done);
+        let names: Vec<_> = reverted.iter().map(|change| change.peer.as_str()).collect();
+        assert_eq!(names, ["p", "q"], "the latest first");
+    }
+
+    #[test]
+    fn the_replica_lacks_changes_of_its_own_batch_only_for_peers_that_the_follower_has_changed() {
+        let queue = Queue::default();
+        let (first, second) = (Nonce::random(), Nonce::random());
+        let names = |nonce| {
+            let mut seen = entry(nonce, ["p", "q"]);
+            queue.mark_seen(&mut seen);
+            seen.changes
+                .into_iter()
+                .map(|(name, _)| String::from_utf8(name).expect("text"))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(names(Nonce::random()), ["p", "q"], "of another process");
+        let _outcomes = [decide(&queue, "p"), decide(&queue, "q")];
+        queue.take_batch(first);
+        assert!(names(first).is_empty());
+        let _outcomes = [decide(&queue, "p"), decide(&queue, "q")];
+        queue.take_batch(second);
+        queue.overtake(&peer("p"));
+        assert_eq!(names(second), ["p"]);
+    }
+
+    #[test]
+    fn peers_are_forgotten_when_no_decision_needs_them() {
+        let queue = Queue::default();
+        let nonce = Nonce::random();
+        let overtaken = || queue.state.lock().overtaken.len();
+        queue.overtake(&peer("p"));
+        assert_eq!(overtaken(), 0, "there is no decision");
+        let _outcome = decide(&queue, "p");
+        queue.take_batch(nonce);
+        (0..2 * MIN_PRUNED).for_each(|number| queue.overtake(&peer(&format!("p{number}"))));
+        assert_eq!(overtaken(), 2 * MIN_PRUNED, "the batch is not finished");
+        queue.forget(nonce);
+        let _outcome = decide(&queue, "p");
+        (0..2 * MIN_PRUNED).for_each(|number| queue.overtake(&peer(&format!("q{number}"))));
+        assert!(overtaken() <= 2 * MIN_PRUNED, "{}", overtaken());
+    }
+
+    #[test]
+    fn a_check_that_nobody_waits_for_is_not_sent() {
+        let queue = Queue::default();
+        drop(decide(&queue, "p"));
+        let _outcome = decide(&queue, "q");
+        let batch = queue.take_batch(Nonce::random());
+        assert_eq!(batch.iter().map(|item| item.peer().as_str()).collect::<Vec<_>>(), ["q"]);
     }
 }

@@ -6,20 +6,19 @@ use std::sync::atomic::{
 };
 use std::time::Duration;
 
-use aurora_discovery_embedded::replica::Replica;
-use aurora_discovery_protocol::Timestamp;
+use aurora_discovery_embedded::replica::{Applied, RemoteState, Replica};
+use aurora_discovery_protocol::{PeerId, Timestamp};
 use aurora_discovery_registry::{Limits, StoreClock, StoreError};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::confirmation::Confirmation;
-use crate::connection::Connector;
+use crate::connection::{Connector, SharedConnection};
 use crate::counters::Counters;
 use crate::entry::StreamId;
 use crate::failure::{OpenError, unavailable};
 use crate::keys::Keys;
-use crate::mail::MailConnection;
 use crate::options::ValkeyOptions;
 use crate::queue::Queue;
 
@@ -38,13 +37,17 @@ pub(crate) struct Shared {
     pub(crate) queue: Queue,
     pub(crate) clock: StoreClock,
     pub(crate) counters: Counters,
-    pub(crate) mail: MailConnection,
+    /// The connection for mailboxes, and for peers that are read one at a time.
+    pub(crate) connection: SharedConnection,
     /// The writer holds this lock while it writes a batch, and the follower while it loads all
     /// peers, so that the two never happen at once.
     pub(crate) write_or_load_lock: tokio::sync::Mutex<()>,
     /// The last entry of the log that the replica has. Requests wait for it after a conflict.
     pub(crate) position: watch::Sender<StreamId>,
     pub(crate) closed: AtomicBool,
+    /// Whether the follower must load all peers, because the replica may have a change that the
+    /// server does not have.
+    pub(crate) load_requested: AtomicBool,
     /// How long peers may be listed from the replica while the server does not respond: one default
     /// lease duration.
     max_list_age: Duration,
@@ -69,10 +72,11 @@ impl Shared {
             queue: Queue::default(),
             clock: StoreClock::new(Duration::from_micros(1)),
             counters: Counters::default(),
-            mail: MailConnection::default(),
+            connection: SharedConnection::default(),
             write_or_load_lock: tokio::sync::Mutex::default(),
             position: watch::Sender::default(),
             closed: AtomicBool::new(false),
+            load_requested: AtomicBool::new(false),
             outdated: AtomicBool::new(false),
             current_at: Mutex::default(),
             last_listed_at: AtomicU64::new(0),
@@ -84,6 +88,11 @@ impl Shared {
     /// The confirmation that the options require. `None` if the response to the script is enough.
     pub(crate) fn confirmation(&self) -> Option<Confirmation> {
         Confirmation::required(&self.options)
+    }
+
+    /// Applies the state of a peer on the server to the replica.
+    pub(crate) fn apply(&self, peer: &PeerId, state: RemoteState<'_>) -> Applied {
+        self.replica.apply(peer, state, || self.queue.overtake(peer))
     }
 
     /// Records that the replica has everything that was in the log at this time.

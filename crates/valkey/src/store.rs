@@ -94,9 +94,12 @@ impl ValkeyStore {
     where
         T: Send,
     {
-        self.shared.check_current()?;
         let mut conflicts = 0;
         loop {
+            self.shared.check_current()?;
+            if self.shared.queue.is_full() {
+                return Err(unavailable("too many requests wait for Valkey"));
+            }
             let mut outcome = None;
             let result = decide(&mut |change| outcome = Some(self.queue(change, now, durable)));
             // An import whose name is known does not depend on the state of the peer.
@@ -167,25 +170,30 @@ impl ValkeyStore {
         let _ = position.wait_for(|position| *position >= entry).await;
     }
 
-    /// Reads a peer from the server into the replica. A peer that can't be parsed is deleted on the
-    /// server, so that its name can be registered again.
+    /// Reads a peer from the server into the replica, unless the replica gets a newer entry of the
+    /// log in the meantime. A peer that can't be parsed is deleted on the server, so that its name
+    /// can be registered again.
     async fn reload_peer(&self, peer: &PeerId) -> Result<(), StoreError> {
-        let failed = |error: redis::RedisError| unavailable(error.to_string());
+        let shared = &self.shared;
+        let position = *shared.position.borrow();
         let mut connection =
-            self.shared.connector.connect(self.shared.options.response_timeout).await.map_err(failed)?;
-        let (stored, record) = stored_peer(&mut connection, &self.shared, peer).await.map_err(failed)?;
+            shared.connection.connect(shared).await.map_err(|error| shared.connection.failed(&error))?;
+        let stored = stored_peer(&mut connection, shared, peer).await;
+        let (stored, record) = stored.map_err(|error| shared.connection.failed(&error))?;
+        if *shared.position.borrow() != position {
+            return Ok(());
+        }
         let Some(stored) = stored else {
-            self.shared.replica.apply(peer, RemoteState::Deleted);
+            shared.apply(peer, RemoteState::Deleted);
             return Ok(());
         };
         let applied = lease::parse(&stored).map(|lease| {
-            let state = RemoteState::Peer(&lease, record.as_deref().unwrap_or_default());
-            self.shared.replica.apply(peer, state)
+            shared.apply(peer, RemoteState::Peer(&lease, record.as_deref().unwrap_or_default()))
         });
         if applied != Some(Applied::Done) {
             // The outcome does not matter: if another process has changed or deleted the peer, the
             // next attempt of the change detects that.
-            let _ = self.shared.queue.delete(peer.clone(), stored).await;
+            let _ = shared.queue.delete(peer.clone(), stored).await;
         }
         Ok(())
     }

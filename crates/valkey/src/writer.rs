@@ -3,17 +3,16 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use aurora_discovery_embedded::replica::{Change, RemoteState};
-use aurora_discovery_protocol::PeerId;
+use aurora_discovery_embedded::replica::Change;
 use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, RedisError, RedisResult, Value};
 
 use crate::confirmation::{FIRST_MILLIS, LAST_MILLIS};
 use crate::entry::{Nonce, StreamId, bytes};
 use crate::failure::{had_no_effect, is_refusal, may_have_taken_effect, unexpected};
-use crate::follower::stored_peer;
 use crate::lease;
 use crate::queue::{Item, Outcome};
 use crate::shared::Shared;
@@ -111,7 +110,8 @@ impl Writer {
                 let outcome = Outcome::Failed(had_no_effect(&error));
                 self.revert(|shared| {
                     shared.queue.forget(nonce);
-                    [batch, shared.queue.take_all()].finish_all(&outcome)
+                    let waiting = shared.queue.take_all();
+                    shared.queue.finish(batch.into_iter().chain(waiting), &outcome)
                 });
             }
             Err(Failure::Unknown(error)) => {
@@ -156,9 +156,12 @@ impl Writer {
             .ok_or_else(|| Failure::Unknown(unexpected("the script returned another list")))?;
         if let Some(confirmation) = confirmation {
             let mut durable = confirmation.check(replies.last());
+            // While the replicas don't confirm, each batch waits for them only shortly, because
+            // heartbeats wait for the batches before theirs.
+            let last_millis = if self.shared.check_durable().is_ok() { LAST_MILLIS } else { FIRST_MILLIS };
             let mut millis = FIRST_MILLIS;
             // A replica that was asked too early reports its sync as soon as it is asked again.
-            while durable.is_err() && millis < LAST_MILLIS {
+            while durable.is_err() && millis < last_millis {
                 millis *= 2;
                 let mut again = Pipeline::new();
                 confirmation.push(&mut again, millis);
@@ -191,8 +194,10 @@ impl Writer {
             self.shared.counters.conflicts.add(conflicts.len() as u64);
             // The store decided about the waiting changes of the same peers on the basis of changes
             // that are not written. They are reverted too, and the store decides about them again.
-            self.revert(|shared| [refused, shared.queue.take_of(&conflicts)].finish_all(&conflict));
-            self.reload_peers(&conflicts).await;
+            self.revert(|shared| {
+                let waiting = shared.queue.take_of(&conflicts);
+                shared.queue.finish(refused.into_iter().chain(waiting), &conflict)
+            });
         }
         for item in done {
             let outcome = match &reply.durable {
@@ -203,31 +208,6 @@ impl Writer {
         }
         if let Some(durable) = &reply.durable {
             self.shared.set_durable(durable);
-        }
-    }
-
-    /// Reads peers from the server into the replica after a conflict. The follower may have applied
-    /// the change of the other process before the writer reverted the change of this process. The
-    /// revert has then undone both.
-    async fn reload_peers(&mut self, peers: &HashSet<PeerId>) {
-        let Some(connection) = &mut self.connection else { return };
-        for peer in peers {
-            let (lease, record) = match stored_peer(connection, &self.shared, peer).await {
-                Ok(stored) => stored,
-                Err(error) => {
-                    tracing::warn!(cause = %error, "a peer that another process has changed can't be read");
-                    self.connection = None;
-                    return;
-                }
-            };
-            let state = lease.as_deref().and_then(lease::parse);
-            let state = match (&lease, &state) {
-                (None, _) => RemoteState::Deleted,
-                (Some(_), Some(lease)) => RemoteState::Peer(lease, record.as_deref().unwrap_or_default()),
-                // `ValkeyStore::reload_peer` deletes a peer that can't be parsed.
-                (Some(_), None) => continue,
-            };
-            self.shared.replica.apply(peer, state);
         }
     }
 
@@ -242,9 +222,12 @@ impl Writer {
         let unwritten = Outcome::Failed(had_no_effect(error));
         self.revert(|shared| {
             let has_come_up = shared.queue.forget(nonce);
-            let mut changes = [shared.queue.take_all()].finish_all(&unwritten);
-            let of_batch = [batch].finish_all(&unknown);
-            if !has_come_up {
+            let mut changes = shared.queue.finish(shared.queue.take_all(), &unwritten);
+            let of_batch = shared.queue.finish(batch, &unknown);
+            if has_come_up {
+                // The replica also keeps those changes of the batch that the script did not write.
+                shared.load_requested.store(true, Relaxed);
+            } else {
                 changes.extend(of_batch);
             }
             changes
@@ -254,7 +237,7 @@ impl Writer {
     /// Fails and reverts the changes that wait, because there is no connection.
     fn fail_waiting(&self, error: &RedisError) {
         let outcome = Outcome::Failed(had_no_effect(error));
-        self.revert(|shared| [shared.queue.take_all()].finish_all(&outcome));
+        self.revert(|shared| shared.queue.finish(shared.queue.take_all(), &outcome));
     }
 
     /// Reverts the changes that `take` returns, the latest of which must come first. `take` is
@@ -276,31 +259,18 @@ impl Item {
     }
 }
 
-/// Finishes the items of several lists. The items of each list are later than those of the lists
-/// before it.
-trait FinishAll {
-    /// Sends `outcome` to all requests. Returns the changes of all items, the latest first, so that
-    /// they can be reverted in that order.
-    fn finish_all(self, outcome: &Outcome) -> Vec<Change>;
-}
-
-impl<const N: usize> FinishAll for [Vec<Item>; N] {
-    fn finish_all(self, outcome: &Outcome) -> Vec<Change> {
-        let items = self.into_iter().flatten();
-        let mut changes: Vec<_> = items.filter_map(|item| item.finish(outcome.clone())).collect();
-        changes.reverse();
-        changes
-    }
-}
-
 /// Adds the five arguments of an item, in the order in which `commit.lua` reads them.
 fn push_arguments(pipeline: &mut Pipeline, item: &Item) {
     let (kind, expected, lease, record): (_, Vec<u8>, _, &[u8]) = match item {
         Item::Change { change, .. } => {
             let text = |lease: Option<_>| lease.map(lease::to_text).unwrap_or_default();
             let expected = text(change.before.as_ref()).into_bytes();
-            let kind = if change.is_none() { CHECK } else { SET };
-            (kind, expected, text(change.after.as_ref()), change.record.as_deref().unwrap_or_default())
+            if change.is_none() {
+                (CHECK, expected, String::new(), &[])
+            } else {
+                let record = change.record.as_deref().unwrap_or_default();
+                (SET, expected, text(change.after.as_ref()), record)
+            }
         }
         Item::Evict { now, .. } => (EVICT, now.as_millis().to_string().into_bytes(), String::new(), &[]),
         Item::Delete { lease, .. } => (DELETE, lease.clone(), String::new(), &[]),

@@ -79,6 +79,28 @@ async fn of_two_processes_that_register_an_unused_name_at_once_one_succeeds() {
 }
 
 #[tokio::test]
+async fn what_a_process_decides_after_a_conflict_stays_in_its_replica() {
+    let options = fresh_registry();
+    let one = open(&options).await;
+    let gate = Gate::in_front_of(&options.url).await;
+    let mut behind = options.clone();
+    behind.url.clone_from(&gate.url);
+    (behind.response_timeout, behind.deadline) = (support::LONG, support::LONG);
+    let other = Arc::new(open(&behind).await);
+    // The other process decides that the name is unknown. Before the server checks that, another
+    // process registers the name.
+    let removing = Arc::clone(&other);
+    let request = tokio::spawn(async move { removing.remove(&peer("p"), &claim(HOME), NOW).await });
+    gate.holds_a_batch().await;
+    assert_eq!(register(&one, "p").await, STORED);
+    lists(&other, 1).await;
+    gate.open();
+    assert_eq!(request.await.unwrap(), Ok(Removal::Removed { was_live: true }));
+    assert_eq!(listed(&other, NOW).await, Ok(0));
+    lists(&one, 0).await;
+}
+
+#[tokio::test]
 async fn a_conflict_brings_no_deleted_peer_back() {
     let options = fresh_registry();
     let one = open(&options).await;

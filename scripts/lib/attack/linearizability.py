@@ -11,6 +11,7 @@ import socket
 import time
 from dataclasses import dataclass, replace
 
+from lib.api import Api
 from lib.attack import http1
 from lib.attack.history import Call, is_linearizable
 from lib.attack.scene import Form
@@ -22,6 +23,8 @@ CLIENTS, CALLS_PER_CLIENT = 6, 5
 HOSTS = [1, 1, 2, 2, 3, 3]
 SHARES = {"register": 40, "heartbeat": 20, "deregister": 20, "discover": 20}
 RESPONSE_SECONDS = 30.0
+# How long after a response another service on the same store may list what was there before.
+LAG_SECONDS = 5.0
 SHORT_HISTORIES, LONG_HISTORIES = 150, 1_000
 STORES = {"": in_memory, "-valkey": on_valkey, "-dynamodb": on_dynamodb}
 CHECKS = {f"linearizability{suffix}": store for suffix, store in STORES.items()}
@@ -47,7 +50,9 @@ def check(name: str, form: Form, seed: int) -> Tally:
             # registrations after a moment, so no discover must find the newest registration there.
             is_shared = number % 2 == 1 and len(ports) > 1
             finds_newest = not is_shared and name != "linearizability-dynamodb"
-            calls = History(ports if is_shared else ports[:1], number, finds_newest).run()
+            history = History(ports if is_shared else ports[:1], number, finds_newest)
+            calls = history.run()
+            calls += history.end(ports)
             tally.calls += len(calls)
             tally.overlapping += sum(overlaps(call, calls) for call in calls)
             if accepts_an_unregistered_port(calls):
@@ -109,6 +114,25 @@ class History:
         for client in self._clients:
             client.socket.close()
         return self._calls
+
+    def end(self, ports: list[int]) -> list[Call]:
+        """Asks the services what they list after the last response. Asks again for some seconds, until
+        that is possible."""
+        end = time.monotonic() + LAG_SECONDS
+        while True:
+            listed = [self._listed(port) for port in ports]
+            if is_linearizable(self._calls + listed) or time.monotonic() > end:
+                return listed
+            time.sleep(0.01)
+
+    def _listed(self, port: int) -> Call:
+        source = self._clients[0].source
+        sent = time.perf_counter()
+        api = Api(f"127.0.0.1:{port}", source)
+        status, _, content = api.exchange("GET", f"/discover?archetype={self._name}")
+        api.close()
+        ports = [peer["port"] for peer in json.loads(content)["peers"]]
+        return Call("discover", source, None, 0, sent, time.perf_counter(), status, listed=next(iter(ports), None))
 
     def _send(self, client: Client) -> None:
         operation = random.choices(list(self._shares), list(self._shares.values()))[0]

@@ -7,13 +7,12 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from lib.service import ROOT, Service
 from lib.valkey import standalone
 
-DYNAMODB_PORT = 8123
 TABLE = "peers"
 # The stand-in for DynamoDB accepts any credentials.
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "eu-central-1"}
@@ -38,17 +37,27 @@ def on_valkey() -> Iterator[list[Service]]:
 @contextmanager
 def on_dynamodb() -> Iterator[list[Service]]:
     """Two services that share one table of DynamoDB Local."""
-    stand_in = [str(ROOT / "scripts/dynamodb-local")]
-    arguments = ["local", str(DYNAMODB_PORT)]
-    os.environ.update(CREDENTIALS)
-    with ExitStack() as stack:
-        stack.callback(subprocess.run, [*stand_in, "stop", *arguments], check=True)
-        # Its log and the stand-in itself keep the standard output, so the output is not read.
-        subprocess.run([*stand_in, "start", *arguments], check=True, stdout=subprocess.DEVNULL)
-        endpoint = f"http://127.0.0.1:{DYNAMODB_PORT}"
+    # Runs the stand-in until the standard input ends. Prints its URL first.
+    arguments = ["run-isolated", "local", "sh", "-c", "echo $AURORA_DYNAMODB_ENDPOINT; cat"]
+    stand_in = subprocess.Popen(
+        [str(ROOT / "scripts/dynamodb-local"), *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert stand_in.stdin and stand_in.stdout
+    before = dict(os.environ)
+    try:
+        endpoint = stand_in.stdout.readline().strip()
+        if not endpoint:
+            raise RuntimeError("the stand-in for DynamoDB did not start")
+        os.environ.update(CREDENTIALS)
         create_table(endpoint)
         options = ("--store", "dynamodb", "--table", TABLE, "--dynamodb-endpoint", endpoint)
-        yield [stack.enter_context(Service(*options)) for _ in range(2)]
+        with Service(*options) as one, Service(*options) as other:
+            yield [one, other]
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+        stand_in.stdin.close()
+        stand_in.wait()
 
 
 def create_table(endpoint: str) -> None:
@@ -69,7 +78,11 @@ def create_table(endpoint: str) -> None:
         "GlobalSecondaryIndexes": [index],
     }
     command = [str(ROOT / ".tools/venv/bin/aws"), "dynamodb", "create-table", "--endpoint-url", endpoint]
-    subprocess.run([*command, "--cli-input-json", json.dumps(table)], check=True, stdout=subprocess.DEVNULL)
+    created = subprocess.run(
+        [*command, "--cli-input-json", json.dumps(table)], capture_output=True, text=True, check=False
+    )
+    if created.returncode:
+        raise RuntimeError(f"the table could not be created: {created.stderr.strip()}")
 
 
 def schema(name: str, kind: str) -> dict[str, str]:

@@ -78,6 +78,9 @@ pub enum Applied {
     Unreadable,
 }
 
+/// How far the time of a registration may be ahead of the time of the one that replaces it. If it
+/// is further ahead, the registration is of another clock.
+const MAX_AHEAD_MILLIS: u64 = 1_000;
 /// The number of slots that [`Replica::retain`] examines while the index is locked exclusively
 /// once.
 const RETAIN_STEPS: u32 = 4_096;
@@ -117,8 +120,11 @@ impl Replica {
         let before = admission.slot.map(|slot| index.lease_state(slot));
         // The new registration gets a later `registered_at` than the one that it replaces. If the
         // token is kept and both are made in the same millisecond, their leases would otherwise be
-        // equal, and the condition of a later change could not tell them apart.
-        if let Some(before) = &before {
+        // equal, and the condition of a later change could not tell them apart. A time of another
+        // clock, which is far ahead, is replaced by the current one.
+        if let Some(before) = &before
+            && before.registered_at < now.plus_millis(MAX_AHEAD_MILLIS)
+        {
             let registered_at = &mut entry.content.registered_at;
             *registered_at = (*registered_at).max(before.registered_at.plus_millis(1));
         }
@@ -282,51 +288,24 @@ impl Replica {
         self.store.mail.wake(peer);
     }
 
-    /// Applies the change of another process.
-    pub fn apply(&self, peer: &PeerId, state: RemoteState<'_>) -> Applied {
+    /// Applies the change of another process. `begin` is called first, while the index is locked, so
+    /// that the caller can tell decisions before the change from those after it.
+    pub fn apply(&self, peer: &PeerId, state: RemoteState<'_>, begin: impl FnOnce()) -> Applied {
+        // Parsed before the index is locked.
+        let entry = match state {
+            RemoteState::Peer(lease, record) => entry_of(peer, lease, record, &self.shared().keys),
+            RemoteState::Lease(_) | RemoteState::Deleted => None,
+        };
+        let mut index = self.shared().write();
+        begin();
         match state {
-            RemoteState::Peer(lease, record) => self.apply_peer(peer, lease, record),
-            RemoteState::Lease(lease) => self.apply_lease(peer, lease),
+            RemoteState::Peer(lease, _) => apply_peer(&mut index, peer, lease, entry),
+            RemoteState::Lease(lease) => apply_lease(&mut index, peer, lease),
             RemoteState::Deleted => {
-                let mut index = self.shared().write();
                 index.find_peer(peer).into_iter().for_each(|slot| index.remove(slot));
                 Applied::Done
             }
         }
-    }
-
-    fn apply_peer(&self, peer: &PeerId, lease: &LeaseState, record: &[u8]) -> Applied {
-        let entry = entry_of(peer, lease, record, &self.shared().keys);
-        let mut index = self.shared().write();
-        let slot = index.find_peer(peer);
-        let Some(mut entry) = entry else {
-            slot.into_iter().for_each(|slot| index.remove(slot));
-            return Applied::Unreadable;
-        };
-        // The replica has this state already, for example because the change is its own.
-        if slot.is_some_and(|slot| index.lease_state(slot) == *lease) {
-            return Applied::Done;
-        }
-        entry.dormant = lease.left_at.is_some() || !index.is_before(lease.expires_at);
-        index.insert(&entry, slot);
-        if let Some(slot) = index.find_peer(peer) {
-            index.set_lease_state(slot, lease);
-        }
-        Applied::Done
-    }
-
-    fn apply_lease(&self, peer: &PeerId, lease: &LeaseState) -> Applied {
-        let mut index = self.shared().write();
-        let Some(slot) = index.find_peer(peer) else { return Applied::UnknownRegistration };
-        let current = index.lease_state(slot);
-        let same_registration = current.registered_at == lease.registered_at
-            && current.token == lease.token
-            && current.left_at == lease.left_at;
-        if !same_registration {
-            return Applied::UnknownRegistration;
-        }
-        index.set_lease_state(slot, lease);
-        Applied::Done
     }
 
     /// Deletes the peers that `keep` does not select by their ids.
@@ -346,6 +325,43 @@ impl Replica {
     fn shared(&self) -> &Shared {
         &self.store.shared
     }
+}
+
+/// Applies the whole peer. `entry` is its record, or `None` if the record can't be parsed.
+fn apply_peer(index: &mut Index, peer: &PeerId, lease: &LeaseState, entry: Option<Entry>) -> Applied {
+    let slot = index.find_peer(peer);
+    let Some(mut entry) = entry else {
+        slot.into_iter().for_each(|slot| index.remove(slot));
+        return Applied::Unreadable;
+    };
+    entry.dormant = lease.left_at.is_some() || !index.is_before(lease.expires_at);
+    // Watchers must not get an event for a peer that the replica has already, as after a connection
+    // was lost.
+    if slot.is_some_and(|slot| index.lease_state(slot) == *lease) {
+        let mut record = Vec::new();
+        entry.encode(&mut record);
+        if record_of(index, slot).as_deref() == Some(&*record) {
+            return Applied::Done;
+        }
+    }
+    index.insert(&entry, slot);
+    if let Some(slot) = index.find_peer(peer) {
+        index.set_lease_state(slot, lease);
+    }
+    Applied::Done
+}
+
+fn apply_lease(index: &mut Index, peer: &PeerId, lease: &LeaseState) -> Applied {
+    let Some(slot) = index.find_peer(peer) else { return Applied::UnknownRegistration };
+    let current = index.lease_state(slot);
+    let same_registration = current.registered_at == lease.registered_at
+        && current.token == lease.token
+        && current.left_at == lease.left_at;
+    if !same_registration {
+        return Applied::UnknownRegistration;
+    }
+    index.set_lease_state(slot, lease);
+    Applied::Done
 }
 
 /// The peer of a record, with this lease. `None` if the record can't be parsed, or is of another
