@@ -15,9 +15,9 @@
 //!   error rate. For format 1.0, `lambda_http` also writes the parameters in the order of a hash
 //!   map.
 //! - **Headers.** A single header that is not valid HTTP makes `lambda_http` reject the whole
-//!   event. The service needs only `X-Forwarded-For`, `Origin` and, in format 2.0,
-//!   `Accept-Encoding`. In format 1.0 it does not need the last one, because a REST API compresses
-//!   responses itself.
+//!   event. The service needs only `X-Forwarded-For`, `Origin`, `Authorization`, `X-Api-Key` and, in
+//!   format 2.0, `Accept-Encoding`. In format 1.0 it does not need the last one, because a REST API
+//!   compresses responses itself.
 //!
 //! `lambda_http` also panics on a body that is marked as base64 but is not. Only AWS sets the mark,
 //! and `lambda_runtime` turns the panic into a failed event. Events of an Application Load Balancer
@@ -27,8 +27,8 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use aurora_discovery_http::RequestId;
-use http::header::{ACCEPT_ENCODING, ORIGIN};
-use http::{HeaderName, HeaderValue, Uri};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, ORIGIN};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use lambda_http::aws_lambda_events::apigw::{ApiGatewayProxyRequest, ApiGatewayV2httpRequest};
 use lambda_http::request::LambdaRequest;
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -56,6 +56,7 @@ const ESCAPED_IN_PATH: &AsciiSet = &ESCAPED_IN_QUERY.add(b'?');
 /// The header to which each proxy, and the gateway itself, appends the address from which it
 /// received the request.
 pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// An event as Lambda delivers it.
 #[derive(Debug)]
@@ -73,16 +74,15 @@ pub(crate) struct GatewayEvent {
     pub(crate) request: LambdaRequest,
     /// The path for the service, and the query.
     pub(crate) uri: Uri,
-    /// The client's `Accept-Encoding`, if the service may compress.
-    pub(crate) accept_encoding: Option<HeaderValue>,
+    /// The headers that the service reads: `Origin`, `Authorization` and `X-Api-Key`, and
+    /// `Accept-Encoding` if the service may compress.
+    pub(crate) headers: HeaderMap,
     /// The address that called the gateway; `None` for test calls from the AWS console, which come
     /// from no address.
     pub(crate) source: Option<IpAddr>,
     /// `X-Forwarded-For`: the addresses that sent the request to the proxies in front of the
     /// gateway and, as the last entry, to the gateway.
     pub(crate) forwarded_for: Option<HeaderValue>,
-    /// The `Origin` headers, which say that a web page sent the request.
-    pub(crate) web_origins: Vec<HeaderValue>,
     /// The gateway's id of the request.
     pub(crate) request_id: Option<RequestId>,
 }
@@ -109,7 +109,7 @@ impl<'de> Deserialize<'de> for Event {
 
 /// Reads a request in payload format 1.0.
 fn rest_api_event(mut event: Map<String, Value>) -> serde_json::Result<GatewayEvent> {
-    let web_origins = web_origins(&event);
+    let headers = headers_of_service(&event);
     let forwarded_for =
         event.remove("headers").as_ref().and_then(|headers| header(headers, &X_FORWARDED_FOR));
     let _ = event.remove("multiValueHeaders");
@@ -130,20 +130,20 @@ fn rest_api_event(mut event: Map<String, Value>) -> serde_json::Result<GatewayEv
     Ok(GatewayEvent {
         request: LambdaRequest::ApiGatewayV1(event),
         uri,
-        accept_encoding: None,
+        headers,
         source,
         forwarded_for,
-        web_origins,
         request_id,
     })
 }
 
 /// Reads a request in payload format 2.0.
 fn http_api_event(mut event: Map<String, Value>) -> serde_json::Result<GatewayEvent> {
-    let web_origins = web_origins(&event);
-    let headers = event.remove("headers");
-    let header = |name| headers.as_ref().and_then(|headers| header(headers, name));
-    let (accept_encoding, forwarded_for) = (header(&ACCEPT_ENCODING), header(&X_FORWARDED_FOR));
+    let mut headers = headers_of_service(&event);
+    let sent = event.remove("headers");
+    let header = |name: HeaderName| sent.as_ref().and_then(|sent| header(sent, &name));
+    let forwarded_for = header(X_FORWARDED_FOR);
+    headers.extend(header(ACCEPT_ENCODING).map(|value| (ACCEPT_ENCODING, value)));
     let _ = (event.remove("cookies"), event.remove("queryStringParameters"));
     let mut event: ApiGatewayV2httpRequest = from_value(event.into())?;
     let context = &event.request_context;
@@ -161,7 +161,7 @@ fn http_api_event(mut event: Map<String, Value>) -> serde_json::Result<GatewayEv
     event.raw_path = None;
     event.raw_query_string = None;
     let request = LambdaRequest::ApiGatewayV2(event);
-    Ok(GatewayEvent { request, uri, accept_encoding, source, forwarded_for, web_origins, request_id })
+    Ok(GatewayEvent { request, uri, headers, source, forwarded_for, request_id })
 }
 
 /// The encoded query of a request in payload format 1.0, where the gateway has decoded it.
@@ -179,18 +179,30 @@ fn query(event: &mut Map<String, Value>) -> String {
     pairs.collect::<Vec<_>>().join("&")
 }
 
-/// All `Origin` headers. One that is not a valid header becomes `null`, because without it the
-/// request would look as if no web page had sent it.
-fn web_origins(event: &Map<String, Value>) -> Vec<HeaderValue> {
-    let of = |key: &str| -> Vec<HeaderValue> {
+/// All `Origin`, `Authorization` and `X-Api-Key` headers. An `Origin` that is not a valid header
+/// becomes `null`, because without it the request would look as if no web page had sent it.
+fn headers_of_service(event: &Map<String, Value>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for name in [ORIGIN, AUTHORIZATION, X_API_KEY] {
+        for text in values(event, &name) {
+            let value = text.as_str().and_then(|text| HeaderValue::try_from(text).ok());
+            let value = value.or_else(|| (name == ORIGIN).then(|| HeaderValue::from_static("null")));
+            headers.extend(value.map(|value| (name.clone(), value)));
+        }
+    }
+    headers
+}
+
+/// All values of a header.
+fn values<'a>(event: &'a Map<String, Value>, wanted: &HeaderName) -> Vec<&'a Value> {
+    let of = |key: &str| -> Vec<&'a Value> {
         let headers = event.get(key).and_then(Value::as_object).into_iter().flatten();
-        let values = headers.filter(|(name, _)| name.eq_ignore_ascii_case(ORIGIN.as_str()));
-        let values = values.flat_map(|(_, value)| match value {
+        let headers = headers.filter(|(name, _)| name.eq_ignore_ascii_case(wanted.as_str()));
+        let values = headers.flat_map(|(_, value)| match value {
             Value::Array(values) => values.as_slice(),
             value => std::slice::from_ref(value),
         });
-        let value = |value: &Value| HeaderValue::try_from(value.as_str()?).ok();
-        values.map(|text| value(text).unwrap_or(HeaderValue::from_static("null"))).collect()
+        values.collect()
     };
     // Format 1.0 has both keys; `headers` has only the last value of each name.
     let all = of("multiValueHeaders");
@@ -246,8 +258,8 @@ mod tests {
             r#""head\u0065rs":{"accept-encoding":"gzip"}"#,
             r#""headers":{"accept-encoding":"gzip","x-é":"\u0001"},"cookies":7"#,
         ] {
-            assert_eq!(request(FORMAT_2, accepted).accept_encoding.unwrap(), "gzip", "{accepted}");
-            assert_eq!(request(FORMAT_1, accepted).accept_encoding, None, "{accepted}");
+            assert_eq!(request(FORMAT_2, accepted).headers[ACCEPT_ENCODING], "gzip", "{accepted}");
+            assert!(request(FORMAT_1, accepted).headers.is_empty(), "{accepted}");
         }
         for odd in [
             r#""headers":null"#,
@@ -258,8 +270,8 @@ mod tests {
             r#""headers":[]"#,
             r#""multiValueHeaders":{"x":[null]}"#,
         ] {
-            assert_eq!(request(FORMAT_2, odd).accept_encoding, None, "{odd}");
-            assert_eq!(request(FORMAT_1, odd).accept_encoding, None, "{odd}");
+            assert!(request(FORMAT_2, odd).headers.is_empty(), "{odd}");
+            assert!(request(FORMAT_1, odd).headers.is_empty(), "{odd}");
         }
     }
 
@@ -292,9 +304,24 @@ mod tests {
                 (r#""headers":null"#, &[]),
                 (r#""headers":[]"#, &[]),
             ] {
-                assert_eq!(request(format, headers).web_origins, expected, "{headers}");
+                let request = request(format, headers);
+                let origins: Vec<_> = request.headers.get_all(ORIGIN).iter().collect();
+                assert_eq!(origins, expected, "{headers}");
             }
         }
+    }
+
+    #[test]
+    fn every_header_that_can_have_an_api_key_is_read_and_a_malformed_one_is_left_out() {
+        let sent = r#""headers":{"X-Api-Key":"b","authorization":"\n","cookie":"c"},
+            "multiValueHeaders":{"x-api-key":["a","b",7]}"#;
+        for format in [FORMAT_1, FORMAT_2] {
+            let headers = request(format, sent).headers;
+            assert_eq!(headers.get_all(X_API_KEY).iter().collect::<Vec<_>>(), ["a", "b"]);
+            assert_eq!(headers.len(), 2, "{headers:?}");
+        }
+        let bearer = request(FORMAT_2, r#""headers":{"Authorization":"Bearer k"}"#);
+        assert_eq!(bearer.headers[AUTHORIZATION], "Bearer k");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use aurora_discovery_http::{Clock, DiscoveryService, Origin, RequestId};
 use aurora_discovery_registry::Registry;
 use axum::body::Body;
-use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, ORIGIN};
+use http::header::CONTENT_LENGTH;
 use http::{HeaderValue, Response};
 use lambda_http::{Adapter, Request};
 use lambda_runtime::{Context, LambdaEvent};
@@ -83,8 +83,7 @@ impl Handler {
         event: GatewayEvent,
         context: Context,
     ) -> Result<impl Serialize + use<>, Infallible> {
-        let GatewayEvent { request, uri, accept_encoding, source, forwarded_for, web_origins, request_id } =
-            event;
+        let GatewayEvent { request, uri, headers, source, forwarded_for, request_id } = event;
         let invocation = || RequestId::accept(&HeaderValue::from_str(&context.request_id).ok()?);
         let origin = Origin {
             address: client(source.unwrap_or(UNKNOWN_SOURCE), forwarded_for, self.trusted_hops),
@@ -93,11 +92,7 @@ impl Handler {
         };
         let service = service_fn(|mut request: Request| {
             *request.uri_mut() = uri.clone();
-            let headers = request.headers_mut();
-            headers.extend(accept_encoding.clone().map(|value| (ACCEPT_ENCODING, value)));
-            for origin in &web_origins {
-                headers.append(ORIGIN, origin.clone());
-            }
+            request.headers_mut().extend(headers.clone());
             self.route(request, origin.clone())
         });
         Adapter::from(service).call(LambdaEvent::new(request, context)).await

@@ -15,6 +15,7 @@ use std::net::TcpListener;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use aurora_discovery_http::{Scopes, key_line};
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -120,6 +121,33 @@ async fn a_response_has_the_request_id_of_the_gateway() {
         let response = api.invoke(event, TIME).await.unwrap();
         assert_eq!(response["statusCode"], 200, "{kind:?}: {response}");
         assert_eq!(header(&response, "x-request-id"), request_id.as_str());
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_needs_an_api_key_is_accepted_only_with_one() {
+    let api = RuntimeApi::start().await;
+    let keys = key_line("robot", Scopes::parse("write").unwrap(), "secret");
+    let _process = Bootstrap::start(
+        &api.authority(),
+        &[TABLE, ("AURORA_KEYS_TEXT", &keys), ("AURORA_REQUIRE_KEY", "write")],
+    );
+    for kind in Kind::ALL {
+        for (name, value, status) in [
+            ("x-other", "secret", 401),
+            ("X-Api-Key", "wrong", 401),
+            // The key is accepted, and then the body is not.
+            ("X-Api-Key", "secret", 400),
+            ("authorization", "Bearer secret", 400),
+        ] {
+            let mut event = request_event(kind, "POST", "/register", "{}");
+            event["headers"][name] = value.into();
+            if event["multiValueHeaders"].is_object() {
+                event["multiValueHeaders"][name] = json!([value]);
+            }
+            let response = api.invoke(event, TIME).await.unwrap();
+            assert_eq!(response["statusCode"], status, "{kind:?} {name}: {response}");
+        }
     }
 }
 
