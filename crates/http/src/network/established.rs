@@ -108,8 +108,8 @@ fn peers(store: &dyn Store, census: &Census, archetype: &Archetype, now: Timesta
     store.archetype_census(archetype, now).map(|census| census.peers).or_else(counted).unwrap_or_default()
 }
 
-/// Whether the peers of an archetype come from several sources. A store that several processes
-/// share can't tell. There, an archetype becomes established by time alone.
+/// Whether the peers of an archetype come from several sources. The store on DynamoDB can't tell.
+/// There, an archetype becomes established by time alone.
 fn has_several_sources(store: &dyn Store, archetype: &Archetype, now: Timestamp) -> bool {
     store.archetype_census(archetype, now).is_none_or(|census| census.several_sources)
 }
