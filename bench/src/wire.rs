@@ -108,7 +108,8 @@ impl Connection {
         self.stream.write_all(request)
     }
 
-    /// Reads the data that has arrived. Returns the status once all responses are complete.
+    /// Reads the data that has arrived. Once all responses to the request are complete, returns the
+    /// first of their statuses that is not 200, or 200 if there is none.
     pub(crate) fn receive(&mut self, framing: &impl Framing, buffer: &mut [u8]) -> io::Result<Option<u16>> {
         loop {
             match self.stream.read(buffer) {

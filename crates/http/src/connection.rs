@@ -241,8 +241,8 @@ where
     let mut stopping = pin!(reached(stages.clone(), Stage::Stopping));
     let mut watches_drain = false;
     let mut asked_to_close = false;
-    // The current silence of the client after the drain, if it is silent. When the silence has
-    // lasted for `LAST_REQUEST_TIMEOUT`, the connection is closed.
+    // The `Silence` in progress, if there is one. It is set only in the stage `Stopping`. When it
+    // has lasted for `LAST_REQUEST_TIMEOUT`, the connection is closed.
     let mut silence = None;
     // How long the timer runs while the connection has no deadline.
     let mut recheck_after = state.timeouts().head;

@@ -1,9 +1,9 @@
-//! The service: axum's router and the function around it.
+//! The service: axum's router, and [`DiscoveryService::respond`] around it.
 //!
-//! The function sees each request with its whole body, and each response. Only this function limits
-//! how many handlers run. It also compresses, counts and logs all responses, and adds their common
-//! headers. It is not a layer of the router, because axum clones and boxes every layer, and boxes
-//! its future, for each request.
+//! `respond` reads the whole body of a request before it calls the router, and limits how many
+//! handlers run at once. Then it compresses, counts and logs the response, and adds the headers
+//! that all responses have. These steps are not layers of the router, because axum clones and boxes
+//! every layer, and boxes its future, for each request.
 
 use std::net::IpAddr;
 use std::pin::pin;

@@ -1,8 +1,8 @@
 //! The live peers of each wide network, so that a sample can draw networks uniformly.
 //!
-//! Only networks with live peers are kept. With a million peers, there are at most some ten
-//! thousand networks. The memory for the networks is therefore small, and a peer costs little more
-//! than its place in the list of its network.
+//! Only networks with live peers are kept. A million peers typically come from some tens of
+//! thousands of networks (IPv4 has 65,536). The memory for the networks is therefore small, and a
+//! peer costs little more than its place in the list of its network.
 
 use std::hash::{BuildHasher, RandomState};
 

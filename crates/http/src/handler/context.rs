@@ -28,7 +28,8 @@ const SMALL_PAGE_PEERS: u32 = 100;
 pub(crate) struct Context {
     pub(crate) service: Arc<Service>,
     pub(crate) caller: Caller,
-    /// The time that leases depend on. Responses contain [`Context::timestamp`] instead.
+    /// The time that leases depend on. Its clock may leave out pauses of the process, so it may
+    /// differ from the system's clock. Responses show the system's time ([`Context::timestamp`]).
     pub(crate) now: Timestamp,
     /// What the API key of the request permits.
     pub(crate) access: Access,
