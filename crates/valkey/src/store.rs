@@ -183,14 +183,13 @@ impl ValkeyStore {
         if *shared.position.borrow() != position {
             return Ok(());
         }
-        let Some(stored) = stored else {
-            shared.apply(peer, RemoteState::Deleted);
-            return Ok(());
+        let lease = stored.as_deref().and_then(lease::parse);
+        let state = match &lease {
+            Some(lease) => RemoteState::Peer(lease, record.as_deref().unwrap_or_default()),
+            None => RemoteState::Deleted,
         };
-        let applied = lease::parse(&stored).map(|lease| {
-            shared.apply(peer, RemoteState::Peer(&lease, record.as_deref().unwrap_or_default()))
-        });
-        if applied != Some(Applied::Done) {
+        let applied = shared.apply(peer, state);
+        if let Some(stored) = stored.filter(|_| lease.is_none() || applied != Applied::Done) {
             // The outcome does not matter: if another process has changed or deleted the peer, the
             // next attempt of the change detects that.
             let _ = shared.queue.delete(peer.clone(), stored).await;
@@ -258,9 +257,9 @@ impl Store for ValkeyStore {
     }
 
     async fn evict(&self, subjects: &[Subject], now: Timestamp) -> Result<Evicted, StoreError> {
-        self.shared.check_current()?;
         let (mut evicted, mut from) = (Evicted::default(), Some(0));
         while let Some(first) = from {
+            self.shared.check_current()?;
             let (some, next) = self.within_deadline(self.evict_some(subjects, first, now)).await?;
             (evicted, from) = (evicted.plus(some), next);
         }

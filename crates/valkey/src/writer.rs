@@ -185,18 +185,26 @@ impl Writer {
             if *holds { done.push(item) } else { refused.push(item) }
         }
         // The log has an entry only for a batch that has changed something.
-        if done.iter().any(Item::is_written) {
-            self.shared.queue.acknowledge(nonce);
+        let is_written = done.iter().any(Item::is_written);
+        let settle = |shared: &Shared| {
+            if is_written {
+                shared.queue.acknowledge(nonce);
+            } else {
+                shared.queue.forget(nonce);
+            }
+        };
+        if conflicts.is_empty() {
+            settle(&self.shared);
         } else {
-            self.shared.queue.forget(nonce);
-        }
-        if !conflicts.is_empty() {
             self.shared.counters.conflicts.add(conflicts.len() as u64);
             // The store decided about the waiting changes of the same peers on the basis of changes
             // that are not written. They are reverted too, and the store decides about them again.
             self.revert(|shared| {
                 let waiting = shared.queue.take_of(&conflicts);
-                shared.queue.finish(refused.into_iter().chain(waiting), &conflict)
+                let reverted = shared.queue.finish(refused.into_iter().chain(waiting), &conflict);
+                // Until here, the queue notes which peers of the batch the follower changes.
+                settle(shared);
+                reverted
             });
         }
         for item in done {
