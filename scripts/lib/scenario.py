@@ -3,12 +3,10 @@ the format of the scenarios and what a client's runner reads and writes."""
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import json
 import os
 import queue
-import signal
 import stat
 import subprocess
 import tempfile
@@ -18,6 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from lib import fake_clock
 from lib.fault_proxy import Fault, Proxy
 from lib.service import Service
 
@@ -40,9 +39,11 @@ class Runner:
     def __init__(self, command: list[str], clock: str | None) -> None:
         environment = dict(os.environ)
         if clock:
-            command = ["faketime", "-f", clock, *command]
-            environment["DONT_FAKE_MONOTONIC"] = "1"
-            environment["FAKETIME_DONT_FAKE_MONOTONIC"] = "1"
+            library = fake_clock.library()
+            if library is None:
+                raise SystemExit("libfaketime is missing; install Debian's package faketime")
+            settings = {"LD_PRELOAD": str(library), "FAKETIME": clock, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+            environment.update(settings)
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -50,9 +51,6 @@ class Runner:
             stderr=subprocess.PIPE,
             text=True,
             env=environment,
-            # Starts a new process group, because `faketime` may be a parent of the client, and both have
-            # to be killed.
-            start_new_session=True,
         )
         self._results: queue.SimpleQueue[Json] = queue.SimpleQueue()
         self._events: defaultdict[str, queue.SimpleQueue[Json]] = defaultdict(queue.SimpleQueue)
@@ -80,8 +78,7 @@ class Runner:
         return "\n".join(self._errors[-20:])
 
     def kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.kill()
         self._process.wait()
 
     def _read(self) -> None:

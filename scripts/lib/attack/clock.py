@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from lib import fake_clock
 from lib.api import Api
 from lib.service import Service
 
@@ -45,7 +46,7 @@ def stop_for_two_leases() -> list[str]:
 def step_by_a_day() -> list[str] | None:
     """Steps the wall clock by a day, forward and back. No lease may end. Returns the failures, or None if the
     library that fakes the clock is not installed (Debian's `faketime`)."""
-    library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+    library = fake_clock.library()
     if library is None:
         return None
     failures: list[str] = []
