@@ -112,7 +112,7 @@ impl Item {
         if let Self::Change { number, .. } = self { Some(*number) } else { None }
     }
 
-    /// Whether nobody waits for a check any more, so that it need not be sent.
+    /// Whether this is a check whose request was cancelled. It need not be sent.
     fn is_abandoned(&self) -> bool {
         matches!(self, Self::Change { change, done, .. } if change.is_none() && done.is_closed())
     }
@@ -160,7 +160,7 @@ impl Queue {
         outcome
     }
 
-    /// Whether so many items wait that no request may add another.
+    /// Whether [`MAX_WAITING`] items wait. Requests must then be refused.
     pub(crate) fn is_full(&self) -> bool {
         self.state.lock().waiting.len() >= MAX_WAITING
     }
