@@ -291,3 +291,20 @@ async fn a_promoted_replica_without_a_change_that_this_process_has_not_seen_in_t
     eventually("it lists what is there", || async { listed(&store, NOW).await == Ok(1) }).await;
     recovers(&store, &direct, 1).await;
 }
+
+#[tokio::test]
+async fn a_process_that_has_not_read_the_log_gives_no_outdated_response() {
+    let (server, proxy, options) = behind_proxy().await;
+    let (store, other) = (open(&options).await, open(&directly(&server, &options)).await);
+    assert_eq!(register(&store, "removed").await, STORED);
+    proxy.inject(Fault::Swallow("XREAD"));
+    proxy.met().await;
+    assert_eq!(register(&other, "new").await, STORED);
+    let removed = other.remove(&peer("removed"), &claim(HOME), NOW).await;
+    assert_eq!(removed, Ok(Removal::Removed { was_live: true }));
+    // The store may fail, or respond after it has read the log.
+    let of_new = store.renew(&peer("new"), &claim(HOME), NOW).await;
+    assert!(matches!(of_new, Err(_) | Ok(Renewal::Renewed { .. })), "{of_new:?}");
+    let of_removed = store.renew(&peer("removed"), &claim(HOME), NOW).await;
+    assert!(matches!(of_removed, Err(_) | Ok(Renewal::Unknown)), "{of_removed:?}");
+}

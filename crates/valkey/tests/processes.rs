@@ -26,6 +26,18 @@ async fn two() -> (ValkeyOptions, ValkeyStore, ValkeyStore) {
     (options, one, other)
 }
 
+/// Two processes, and the gate that holds back the first batch of the second one.
+async fn two_with_a_gate() -> (ValkeyStore, Arc<ValkeyStore>, Gate) {
+    let options = fresh_registry();
+    let one = open(&options).await;
+    let gate = Gate::in_front_of(&options.url).await;
+    let mut behind = options.clone();
+    behind.url.clone_from(&gate.url);
+    (behind.response_timeout, behind.deadline) = (support::LONG, support::LONG);
+    let other = Arc::new(open(&behind).await);
+    (one, other, gate)
+}
+
 async fn lists(store: &ValkeyStore, count: u64) {
     eventually("the other process has the change", || async { listed(store, NOW).await == Ok(count) }).await;
 }
@@ -49,23 +61,6 @@ async fn what_one_process_writes_another_lists_renews_and_deregisters() {
 }
 
 #[tokio::test]
-async fn a_heartbeat_and_a_refusal_know_what_another_process_has_just_confirmed() {
-    let (_, one, other) = two().await;
-    for round in 0..50 {
-        let name = format!("p{round}");
-        // The other process does not know the name until its follower has read the log.
-        assert_eq!(register(&one, &name).await, STORED);
-        let renewed = other.renew(&peer(&name), &claim(HOME), NOW).await;
-        assert!(matches!(renewed, Ok(Renewal::Renewed { .. })), "{renewed:?}");
-        // The other process deletes the peer. The first one still knows the lease until its
-        // follower has read the log.
-        let removed = Ok(Removal::Removed { was_live: true });
-        assert_eq!(other.remove(&peer(&name), &claim(HOME), NOW).await, removed);
-        assert_eq!(one.renew(&peer(&name), &claim(HOME), NOW).await, Ok(Renewal::Unknown));
-    }
-}
-
-#[tokio::test]
 async fn of_two_processes_that_register_an_unused_name_at_once_one_succeeds() {
     let (_, one, other) = two().await;
     for round in 0..50 {
@@ -80,13 +75,7 @@ async fn of_two_processes_that_register_an_unused_name_at_once_one_succeeds() {
 
 #[tokio::test]
 async fn what_a_process_decides_after_a_conflict_stays_in_its_replica() {
-    let options = fresh_registry();
-    let one = open(&options).await;
-    let gate = Gate::in_front_of(&options.url).await;
-    let mut behind = options.clone();
-    behind.url.clone_from(&gate.url);
-    (behind.response_timeout, behind.deadline) = (support::LONG, support::LONG);
-    let other = Arc::new(open(&behind).await);
+    let (one, other, gate) = two_with_a_gate().await;
     // The other process decides that the name is unknown. Before the server checks that, another
     // process registers the name.
     let removing = Arc::clone(&other);
@@ -102,13 +91,7 @@ async fn what_a_process_decides_after_a_conflict_stays_in_its_replica() {
 
 #[tokio::test]
 async fn a_conflict_brings_no_deleted_peer_back() {
-    let options = fresh_registry();
-    let one = open(&options).await;
-    let gate = Gate::in_front_of(&options.url).await;
-    let mut behind = options.clone();
-    behind.url.clone_from(&gate.url);
-    (behind.response_timeout, behind.deadline) = (support::LONG, support::LONG);
-    let other = Arc::new(open(&behind).await);
+    let (one, other, gate) = two_with_a_gate().await;
     assert_eq!(register(&one, "p").await, STORED);
     lists(&other, 1).await;
     // The other process decides about a deletion. Its client cancels the request while the deletion
