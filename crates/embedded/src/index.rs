@@ -1,7 +1,7 @@
 //! The index: the peers in memory, with stable slots, dense arrays to sample from, and a schedule
 //! of the times at which leases end.
 //!
-//! This module does not block, lock or access the disk. A caller that holds the index exclusively
+//! This module does not block or access the disk. A caller that holds the index exclusively
 //! first calls [`Index::advance`] with `now`, until nothing is due any more. The index is then *up
 //! to `now`*: the stored states are those at `now`, and all counts are exact.
 
@@ -37,6 +37,7 @@ use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
 use aurora_discovery_protocol::{PeerId, PublicKey, Timestamp};
 use aurora_discovery_registry::{KnownPeer, Limits, Standing, Swept};
+use parking_lot::Mutex;
 
 use crate::changes::ChangeLog;
 use archetype::ArchetypeTable;
@@ -86,12 +87,17 @@ pub(crate) struct Index {
     /// The leases that ended and the dormant peers that were evicted since the last
     /// [`Index::take_swept`].
     swept: Swept,
+    /// The dormant peers that were evicted, if the index is of a replica.
+    evicted: Option<Arc<EvictedPeers>>,
     /// Distinguishes the slots of this process from those of an earlier one.
     incarnation: u64,
     /// When the stored peers were loaded. The default, the Unix epoch, if there was nothing to
     /// load.
     opened_at: Timestamp,
 }
+
+/// A list of dormant peers that were evicted, with their leases.
+pub(crate) type EvictedPeers = Mutex<Vec<(PeerId, LeaseState)>>;
 
 /// Counts of events so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -139,9 +145,15 @@ impl Index {
             now: Timestamp::default(),
             time_offset: AtomicI64::new(0),
             swept: Swept::default(),
+            evicted: None,
             incarnation: fastrand::u64(..),
             opened_at: Timestamp::default(),
         }
+    }
+
+    /// From now on, adds each peer that is evicted to the returned list.
+    pub(crate) fn list_evicted(&mut self) -> Arc<EvictedPeers> {
+        Arc::clone(self.evicted.get_or_insert_default())
     }
 
     /// The difference between the wall clock and the times of this index, in milliseconds.

@@ -23,7 +23,7 @@ use aurora_discovery_registry::{
     Mailboxes, Page, PeerState, Position, PutRequest, PutResult, Query, Removal, Renewal, Replacement, Store,
     StoreError, StoreMetric, Swept,
 };
-use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use parking_lot::{RwLock, RwLockReadGuard};
 use tokio::task::spawn_blocking;
 
 pub use open::{EmbeddedOptions, RestoreReport};
@@ -31,7 +31,7 @@ pub use replica::{Applied, Change, RemoteState, Replica};
 
 use crate::block_file::BlockFile;
 use crate::changes::ChangeLog;
-use crate::index::{Entry, Index, Keys, Lease, RemovalDecision, Undo};
+use crate::index::{Entry, EvictedPeers, Index, Keys, Lease, RemovalDecision, Undo};
 use crate::journal::{Commit, Journal, Unavailable};
 use crate::mail::MailStore;
 use crate::record::Record;
@@ -64,8 +64,9 @@ struct Shared {
     checkpoint_wanted: AtomicBool,
     /// Changes that were not made durable and could not be reverted. Expected to stay zero.
     failed_reverts: AtomicU64,
-    /// The peers that were evicted, if the store is a replica.
-    evicted: Option<Mutex<Vec<PeerId>>>,
+    /// The index's list of evicted peers, reachable without locking the index, if the store is a
+    /// replica.
+    evicted: Option<Arc<EvictedPeers>>,
 }
 
 /// The number of due leases and evictions that are processed while the index is locked exclusively
@@ -318,9 +319,6 @@ impl EmbeddedStore {
     /// Appends a record that no request waits for. If it is lost, the next checkpoint contains its
     /// effect.
     fn append_in_background(&self, record: &Record<'_>) {
-        if let (Some(evicted), Record::Removed { peer }) = (&self.shared.evicted, record) {
-            evicted.lock().extend(PeerId::parse(peer).ok());
-        }
         let Some(journal) = &self.journal else { return };
         let mut bytes = Vec::with_capacity(Record::HEAD);
         record.encode(&mut bytes);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use aurora_discovery_embedded::replica::{Applied, RemoteState};
+use aurora_discovery_embedded::replica::{Applied, Change, RemoteState};
 use aurora_discovery_protocol::PeerId;
 use aurora_discovery_registry::Moment;
 use redis::aio::MultiplexedConnection;
@@ -72,7 +72,7 @@ impl Follower {
             self.load(&mut connection).await?;
         }
         loop {
-            if self.shared.load_requested.swap(false, Relaxed) {
+            if self.shared.load_requested.load(Relaxed) {
                 self.load(&mut connection).await?;
             }
             if self.shared.clock.needs_sample() {
@@ -204,7 +204,9 @@ impl Follower {
         shared.set_outdated();
         let _guard = shared.write_or_load_lock.lock().await;
         shared.counters.loads.add(1);
-        self.fail_waiting();
+        // The writer requests a load only while it holds the lock, so this load is late enough.
+        shared.load_requested.store(false, Relaxed);
+        shared.replica.revert(|| self.fail_waiting());
         shared.queue.forget_all();
         // If this method fails, the follower calls it again after it has reconnected.
         self.last = None;
@@ -225,7 +227,11 @@ impl Follower {
         }
         // The server has no other peers, so the replica drops all others.
         shared.replica.retain(|id| stored.contains(id));
-        self.fail_waiting();
+        // Decisions that were made in the meantime were made on a replica that was partly loaded. To
+        // revert them could undo what was loaded, so their peers are read again.
+        for change in self.fail_waiting() {
+            self.read_peer(connection, &change.peer).await?;
+        }
         self.advance(last);
         shared.set_current(started);
         tracing::info!(
@@ -237,10 +243,10 @@ impl Follower {
     }
 
     /// Fails the decisions that wait in the queue, because they were made on a replica that is
-    /// outdated, or only partly loaded.
-    fn fail_waiting(&self) {
+    /// outdated, or only partly loaded. Returns those that the replica still has, the latest first.
+    fn fail_waiting(&self) -> Vec<Change> {
         let outcome = Outcome::Failed(unavailable("all peers are read again from Valkey"));
-        self.shared.replica.revert(|| self.shared.queue.finish(self.shared.queue.take_all(), &outcome));
+        self.shared.queue.finish(self.shared.queue.take_all(), &outcome)
     }
 
     /// The last entry of the log on the server.

@@ -22,9 +22,9 @@ const NONE: &str = "-";
 /// Times are decimal milliseconds since the Unix epoch. The hash and the source are lower-case
 /// hexadecimal. A field without a value is `-`.
 ///
-/// `commit.lua` compares leases as texts, so each lease has exactly one text. For a change of the
-/// kind `set`, it ignores the last field, because the index in memory forgets that source when the
-/// lease ends.
+/// `commit.lua` compares leases as texts, so each lease has exactly one text. For all changes but
+/// those of the kind `delete`, it ignores the last field, because the index in memory forgets that
+/// source when the lease ends.
 pub(crate) fn to_text(lease: &LeaseState) -> String {
     let LeaseState { expires_at, last_seen, registered_at, proven_at, left_at, token, kept_by } = lease;
     let mut text = String::with_capacity(128);

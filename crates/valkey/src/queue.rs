@@ -3,8 +3,8 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use aurora_discovery_embedded::replica::Change;
-use aurora_discovery_protocol::{PeerId, Timestamp};
+use aurora_discovery_embedded::replica::{Change, LeaseState};
+use aurora_discovery_protocol::PeerId;
 use aurora_discovery_registry::StoreError;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
@@ -12,13 +12,13 @@ use tokio::sync::{Notify, oneshot};
 use crate::entry::{LogEntry, Nonce, StreamId, peer_id};
 use crate::failure::unavailable;
 
-/// The maximum number of changes in a batch. The script of a batch then blocks the server for less
-/// than a millisecond.
+/// The maximum number of decisions in a batch, and also that of evictions. The script of a batch
+/// then blocks the server for about a millisecond at most.
 const MAX_BATCH: usize = 128;
 /// The maximum number of bytes of all records in a batch. A single change may have more.
 const MAX_BATCH_BYTES: usize = 16 << 10;
 
-/// The maximum number of items that wait. At the usual rate, the writer takes them within a second.
+/// The maximum number of decisions that wait. At the usual rate, the writer takes them within a second.
 const MAX_WAITING: usize = 16_384;
 /// The smallest number of overtaken peers at which the queue looks for those that it can forget.
 const MIN_PRUNED: usize = 1_024;
@@ -33,9 +33,17 @@ pub(crate) struct Queue {
 
 #[derive(Default)]
 struct State {
+    /// The decisions that wait, and the deletions of peers that can't be parsed.
     waiting: VecDeque<Item>,
+    /// The evictions that wait. No decision waits behind them, so their number is not bounded.
+    evictions: VecDeque<(PeerId, LeaseState)>,
+    /// Whether evictions are sent even if no decision waits. Those of a batch that failed are sent
+    /// with the next decision, or after the next sweep.
+    evictions_due: bool,
     /// The number of items that were added so far. Each decision has the number that it was added as.
     added: u64,
+    /// The numbers of the peers that are being reloaded (see [`Queue::reload`]).
+    reloads: HashSet<u64>,
     /// The peers that the follower has changed while decisions waited or were being written: the
     /// number of the newest decision at that moment. Such a decision must not be reverted, because
     /// that would undo the follower's change. If it is written nevertheless, it comes after the
@@ -51,13 +59,16 @@ struct State {
     closed: bool,
 }
 
-/// What has happened to a batch that was sent.
-#[derive(Clone, Copy)]
+/// A batch that was sent, and what has happened to it.
 struct Sent {
     /// The number of its first decision.
     first: u64,
-    /// The follower has read its entry in the log.
-    seen: bool,
+    /// The number of its decisions that change something.
+    changes: usize,
+    /// The peers that it evicts.
+    evicted: Vec<PeerId>,
+    /// How many of the changes are in its entry in the log, once the follower has read the entry.
+    logged: Option<usize>,
     /// The writer has received the reply of the script.
     acknowledged: bool,
 }
@@ -72,9 +83,9 @@ pub(crate) enum Item {
         number: u64,
         done: oneshot::Sender<Outcome>,
     },
-    /// A dormant peer that the replica has evicted at `now`. The script deletes it on the server
-    /// unless another process has revived it.
-    Evict { peer: PeerId, now: Timestamp },
+    /// A dormant peer that the replica has evicted. The script deletes it on the server if it still
+    /// has this lease.
+    Evict { peer: PeerId, lease: LeaseState },
     /// A peer on the server that can't be parsed. The script deletes it if it still has this lease.
     Delete { peer: PeerId, lease: Vec<u8>, done: oneshot::Sender<Outcome> },
 }
@@ -135,17 +146,43 @@ impl Item {
     }
 }
 
+/// A peer that is being reloaded from the server.
+pub(crate) struct Reload<'a> {
+    queue: &'a Queue,
+    number: u64,
+}
+
+impl Reload<'_> {
+    /// Whether the reloaded state of the peer may be applied to the replica: the follower has not
+    /// changed the peer since the reload began. Notes that the reload changes the peer. Must be
+    /// called while the index is locked.
+    pub(crate) fn may_apply(&self, peer: &PeerId) -> bool {
+        if self.queue.state.lock().is_overtaken(peer, self.number) {
+            return false;
+        }
+        self.queue.overtake(peer);
+        true
+    }
+}
+
+impl Drop for Reload<'_> {
+    fn drop(&mut self) {
+        self.queue.state.lock().reloads.remove(&self.number);
+    }
+}
+
 impl State {
     fn is_overtaken(&self, peer: &PeerId, number: u64) -> bool {
         self.overtaken.get(peer).is_some_and(|newest| number <= *newest)
     }
 
-    /// Deletes the entries of `overtaken` whose decisions are all finished, and whose batches the
-    /// follower has seen.
+    /// Deletes the entries of `overtaken` whose decisions and reloads are all finished, and whose
+    /// batches the follower has seen.
     fn prune(&mut self) {
         let waiting = self.waiting.iter().find_map(Item::number);
         let sent = self.sent.values().map(|sent| sent.first);
-        let oldest = sent.chain(waiting).min().unwrap_or(u64::MAX);
+        let reloads = self.reloads.iter().copied();
+        let oldest = sent.chain(reloads).chain(waiting).min().unwrap_or(u64::MAX);
         self.overtaken.retain(|_, newest| *newest >= oldest);
         self.prune_at = MIN_PRUNED.max(2 * self.overtaken.len());
     }
@@ -160,14 +197,30 @@ impl Queue {
         outcome
     }
 
-    /// Whether [`MAX_WAITING`] items wait. Requests must then be refused.
+    /// Whether [`MAX_WAITING`] decisions wait. Requests must then be refused.
     pub(crate) fn is_full(&self) -> bool {
         self.state.lock().waiting.len() >= MAX_WAITING
     }
 
-    /// Adds the deletion of a dormant peer that the replica has evicted at `now`.
-    pub(crate) fn evict(&self, peer: PeerId, now: Timestamp) {
-        self.add(|_| Item::Evict { peer, now });
+    /// Adds the deletion of dormant peers that the replica has evicted, with their leases. All
+    /// evictions that wait are then sent.
+    pub(crate) fn evict(&self, peers: Vec<(PeerId, LeaseState)>) {
+        let mut state = self.state.lock();
+        state.evictions.extend(peers);
+        state.evictions_due = !state.evictions.is_empty();
+        if state.evictions_due {
+            self.filled.notify_one();
+        }
+    }
+
+    /// Begins to reload a peer. Until the returned value is dropped, it tells whether the follower
+    /// has changed the peer in the meantime.
+    pub(crate) fn reload(&self) -> Reload<'_> {
+        let mut state = self.state.lock();
+        state.added += 1;
+        let number = state.added;
+        state.reloads.insert(number);
+        Reload { queue: self, number }
     }
 
     /// Adds the deletion of a peer that can't be parsed, with its lease as stored.
@@ -190,14 +243,21 @@ impl Queue {
         }
     }
 
-    /// Waits until the queue has an item.
+    /// Waits until the queue has an item to send.
     pub(crate) async fn filled(&self) {
-        while self.state.lock().waiting.is_empty() {
+        loop {
+            {
+                let state = self.state.lock();
+                if !state.waiting.is_empty() || state.evictions_due {
+                    return;
+                }
+            }
             self.filled.notified().await;
         }
     }
 
-    /// Takes the items of the next batch, and records the batch as sent under this nonce.
+    /// Takes the items of the next batch, and records the batch as sent under this nonce. The
+    /// evictions come last, because a decision about the same peer was usually made before.
     pub(crate) fn take_batch(&self, nonce: Nonce) -> Vec<Item> {
         let mut state = self.state.lock();
         let (mut bytes, mut batch) = (0, Vec::new());
@@ -213,11 +273,17 @@ impl Queue {
             batch.extend(state.waiting.pop_front());
         }
         let first = batch.iter().find_map(Item::number).unwrap_or(u64::MAX);
-        state.sent.insert(nonce, Sent { first, seen: false, acknowledged: false });
+        let changes = batch.iter().filter(|item| item.is_written()).count();
+        let evictions = state.evictions.len().min(MAX_BATCH);
+        let evictions: Vec<_> = state.evictions.drain(..evictions).collect();
+        state.evictions_due = !state.evictions.is_empty();
+        let evicted = evictions.iter().map(|(peer, _)| peer.clone()).collect();
+        batch.extend(evictions.into_iter().map(|(peer, lease)| Item::Evict { peer, lease }));
+        state.sent.insert(nonce, Sent { first, changes, evicted, logged: None, acknowledged: false });
         batch
     }
 
-    /// Takes the waiting items of these peers. Both these and the others keep their order.
+    /// Takes the waiting decisions about these peers. Both these and the others keep their order.
     pub(crate) fn take_of(&self, peers: &HashSet<PeerId>) -> Vec<Item> {
         let mut state = self.state.lock();
         let (of_peers, others) =
@@ -226,18 +292,26 @@ impl Queue {
         Vec::from(of_peers)
     }
 
-    /// Takes all waiting items, in order.
+    /// Takes all waiting decisions, in order. Evictions stay, because they do not depend on any
+    /// decision: the script compares the lease.
     pub(crate) fn take_all(&self) -> Vec<Item> {
         Vec::from(std::mem::take(&mut self.state.lock().waiting))
     }
 
     /// Sends `outcome` to the requests of these items, which are in the order in which they were
-    /// added. Returns the decisions to revert, the latest first.
+    /// added. Returns the decisions to revert, the latest first. Evictions wait again.
     pub(crate) fn finish(&self, items: impl IntoIterator<Item = Item>, outcome: &Outcome) -> Vec<Change> {
-        let state = self.state.lock();
-        let finished = items.into_iter().filter_map(|item| item.finish(outcome.clone()));
-        let reverted = finished.filter(|(number, change)| !state.is_overtaken(&change.peer, *number));
-        let mut changes: Vec<_> = reverted.map(|(_, change)| change).collect();
+        let mut state = self.state.lock();
+        let mut changes = Vec::new();
+        for item in items {
+            if let Item::Evict { peer, lease } = item {
+                state.evictions.push_back((peer, lease));
+            } else if let Some((number, change)) = item.finish(outcome.clone())
+                && !state.is_overtaken(&change.peer, number)
+            {
+                changes.push(change);
+            }
+        }
         changes.reverse();
         changes
     }
@@ -246,7 +320,8 @@ impl Queue {
     /// that no decision is made in the meantime.
     pub(crate) fn overtake(&self, peer: &PeerId) {
         let mut state = self.state.lock();
-        if state.waiting.is_empty() && state.sent.is_empty() {
+        if state.waiting.is_empty() && state.sent.is_empty() && state.reloads.is_empty() {
+            state.overtaken.clear();
             return;
         }
         if state.overtaken.len() >= state.prune_at {
@@ -257,21 +332,25 @@ impl Queue {
     }
 
     /// Marks the batch of an entry as seen in the log. Removes those changes from the entry that the
-    /// replica has already. Of a batch of this process, these are all but the changes of peers that
-    /// the follower has changed since the batch was decided.
+    /// replica has already. Of a batch of this process, these are all decisions but those about peers
+    /// that the follower has changed since the batch was decided. Evictions stay in the entry,
+    /// because the follower may have loaded the peer again since it was evicted.
     pub(crate) fn mark_seen(&self, entry: &mut LogEntry) {
         let mut state = self.state.lock();
-        let Some(sent) = state.sent.get_mut(&entry.nonce) else { return };
-        sent.seen = true;
-        let Sent { first, acknowledged, .. } = *sent;
-        let is_overtaken = |id: &[u8]| peer_id(id).is_some_and(|peer| state.is_overtaken(&peer, first));
-        if state.overtaken.is_empty() {
+        let State { sent, overtaken, .. } = &mut *state;
+        let Some(batch) = sent.get_mut(&entry.nonce) else { return };
+        let is_evicted = |id: &[u8]| batch.evicted.iter().any(|peer| peer.as_str().as_bytes() == id);
+        batch.logged = Some(entry.changes.iter().filter(|(id, _)| !is_evicted(id)).count());
+        let is_overtaken = |id: &[u8]| {
+            peer_id(id).is_some_and(|peer| overtaken.get(&peer).is_some_and(|newest| batch.first <= *newest))
+        };
+        if overtaken.is_empty() && batch.evicted.is_empty() {
             entry.changes.clear();
         } else {
-            entry.changes.retain(|(id, _)| is_overtaken(id));
+            entry.changes.retain(|(id, _)| is_evicted(id) || is_overtaken(id));
         }
-        if acknowledged {
-            state.sent.remove(&entry.nonce);
+        if batch.acknowledged {
+            sent.remove(&entry.nonce);
         }
     }
 
@@ -280,7 +359,7 @@ impl Queue {
         let mut state = self.state.lock();
         let Some(sent) = state.sent.get_mut(&nonce) else { return };
         sent.acknowledged = true;
-        if sent.seen {
+        if sent.logged.is_some() {
             state.sent.remove(&nonce);
         }
     }
@@ -298,10 +377,11 @@ impl Queue {
     }
 
     /// Forgets a batch that had no effect, or whose effect is unknown. If its entry appears in the
-    /// log later, the follower applies it like an entry of another process. Returns whether the
-    /// follower has seen the entry already.
-    pub(crate) fn forget(&self, nonce: Nonce) -> bool {
-        self.state.lock().sent.remove(&nonce).is_some_and(|sent| sent.seen)
+    /// log later, the follower applies it like an entry of another process. If the follower has seen
+    /// the entry already, returns whether it has all changes of the batch.
+    pub(crate) fn forget(&self, nonce: Nonce) -> Option<bool> {
+        let sent = self.state.lock().sent.remove(&nonce)?;
+        sent.logged.map(|logged| logged == sent.changes)
     }
 
     /// Forgets all batches. The follower then applies all entries of the log.
@@ -322,6 +402,7 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use aurora_discovery_embedded::replica::Replica;
+    use aurora_discovery_protocol::Timestamp;
     use aurora_discovery_registry::{Claim, Limits, Source, WebOrigin};
 
     use super::*;
@@ -409,5 +490,69 @@ mod tests {
         let _outcome = decide(&queue, "q");
         let batch = queue.take_batch(Nonce::random());
         assert_eq!(batch.iter().map(|item| item.peer().as_str()).collect::<Vec<_>>(), ["q"]);
+    }
+
+    fn evicted(name: &str) -> (PeerId, LeaseState) {
+        let lease = crate::lease::parse(format!("1 1 1 1 - {:032} -", 0).as_bytes()).expect("a lease");
+        (peer(name), lease)
+    }
+
+    #[test]
+    fn evictions_of_a_batch_that_failed_wait_again() {
+        let queue = Queue::default();
+        let _outcome = decide(&queue, "p");
+        queue.evict(vec![evicted("q")]);
+        let names = |batch: &[Item]| batch.iter().map(|item| item.peer().to_string()).collect::<Vec<_>>();
+        let batch = queue.take_batch(Nonce::random());
+        assert_eq!(names(&batch), ["p", "q"]);
+        let failed = Outcome::Failed(unavailable("for this test"));
+        queue.finish(batch.into_iter().chain(queue.take_all()), &failed);
+        assert!(queue.take_all().is_empty(), "evictions are not taken with the decisions");
+        assert!(!queue.state.lock().evictions_due, "they wait for a decision or a sweep");
+        assert_eq!(names(&queue.take_batch(Nonce::random())), ["q"]);
+    }
+
+    #[test]
+    fn the_follower_applies_evictions_of_this_process() {
+        let queue = Queue::default();
+        let nonce = Nonce::random();
+        let _outcome = decide(&queue, "p");
+        queue.evict(vec![evicted("q")]);
+        queue.take_batch(nonce);
+        let mut seen = entry(nonce, ["p", "q"]);
+        queue.mark_seen(&mut seen);
+        assert_eq!(seen.changes, [(b"q".to_vec(), Vec::new())]);
+    }
+
+    #[test]
+    fn a_forgotten_batch_tells_whether_the_log_has_all_its_changes() {
+        let queue = Queue::default();
+        for (logged, expected) in [(&["p", "q"][..], Some(true)), (&["p"], Some(false))] {
+            let nonce = Nonce::random();
+            let _outcomes = ["p", "q"].map(|name| queue.delete(peer(name), Vec::new()));
+            queue.take_batch(nonce);
+            let changes = logged.iter().map(|name| (name.as_bytes().to_vec(), Vec::new())).collect();
+            let mut entry = LogEntry { id: StreamId::default(), nonce, previous: None, changes };
+            queue.mark_seen(&mut entry);
+            assert_eq!(queue.forget(nonce), expected);
+        }
+        let nonce = Nonce::random();
+        queue.take_batch(nonce);
+        assert_eq!(queue.forget(nonce), None, "not seen");
+    }
+
+    #[test]
+    fn a_reload_is_applied_unless_the_follower_has_changed_the_peer_since() {
+        let queue = Queue::default();
+        queue.overtake(&peer("p"));
+        let reload = queue.reload();
+        queue.overtake(&peer("q"));
+        assert!(reload.may_apply(&peer("p")));
+        let reload = queue.reload();
+        queue.overtake(&peer("p"));
+        assert!(!reload.may_apply(&peer("p")));
+        drop(reload);
+        queue.overtake(&peer("p"));
+        assert!(queue.state.lock().reloads.is_empty() && queue.state.lock().overtaken.is_empty());
     }
 }

@@ -92,7 +92,10 @@ impl Shared {
 
     /// Applies the state of a peer on the server to the replica.
     pub(crate) fn apply(&self, peer: &PeerId, state: RemoteState<'_>) -> Applied {
-        self.replica.apply(peer, state, || self.queue.overtake(peer))
+        self.replica.apply(peer, state, || {
+            self.queue.overtake(peer);
+            true
+        })
     }
 
     /// Records that the replica has everything that was in the log at this time.

@@ -87,7 +87,6 @@ impl ValkeyStore {
     async fn change<T>(
         &self,
         peer: &PeerId,
-        now: Timestamp,
         durable: bool,
         decide: impl Fn(&mut dyn FnMut(Change)) -> T + Send + Sync,
     ) -> Result<T, StoreError>
@@ -101,7 +100,7 @@ impl ValkeyStore {
                 return Err(unavailable("too many requests wait for Valkey"));
             }
             let mut outcome = None;
-            let result = decide(&mut |change| outcome = Some(self.queue(change, now, durable)));
+            let result = decide(&mut |change| outcome = Some(self.queue(change, durable)));
             // An import whose name is known does not depend on the state of the peer.
             let Some(outcome) = outcome else { return Ok(result) };
             match outcome.await {
@@ -133,7 +132,7 @@ impl ValkeyStore {
         loop {
             let mut outcomes = Vec::new();
             let next = self.shared.replica.evict(subjects, from, now, |change, count| {
-                outcomes.push((change.peer.clone(), count, self.queue(change, now, true)));
+                outcomes.push((change.peer.clone(), count, self.queue(change, true)));
             });
             let mut is_complete = true;
             for (peer, count, outcome) in outcomes {
@@ -154,11 +153,9 @@ impl ValkeyStore {
         }
     }
 
-    /// Queues a change. The evictions that made room for it are queued before it.
-    fn queue(&self, change: Change, now: Timestamp, durable: bool) -> oneshot::Receiver<Outcome> {
-        for peer in self.shared.replica.take_evicted() {
-            self.shared.queue.evict(peer, now);
-        }
+    /// Queues a change, and the evictions that made room for it.
+    fn queue(&self, change: Change, durable: bool) -> oneshot::Receiver<Outcome> {
+        self.shared.queue.evict(self.shared.replica.take_evicted());
         let durable = durable && !change.is_none();
         self.shared.queue.push(change, durable)
     }
@@ -170,25 +167,22 @@ impl ValkeyStore {
         let _ = position.wait_for(|position| *position >= entry).await;
     }
 
-    /// Reads a peer from the server into the replica, unless the replica gets a newer entry of the
-    /// log in the meantime. A peer that can't be parsed is deleted on the server, so that its name
+    /// Reads a peer from the server into the replica, unless the follower changes the peer in the
+    /// meantime. A peer that can't be parsed is deleted on the server, so that its name
     /// can be registered again.
     async fn reload_peer(&self, peer: &PeerId) -> Result<(), StoreError> {
         let shared = &self.shared;
-        let position = *shared.position.borrow();
+        let reload = shared.queue.reload();
         let mut connection =
             shared.connection.connect(shared).await.map_err(|error| shared.connection.failed(&error))?;
         let stored = stored_peer(&mut connection, shared, peer).await;
         let (stored, record) = stored.map_err(|error| shared.connection.failed(&error))?;
-        if *shared.position.borrow() != position {
-            return Ok(());
-        }
         let lease = stored.as_deref().and_then(lease::parse);
         let state = match &lease {
             Some(lease) => RemoteState::Peer(lease, record.as_deref().unwrap_or_default()),
             None => RemoteState::Deleted,
         };
-        let applied = shared.apply(peer, state);
+        let applied = shared.replica.apply(peer, state, || reload.may_apply(peer));
         if let Some(stored) = stored.filter(|_| lease.is_none() || applied != Applied::Done) {
             // The outcome does not matter: if another process has changed or deleted the peer, the
             // next attempt of the change detects that.
@@ -233,12 +227,12 @@ impl Store for ValkeyStore {
     async fn put(&self, put: PutRequest, now: Timestamp) -> Result<PutResult, StoreError> {
         let peer = put.registration.peer_id.clone();
         let decide = |queue: &mut dyn FnMut(Change)| self.shared.replica.put(put.clone(), now, queue);
-        self.within_deadline(self.change(&peer, now, true, decide)).await
+        self.within_deadline(self.change(&peer, true, decide)).await
     }
 
     async fn renew(&self, peer: &PeerId, claim: &Claim, now: Timestamp) -> Result<Renewal, StoreError> {
         let decide = |queue: &mut dyn FnMut(Change)| self.shared.replica.renew(peer, claim, now, queue);
-        self.within_deadline(self.change(peer, now, false, decide)).await
+        self.within_deadline(self.change(peer, false, decide)).await
     }
 
     async fn renew_many(
@@ -253,7 +247,7 @@ impl Store for ValkeyStore {
 
     async fn remove(&self, peer: &PeerId, claim: &Claim, now: Timestamp) -> Result<Removal, StoreError> {
         let decide = |queue: &mut dyn FnMut(Change)| self.shared.replica.remove(peer, claim, now, queue);
-        self.within_deadline(self.change(peer, now, true, decide)).await
+        self.within_deadline(self.change(peer, true, decide)).await
     }
 
     async fn evict(&self, subjects: &[Subject], now: Timestamp) -> Result<Evicted, StoreError> {
@@ -306,9 +300,7 @@ impl Store for ValkeyStore {
     async fn sweep(&self, now: Timestamp) -> Result<Swept, StoreError> {
         let now = self.shared.time_for_lists(now)?;
         let swept = self.shared.replica.peers().sweep(now).await?;
-        for peer in self.shared.replica.take_evicted() {
-            self.shared.queue.evict(peer, now);
-        }
+        self.shared.queue.evict(self.shared.replica.take_evicted());
         Ok(swept)
     }
 
@@ -338,7 +330,7 @@ impl Store for ValkeyStore {
     async fn import(&self, peer: PeerState, now: Timestamp) -> Result<Import, StoreError> {
         let id = peer.registration.peer_id.clone();
         let decide = |queue: &mut dyn FnMut(Change)| self.shared.replica.import(peer.clone(), now, queue);
-        self.within_deadline(self.change(&id, now, true, decide)).await
+        self.within_deadline(self.change(&id, true, decide)).await
     }
 
     fn metrics(&self) -> Vec<StoreMetric> {

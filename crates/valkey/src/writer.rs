@@ -177,15 +177,15 @@ impl Writer {
     /// Finishes the changes of a batch according to the reply.
     async fn settle(&mut self, nonce: Nonce, batch: Vec<Item>, reply: &Reply) {
         let conflict = Outcome::Conflict(reply.last);
-        let is_conflict = |(item, holds): &(&Item, &bool)| !**holds && !matches!(item, Item::Evict { .. });
-        let conflicts: HashSet<_> =
-            batch.iter().zip(&reply.holds).filter(is_conflict).map(|(item, _)| item.peer().clone()).collect();
+        // The log has an entry only for a batch that has changed something.
+        let is_written = batch.iter().zip(&reply.holds).any(|(item, holds)| *holds && item.is_written());
         let (mut done, mut refused) = (Vec::new(), Vec::new());
         for (item, holds) in batch.into_iter().zip(&reply.holds) {
-            if *holds { done.push(item) } else { refused.push(item) }
+            // An eviction that does not hold is finished too: another process has evicted or revived
+            // the peer.
+            if *holds || matches!(item, Item::Evict { .. }) { done.push(item) } else { refused.push(item) }
         }
-        // The log has an entry only for a batch that has changed something.
-        let is_written = done.iter().any(Item::is_written);
+        let conflicts: HashSet<_> = refused.iter().map(|item| item.peer().clone()).collect();
         let settle = |shared: &Shared| {
             if is_written {
                 shared.queue.acknowledge(nonce);
@@ -229,14 +229,14 @@ impl Writer {
         let unknown = Outcome::Failed(may_have_taken_effect(&error.to_string()));
         let unwritten = Outcome::Failed(had_no_effect(error));
         self.revert(|shared| {
-            let has_come_up = shared.queue.forget(nonce);
+            let seen = shared.queue.forget(nonce);
             let mut changes = shared.queue.finish(shared.queue.take_all(), &unwritten);
             let of_batch = shared.queue.finish(batch, &unknown);
-            if has_come_up {
-                // The replica also keeps those changes of the batch that the script did not write.
-                shared.load_requested.store(true, Relaxed);
-            } else {
-                changes.extend(of_batch);
+            match seen {
+                None => changes.extend(of_batch),
+                Some(true) => {}
+                // The replica also has those changes of the batch that the script did not write.
+                Some(false) => shared.load_requested.store(true, Relaxed),
             }
             changes
         });
@@ -256,8 +256,8 @@ impl Writer {
 }
 
 impl Item {
-    /// Whether the script writes something for the item.
-    fn is_written(&self) -> bool {
+    /// Whether the script writes something for the item, if its condition holds.
+    pub(crate) fn is_written(&self) -> bool {
         !matches!(self, Self::Change { change, .. } if change.is_none())
     }
 
@@ -280,7 +280,7 @@ fn push_arguments(pipeline: &mut Pipeline, item: &Item) {
                 (SET, expected, text(change.after.as_ref()), record)
             }
         }
-        Item::Evict { now, .. } => (EVICT, now.as_millis().to_string().into_bytes(), String::new(), &[]),
+        Item::Evict { lease, .. } => (EVICT, lease::to_text(lease).into_bytes(), String::new(), &[]),
         Item::Delete { lease, .. } => (DELETE, lease.clone(), String::new(), &[]),
     };
     pipeline.arg(kind).arg(item.peer().as_str()).arg(expected).arg(lease).arg(record);

@@ -12,8 +12,8 @@ use aurora_discovery_valkey::{ValkeyOptions, ValkeyStore};
 use redis::aio::MultiplexedConnection;
 use support::proxy::{Fault, Proxy};
 use support::{
-    HOME, NOW, OwnServer, STORED, claim, connection, eventually, listed, open, peer, register, registry_at,
-    send,
+    EVICTED, HOME, NOW, OwnServer, STORED, claim, connection, eventually, listed, open, peer, register,
+    registry_at, send,
 };
 
 /// A server, a proxy in front of it, and the options of a store behind the proxy.
@@ -82,6 +82,22 @@ async fn a_server_that_replies_with_an_error_has_changed_nothing() {
             proxy.heal();
             recovers(&store, &directly(&server, &options), 1).await;
         }
+    }
+}
+
+#[tokio::test]
+async fn an_eviction_is_written_after_the_server_has_refused_it() {
+    let (server, proxy, options) = behind_proxy().await;
+    let store = open(&options).await;
+    for fault in [Fault::Reply("EVALSHA", "-OOM no memory"), Fault::ResetBefore("EVALSHA"), Fault::Down] {
+        eventually("it recovers", || async { register(&store, "p").await == STORED }).await;
+        proxy.inject(fault);
+        store.sweep(EVICTED).await.unwrap();
+        // The registration fails together with the eviction. Only the eviction is tried again.
+        reason(register(&store, "q").await);
+        proxy.heal();
+        store.sweep(EVICTED).await.unwrap();
+        support::until_empty(&directly(&server, &options)).await;
     }
 }
 

@@ -17,7 +17,8 @@ use aurora_discovery_registry::{
 use aurora_discovery_valkey::{ValkeyOptions, ValkeyStore};
 use gate::Gate;
 use support::{
-    HOME, NOW, STORED, TTL, claim, connection, eventually, fresh_registry, listed, open, peer, register,
+    EVICTED, HOME, NOW, STORED, TTL, claim, connection, eventually, fresh_registry, listed, open, peer,
+    register,
 };
 
 async fn two() -> (ValkeyOptions, ValkeyStore, ValkeyStore) {
@@ -169,18 +170,25 @@ async fn dormant_peers_are_deleted_from_the_server_when_their_time_is_over() {
     let (options, one, other) = two().await;
     assert_eq!(register(&one, "p").await, STORED);
     lists(&other, 1).await;
-    let day = Duration::from_secs(86_400).as_millis();
-    let over = (NOW + TTL).plus_millis(u64::try_from(day).unwrap());
-    other.sweep(over).await.unwrap();
-    let mut connection = connection(&options).await;
-    let key = format!("{{aurora:{}}}:leases", options.name);
-    let waiting = async {
-        while redis::cmd("HLEN").arg(&key).query_async::<u64>(&mut connection).await.unwrap() > 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(support::LONG, waiting).await.expect("the peer is deleted");
+    other.sweep(EVICTED).await.unwrap();
+    support::until_empty(&options).await;
     assert_eq!(one.renew(&peer("p"), &claim(HOME), NOW).await, Ok(Renewal::Unknown));
+}
+
+#[tokio::test]
+async fn an_eviction_deletes_no_peer_that_another_process_has_changed() {
+    let (one, other, gate) = two_with_a_gate().await;
+    assert_eq!(register(&one, "p").await, STORED);
+    lists(&other, 1).await;
+    other.sweep(EVICTED).await.unwrap();
+    gate.holds_a_batch().await;
+    let renewed = one.renew(&peer("p"), &claim(HOME), NOW.plus_millis(100_000)).await;
+    assert!(matches!(renewed, Ok(Renewal::Renewed { .. })), "{renewed:?}");
+    gate.open();
+    // The eviction was written, or refused, before this registration.
+    assert_eq!(register(&other, "q").await, STORED);
+    lists(&one, 2).await;
+    lists(&other, 2).await;
 }
 
 /// A registration of a name, signed with the key of this number.

@@ -151,6 +151,11 @@ impl Index {
     /// Deletes a peer that did not deregister, and passes the record to `log`.
     pub(super) fn evict(&mut self, number: u32, log: &mut dyn FnMut(&Record<'_>)) {
         log(&Record::Removed { peer: text(&self.slots.encoded(number).peer_id()) });
+        if let Some(evicted) = &self.evicted
+            && let Ok(peer) = PeerId::parse(&self.id_of(number))
+        {
+            evicted.lock().push((peer, self.lease_state(number)));
+        }
         self.remove(number);
     }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use aurora_discovery_protocol::Timestamp;
 use aurora_discovery_registry::Limits;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 
 use super::{EmbeddedStore, Shared};
 use crate::block_file::BlockFile;
@@ -128,8 +128,10 @@ impl EmbeddedStore {
     /// Opens an empty store without a disk that keeps a list of the peers that it evicts.
     pub(super) fn in_memory_of_replica(limits: Limits) -> Self {
         let keys = Keys::new();
-        let mut shared = Shared::new(Index::new(limits, keys.clone()), keys);
-        shared.evicted = Some(Mutex::default());
+        let mut index = Index::new(limits, keys.clone());
+        let evicted = index.list_evicted();
+        let mut shared = Shared::new(index, keys);
+        shared.evicted = Some(evicted);
         Self::of(Arc::new(shared), None, BlockFile::in_memory(), RestoreReport::default())
     }
 

@@ -69,7 +69,7 @@ pub enum RemoteState<'a> {
 /// The result of applying the change of another process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Applied {
-    /// The replica has the change.
+    /// The replica has the change, or the caller did not want it any more.
     Done,
     /// The lease is of a registration that the replica does not have.
     UnknownRegistration,
@@ -289,15 +289,18 @@ impl Replica {
     }
 
     /// Applies the change of another process. `begin` is called first, while the index is locked, so
-    /// that the caller can tell decisions before the change from those after it.
-    pub fn apply(&self, peer: &PeerId, state: RemoteState<'_>, begin: impl FnOnce()) -> Applied {
+    /// that the caller can tell decisions before the change from those after it. If it returns false,
+    /// the replica stays as it is.
+    pub fn apply(&self, peer: &PeerId, state: RemoteState<'_>, begin: impl FnOnce() -> bool) -> Applied {
         // Parsed before the index is locked.
         let entry = match state {
             RemoteState::Peer(lease, record) => entry_of(peer, lease, record, &self.shared().keys),
             RemoteState::Lease(_) | RemoteState::Deleted => None,
         };
         let mut index = self.shared().write();
-        begin();
+        if !begin() {
+            return Applied::Done;
+        }
         match state {
             RemoteState::Peer(lease, _) => apply_peer(&mut index, peer, lease, entry),
             RemoteState::Lease(lease) => apply_lease(&mut index, peer, lease),
@@ -316,9 +319,9 @@ impl Replica {
         }
     }
 
-    /// Takes the ids of the dormant peers that were evicted since the last call, to make room for
-    /// others or because their revival window or lock had ended.
-    pub fn take_evicted(&self) -> Vec<PeerId> {
+    /// Takes the dormant peers that were evicted since the last call, with their leases. They were
+    /// evicted to make room for others, or because their revival window or lock had ended.
+    pub fn take_evicted(&self) -> Vec<(PeerId, LeaseState)> {
         self.shared().evicted.as_ref().map(|evicted| std::mem::take(&mut *evicted.lock())).unwrap_or_default()
     }
 

@@ -7,7 +7,7 @@
 -- write. It cannot write if it is a replica, has too little memory, or has failed to write to its
 -- disk.
 --
--- KEYS  1  leases  hash: id of a peer -> its lease as text, which begins with the time of its end
+-- KEYS  1  leases  hash: id of a peer -> its lease as text
 --       2  peers   hash: id of a peer -> its record
 --       3  log     stream: the batches
 --       4  head    string: the nonce of the last entry of the log
@@ -18,15 +18,14 @@
 --                    `set`: the peer has the lease `expected`, apart from the last field; if
 --                    `expected` is empty, the server has no such peer
 --                    `check`: the same, but nothing is written
---                    `evict`: the lease of the peer has ended by the time `expected`
+--                    `evict`: the peer has the lease `expected`, apart from the last field, even if
+--                    an earlier change of this peer did not hold
 --                    `delete`: the peer has exactly the lease `expected`
 --          peer      the id of the peer
 --          expected  see above
 --          lease     the new lease of the peer; empty: the peer is deleted
 --          record    the new record of the peer; empty: the record stays as it is
 -- Reply: the id of the last entry of the log, then for each change 1 if its condition holds, otherwise 0
---
--- Times are decimal milliseconds since the Unix epoch.
 
 local leases, peers, log, head = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 
@@ -38,7 +37,7 @@ redis.call('HLEN', leases)
 redis.call('HLEN', peers)
 
 -- The last field is the source that keeps the peer alive. A process forgets this source when the
--- lease ends, so `set` does not compare it.
+-- lease ends, so only `delete` compares it.
 local function but_last_field(lease)
   return string.match(lease, '^(.+) [^ ]+$') or lease
 end
@@ -54,11 +53,10 @@ for i = 3, #ARGV, 5 do
   local kind, peer, expected, lease, record = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
   local current = redis.call('HGET', leases, peer) or ''
   local holds
-  if kind == 'evict' then
-    local ends = tonumber(string.match(current, '^%d+') or '0')
-    holds = current ~= '' and ends <= tonumber(expected)
-  elseif kind == 'delete' then
+  if kind == 'delete' then
     holds = current == expected
+  elseif kind == 'evict' then
+    holds = but_last_field(current) == but_last_field(expected)
   else
     holds = not lost[peer] and but_last_field(current) == but_last_field(expected)
     lost[peer] = not holds

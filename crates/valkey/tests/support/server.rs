@@ -30,6 +30,8 @@ pub(crate) const LONG: Duration = Duration::from_secs(60);
 
 pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_759_406_400);
 pub(crate) const TTL: Ttl = Ttl::from_secs(300);
+/// A time at which the revival window of a peer that registered at [`NOW`] has ended.
+pub(crate) const EVICTED: Timestamp = NOW.plus_millis(2 * 86_400_000);
 
 /// The options of a registry that no other test uses. Its store trusts the time of the caller.
 pub(crate) fn fresh_registry() -> ValkeyOptions {
@@ -123,6 +125,16 @@ pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, condition: 
         }
     };
     tokio::time::timeout(LONG, waiting).await.unwrap_or_else(|_| panic!("{what}"));
+}
+
+/// Waits until the registry on the server has no peers.
+pub(crate) async fn until_empty(options: &ValkeyOptions) {
+    let key = format!("{{aurora:{}}}:leases", options.name);
+    eventually("the server has no peers", || async {
+        let mut connection = connection(options).await;
+        redis::cmd("HLEN").arg(&key).query_async::<u64>(&mut connection).await == Ok(0)
+    })
+    .await;
 }
 
 fn valkey() -> String {
