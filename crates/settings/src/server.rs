@@ -51,11 +51,11 @@ pub struct ServerArgs {
     /// static-auth-secret; requires --turn-urls.
     #[arg(long, env = "AURORA_TURN_SECRET", value_name = "FILE")]
     pub turn_secret: Option<PathBuf>,
-    /// A prefix of paths that reaches the same routes as without it, such as /dev behind a proxy
-    /// that does not remove it.
+    /// A path prefix that the service ignores, such as /dev, for use behind a proxy that does not
+    /// remove it.
     #[arg(long, env = "AURORA_BASE_PATH", value_name = "PATH", value_parser = base_path)]
     pub base_path: Option<String>,
-    /// Serve no page at /, which shows the network to people; browsers then get 404 there.
+    /// Do not serve the web page that shows the network at /; browsers then get 404 there.
     #[arg(long, env = "AURORA_NO_PAGE")]
     pub no_page: bool,
     /// The number of your own proxies in front of the service that append the client address to
@@ -69,8 +69,8 @@ pub struct ServerArgs {
     /// The maximum number of concurrent requests; others get 503 with `Retry-After`.
     #[arg(long, env = "AURORA_MAX_IN_FLIGHT", default_value_t = count(ServiceOptions::default().max_in_flight), value_name = "COUNT", value_parser = value_parser!(u32).range(1..))]
     pub max_in_flight: u32,
-    /// The maximum number of concurrent /watch streams, at most a ninth of them from one address;
-    /// others get 503 with `Retry-After`.
+    /// The maximum number of concurrent /watch streams and of requests that wait for mail, at most a
+    /// ninth of them from one address; others get 503 with `Retry-After`.
     #[arg(long, env = "AURORA_MAX_WATCHERS", default_value_t = count(ServiceOptions::default().max_watchers), value_name = "COUNT", value_parser = value_parser!(u32))]
     pub max_watchers: u32,
     /// The bytes per second of all /watch streams together; streams that fall behind are closed,
@@ -84,8 +84,8 @@ pub struct ServerArgs {
     /// The requests that a source may send at once, after a pause.
     #[arg(long, env = "AURORA_REQUEST_BURST", default_value_t = RateLimits::default().requests.burst, value_name = "COUNT", value_parser = value_parser!(u32).range(1..))]
     pub request_burst: u32,
-    /// The heartbeats per second of one source; each peer of a heartbeat for many counts; 0 means
-    /// no limit.
+    /// The heartbeats per second of one source; a heartbeat for several peers counts once for each
+    /// of them; 0 means no limit.
     #[arg(long, env = "AURORA_HEARTBEAT_RATE", default_value_t = RateLimits::default().heartbeats.per_second, value_name = "PER_SECOND", value_parser = value_parser!(u32))]
     pub heartbeat_rate: u32,
     /// The heartbeats that a source may send at once, after a pause.

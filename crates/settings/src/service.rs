@@ -9,7 +9,8 @@ use clap::{Args, value_parser};
 #[derive(Clone, Debug, Args)]
 pub struct ServiceArgs {
     /// The requests that need an API key: `read` (listing and watching peers), `write`
-    /// (registering, renewing and deregistering them), or `read,write`; by default, none does.
+    /// (registering, renewing and deregistering them), or `read,write`; by default, no request
+    /// needs one.
     #[arg(long, env = "AURORA_REQUIRE_KEY", value_name = "SCOPES", value_parser = required_scopes)]
     pub require_key: Option<Scopes>,
     /// Omit the CORS headers, which allow requests from web pages of other origins.
