@@ -64,7 +64,8 @@ struct Shared {
     checkpoint_wanted: AtomicBool,
     /// Changes that were not made durable and could not be reverted. Expected to stay zero.
     failed_reverts: AtomicU64,
-    /// The peers that were evicted, if the store is a replica.
+    /// The peers that were evicted since the last [`Replica::take_evicted`], if the store is a
+    /// replica.
     evicted: Option<Mutex<Vec<PeerId>>>,
 }
 

@@ -13,7 +13,8 @@
 //!   slot.
 //! - Vacant slots are reused before the arena grows, so its size is that of the largest network so
 //!   far.
-//! - Only [`Slot::renew`] and [`Tail::prove`] modify data that others may read concurrently.
+//! - Only [`Slot::renew`], [`Tail::prove`] and listings (`Slot::last_listed`) modify data without
+//!   exclusive access.
 
 use aurora_discovery_protocol::{EncodedPeer, PeerJson, Timestamp, Ttl};
 use aurora_discovery_registry::{Holder, SignedPeer};
