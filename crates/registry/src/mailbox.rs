@@ -59,7 +59,7 @@ pub struct SidHash(u64);
 pub enum Delivery {
     /// The message waits for its receiver.
     Delivered,
-    /// The receiver was sent a message of this session before.
+    /// The sender has sent the receiver a message of this session before.
     Repeated,
     /// The mailbox has no room for the message, or for another message of its sender.
     MailboxFull,

@@ -34,8 +34,8 @@ pub(crate) struct ListedPeer<'a> {
 pub(super) struct Change {
     /// The number of this change. The changes of a run are numbered from 1.
     pub(super) number: u64,
-    /// The peer's id. If the peer is listed after the change, the front and the back of its encoded
-    /// JSON and its signed registration follow.
+    /// The peer's id. If the peer is listed after the change, the front and the back of its
+    /// [`EncodedPeer`] and its signed registration follow.
     text: Box<[u8]>,
     id_len: usize,
     front_len: usize,

@@ -27,7 +27,7 @@ pub(crate) enum Ordered<'a> {
     Bitmap(roaring::bitmap::Iter<'a>),
 }
 
-/// Number of members from which a bitmap keeps them ordered.
+/// Number of members at which the bitmap is built, which keeps the members ordered.
 const ORDERED_FROM: usize = 128;
 /// Number of members at which the bitmap is dropped. Lower than `ORDERED_FROM`, so that changes
 /// around one size do not rebuild the bitmap repeatedly.

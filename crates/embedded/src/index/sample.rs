@@ -189,7 +189,7 @@ impl Index {
     }
 }
 
-/// The total of one dense array is its length.
+/// The total of one dense array: its length, without the excluded peer.
 fn total_of_one(members: &Members, excluded: Option<u32>) -> Total {
     Total::Exact((members.len() - usize::from(excluded.is_some())) as u64)
 }

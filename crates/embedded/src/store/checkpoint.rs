@@ -75,8 +75,8 @@ impl EmbeddedStore {
     /// Takes a checkpoint now and waits for it. Blocks on the disk.
     ///
     /// # Errors
-    /// [`CheckpointError`]. Nothing is lost then. A store without a disk reports that it is
-    /// unavailable.
+    /// [`CheckpointError`]. Nothing is lost then. A store without a disk always returns
+    /// [`CheckpointError::Journal`].
     pub fn checkpoint(&self) -> Result<CheckpointReport, CheckpointError> {
         let Some(journal) = &self.journal else {
             return Err(Unavailable::new("the store is in memory only and has no checkpoints").into());
