@@ -2,9 +2,10 @@
 //! them. `since=` and `/watch` read it.
 //!
 //! The index appends to the log while the index is locked exclusively, so the log has every change
-//! in the order in which it took effect. Followers read the log without locking the index.
-//! Recording starts when the first position is issued, because until then no client can ask for
-//! changes.
+//! in the order in which it took effect. A *follower* is a client that reads the log, by requests
+//! with `since=` or by `/watch`. Followers read the log without locking the index. Recording starts
+//! when the first position is issued or the first watch begins, because there is no follower before
+//! that.
 //!
 //! A follower holds no queue, only a position: the number of changes before it (its offset). The
 //! log keeps the newest changes within a bound of count and bytes, so a slow follower costs no
@@ -41,7 +42,7 @@ use position::LogPosition;
 use watch::Watcher;
 
 /// The number of changes that are copied while the log is locked once. Copying takes a few
-/// microseconds, during which the index may have to wait.
+/// microseconds, during which a thread that changes the index may have to wait.
 const CHUNK: usize = 256;
 /// Changes examined per response: about a millisecond of work. A response that reaches this bound
 /// before its page is full reports that more changes follow.
@@ -53,7 +54,7 @@ pub(crate) struct ChangeLog {
     epoch: u64,
     /// Hashes archetypes with a secret key, so that clients cannot construct collisions.
     hasher: RandomState,
-    /// Whether a position has ever been issued.
+    /// Whether a position has been issued or a watch has begun.
     recording: AtomicBool,
     /// Whether changes were added that watchers have not been woken for yet.
     wake_due: AtomicBool,
@@ -144,10 +145,10 @@ impl ChangeLog {
         };
         let mut collapse = Collapse::new(self.filter(query), query.view, query.limit, query.page_bytes);
         let (mut next, mut examined) = (from, 0);
-        // The log is read in chunks and unlocked in between, so that the index never waits for a
-        // whole response. Changes that are appended meanwhile belong to the response too. If the
-        // next chunk is dropped meanwhile, the read reports it and the response is `Expired`: a
-        // partial list would miss changes.
+        // The log is read in chunks and unlocked in between, so that a change of the index never
+        // waits for a whole response. Changes that are appended meanwhile belong to the response
+        // too. If the next chunk is dropped meanwhile, the read reports it and the response is
+        // `Expired`: a partial list would miss changes.
         let more = loop {
             let chunk = match self.log.lock().read(next, CHUNK) {
                 Read::Changes(chunk) => chunk,

@@ -1,8 +1,9 @@
-//! The file layer: the few disk operations that the journal needs.
+//! The file layer: the few disk operations that the journal and the list of blocks need.
 //!
-//! It is a trait because durability can only be tested on a disk that loses unsynced writes. A
-//! process that ends by `kill -9` leaves its writes in the page cache, so even a journal that never
-//! syncs passes that test. The tests run on `LossyDisk`, which discards what was not synced.
+//! It is a trait because durability can only be tested on a disk that loses unsynced writes. A test
+//! that ends a process by `kill -9` is not sufficient: the writes of the process stay in the page
+//! cache, so even a journal that never syncs passes the test. The tests run on `LossyDisk`, which
+//! discards a random part of what was not synced.
 
 #[cfg(any(test, feature = "testing"))]
 mod lossy;

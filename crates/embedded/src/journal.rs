@@ -100,11 +100,11 @@ impl Journal<()> {
     /// Reads back the contents of `disk` and passes each record to `replay` in order, the
     /// checkpoint's records before the journal's.
     ///
-    /// A record may be replayed twice, and may be older than one in the checkpoint, so each record
-    /// must carry the full state that it results in. If another process holds the lock of the
-    /// directory, this blocks for at most `options.lock_wait`. The directory then stays locked. A
-    /// torn tail is cut off and reported. Damage is an error that contains its offset, unless
-    /// `options.drop_damaged` is set.
+    /// A record may be replayed twice, and the checkpoint may contain the effects of later records.
+    /// Replaying all records in order must end in the same state nevertheless. If another process
+    /// holds the lock of the directory, this blocks for at most `options.lock_wait`. The directory
+    /// then stays locked. A torn tail is cut off and reported. Damage is an error that contains its
+    /// offset, unless `options.drop_damaged` is set.
     pub fn recover(
         disk: Arc<dyn Disk>,
         options: JournalOptions,
@@ -123,13 +123,13 @@ impl<U: Send + 'static> Journal<U> {
     /// without an `undo`, because no request waits for them. They are called *background records*.
     ///
     /// # Errors
-    /// While the disk fails, if 32 MiB of records are waiting for the disk, or if the record
-    /// exceeds 1 MiB. The record is not appended then.
+    /// While the disk fails, if 32 MiB of records are waiting for the disk, if the record is larger
+    /// than 1 MiB, or after [`Journal::close`]. The record is not appended then.
     pub fn append(&self, record: &[u8], undo: Option<U>) -> Result<Commit, Unavailable> {
         self.queue.append(record, undo)
     }
 
-    /// Whether the journal accepts records. Cheap enough to call for every request.
+    /// Whether the journal accepts records. Cheap enough to call for every registration.
     pub fn health(&self) -> Result<(), Unavailable> {
         self.queue.health()
     }

@@ -2,9 +2,10 @@
 //!
 //! ## How it works
 //!
-//! The index answers every request. The journal is read only when the store is opened. A change is
-//! made in the index and appended to the journal under one lock, so both have the same order. It is
-//! acknowledged once the journal reports it durable. If the journal fails, the change is reverted.
+//! Peers are found and listed in the index only. The journal is read only when the store is opened.
+//! A change is made in the index and appended to the journal under one lock, so both have the same
+//! order. The change is acknowledged once the journal reports it durable. If the journal fails, the
+//! change is reverted.
 //!
 //! With the feature `testing`, the module `testing` exports the journal and the file layer, for
 //! tests, benchmarks and fuzzing.

@@ -1,4 +1,5 @@
-//! The mailboxes of the peers, in memory.
+//! The mailboxes of the peers, in memory. A mailbox contains the messages that wait for a peer, and
+//! remembers the sessions of recent messages ([`Mailbox`]).
 
 mod waiter;
 

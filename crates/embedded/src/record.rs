@@ -35,8 +35,8 @@ pub(crate) struct Registered<'a> {
     pub(crate) json: &'a str,
 }
 
-/// The kinds of a live and of a dormant peer without flags, as releases up to 890211c wrote them.
-/// They are read, but no longer written.
+/// The kinds of a live and of a dormant peer without flags, as releases up to commit 890211c wrote
+/// them. They are read, but no longer written.
 const LIVE_WITHOUT_FLAGS: u8 = 1;
 const DORMANT_WITHOUT_FLAGS: u8 = 2;
 const EXPIRED: u8 = 3;

@@ -64,8 +64,8 @@ struct Shared {
     checkpoint_wanted: AtomicBool,
     /// Changes that were not made durable and could not be reverted. Expected to stay zero.
     failed_reverts: AtomicU64,
-    /// The index's list of evicted peers, reachable without locking the index, if the store is a
-    /// replica.
+    /// The index's list of the peers that were evicted since the last [`Replica::take_evicted`],
+    /// reachable without locking the index. `None` unless the store is a replica.
     evicted: Option<Arc<EvictedPeers>>,
 }
 

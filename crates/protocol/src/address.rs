@@ -90,7 +90,8 @@ impl Address {
 /// with the same host ends at the same machine.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Host {
-    /// An IP address. Where an IPv6 address or a name embeds an IPv4 address, it is that address.
+    /// An IP address. If an IPv6 address or a name embeds an IPv4 address, the host is the embedded
+    /// address.
     Ip(IpAddr),
     /// A DNS name in lower case, without a trailing dot.
     Name(Box<str>),

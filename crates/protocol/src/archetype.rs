@@ -36,7 +36,8 @@ impl Archetype {
                 "must not contain invisible characters: bidirectional controls, soft hyphens, zero-width spaces",
             ));
         }
-        // Some scripts need joiners within a word, so they are refused only at its ends.
+        // Some scripts need joiners within a word, so joiners are refused only at the ends of an
+        // archetype.
         if text.starts_with(JOINERS) || text.ends_with(JOINERS) {
             return Err(Invalid::rule("must not begin or end with a zero-width joiner"));
         }

@@ -21,9 +21,10 @@ pub enum Code {
     CursorExpired,
     /// The request needs an API key. It has none, or one that the service does not know.
     Unauthorized,
-    /// A signature is missing or not valid. Either the registration is not signed by the key that
-    /// it names, or it is for another service, or it is unsigned and this service accepts signed
-    /// registrations only.
+    /// A signature is missing or not valid. Either a registration is signed by another key than the
+    /// one that it names, is for another service, or is unsigned although this service accepts
+    /// signed registrations only. Or a message is not signed by the key of its sender's
+    /// registration.
     InvalidSignature,
     /// The signature does not prove that it was made recently. Its time differs too much from the
     /// service's time, its nonce is not valid, or the `seq` of a registration is too far ahead of
@@ -54,8 +55,9 @@ pub enum Code {
     RepeatedMessage,
     /// The body is larger than the API allows (`MAX_BODY_BYTES`).
     BodyTooLarge,
-    /// The caller exceeds a rate limit, or keeps too many peers alive by heartbeats that do not
-    /// prove, by a token or by the source address, that it is their holder.
+    /// The caller exceeds a rate limit, keeps too many peers alive by heartbeats that do not prove,
+    /// by a token or by the source address, that it is their holder, or has sent too many messages
+    /// that still wait for their receivers.
     RateLimited,
     /// The receiver's mailbox has no room for another message of this sender.
     MailboxFull,

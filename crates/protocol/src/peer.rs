@@ -92,7 +92,7 @@ impl PeerJson {
 
     /// Parses text that [`PeerJson::new`] wrote. It checks the syntax and every key except the
     /// content of `metadata`, which was checked when the peer registered. This must be fast,
-    /// because a store parses up to a million such texts when it starts.
+    /// because a store may parse millions of such texts when it starts.
     ///
     /// # Errors
     /// [`Invalid`] if the text is not a registration in this form.

@@ -10,8 +10,8 @@ use crate::{
     Address, Archetypes, DiscoverBounds, DiscoverRequest, LeaseToken, MailId, Metadata, PeerId, Refusal, Ttl,
 };
 
-/// The maximum size of a request body, in bytes. The largest registration, written with escapes,
-/// takes at most half of it.
+/// The maximum size of a request body, in bytes. The largest unsigned registration takes at most
+/// half of it, even if every character outside ASCII is escaped.
 pub const MAX_BODY_BYTES: usize = 16 * 1024;
 
 /// The body of `/register`.

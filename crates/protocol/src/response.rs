@@ -219,12 +219,11 @@ impl DiscoverResponse {
 }
 
 /// Writes a response that carries a list. The list comes first, as in the original service,
-/// followed by every key of `rest`.
+/// followed by every key of `rest`. The body is valid JSON only if `rest` serializes to an object
+/// with at least one key.
 ///
 /// # Errors
 /// The errors of `serde_json`.
-///
-/// The body is valid JSON only if `rest` serializes to an object with at least one key.
 pub fn page_body<T: Serialize>(peers: PeerList, rest: &T) -> Result<Vec<u8>, serde_json::Error> {
     let mut body = peers.into_open_object();
     let brace_at = body.len();

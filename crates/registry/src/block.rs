@@ -97,7 +97,7 @@ impl Blocks {
         self.all.is_empty()
     }
 
-    /// Whether a key is blocked.
+    /// Whether any key is blocked.
     pub(crate) fn has_keys(&self, now: Timestamp) -> bool {
         self.keys.values().any(|ends_at| now < *ends_at)
     }

@@ -17,8 +17,8 @@ use crate::{Cursor, Error, Position, Query, Registry, StoreError};
 /// at that moment. A change is in the log by the time [`crate::Store::sample`] shows its effect.
 ///
 /// A store may merge all changes that one peer makes within a second into the last of them. A
-/// follower may have read some of these changes before they were merged. It may then get `joined`
-/// for a peer that it already knows, or `left` for a peer that it does not know.
+/// client may have read some of these changes before they were merged. It may then get `joined` for
+/// a peer that it already knows, or `left` for a peer that it does not know.
 ///
 /// # Positions
 /// A position is a point between two changes of one run of the store. A client that takes

@@ -114,13 +114,14 @@ pub enum Error {
         /// The time of the service.
         timestamp: Timestamp,
     },
-    /// The receiver was sent a message of the same session before.
+    /// The sender has sent the receiver a message of the same session before.
     #[error("the receiver was sent this message before")]
     RepeatedMessage,
     /// The mailbox of the receiver has no room for the message.
     #[error("the mailbox is full")]
     MailboxFull,
-    /// The messages from the sender's source already take all the memory that one source may use.
+    /// The source of the sender has its maximum of waiting messages in the receiver's mailbox, or
+    /// in all mailboxes together.
     #[error("too many messages from this address wait for their receivers")]
     TooMuchMail,
     /// The store keeps no messages.

@@ -52,7 +52,7 @@ impl fmt::Debug for TokenHash {
 pub struct Holder {
     /// The source of the registration.
     pub source: Source,
-    /// The hash of the lease token that the response contained.
+    /// The hash of the current lease token.
     pub token: TokenHash,
     /// The web page that made the registration, if one did.
     pub page: Option<OriginHash>,

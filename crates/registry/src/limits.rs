@@ -15,7 +15,8 @@ const JITTER_PART: u32 = 5;
 /// by then.
 const STEADY_LEASES: u64 = 3;
 
-/// The limits of a registry. The documentation of each field gives the reason for its default.
+/// The limits of a registry. If the reason for a default is not obvious, the documentation of the
+/// field gives it.
 ///
 /// Bounds of the API that an operator cannot change, such as the length of a peer id, are constants
 /// of the types that they apply to.
@@ -58,7 +59,8 @@ pub struct Limits {
     /// The minimum duration of a lease. With shorter leases, heartbeats would cost more than
     /// discovery.
     pub ttl_min: Ttl,
-    /// The maximum duration of a lease. A failed peer remains listed for up to this time.
+    /// The maximum duration of a lease. A failed peer remains listed for up to this time, or for up
+    /// to a third longer if the store extends leases.
     pub ttl_max: Ttl,
     /// How long after the end of its lease a heartbeat revives a peer, in milliseconds. The default
     /// covers a laptop that sleeps overnight.

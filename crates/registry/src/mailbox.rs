@@ -2,6 +2,10 @@
 //!
 //! Every store keeps one [`Mailbox`] for each receiver, and changes it only by the methods of that
 //! type.
+//!
+//! A *session* is one attempt of two peers to connect: the offer of one peer and the answer of the
+//! other have the same session id (`sid`). A mailbox remembers the sessions of the messages that it
+//! has accepted, so that it accepts each message only once.
 
 mod text;
 
@@ -38,7 +42,7 @@ pub struct Letter {
     pub from: PeerId,
     /// The source of the request that sent it.
     pub source: Source,
-    /// The session of the sender that the message belongs to.
+    /// The hash of the sender and of the session that the message belongs to.
     pub sid: SidHash,
     /// The message, a compact JWS.
     pub message: Box<str>,
@@ -46,7 +50,7 @@ pub struct Letter {
     pub sent_at: Timestamp,
 }
 
-/// The hash of a sender and one of its sessions. A mailbox accepts one message of each session.
+/// The hash of a sender and one of its sessions. A mailbox accepts one message for each such hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SidHash(u64);
 
@@ -55,7 +59,7 @@ pub struct SidHash(u64);
 pub enum Delivery {
     /// The message waits for its receiver.
     Delivered,
-    /// The receiver was sent a message of this session before.
+    /// The sender has sent the receiver a message of this session before.
     Repeated,
     /// The mailbox has no room for the message, or for another message of its sender.
     MailboxFull,

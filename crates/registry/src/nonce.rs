@@ -52,7 +52,7 @@ impl Nonces {
             .encode(code(&self.secret(store).await?, peer, key, minute(now)).finalize().into_bytes()))
     }
 
-    /// Whether a nonce was issued for the peer and the key in the last minutes.
+    /// Whether a nonce was issued for the peer and the key at most [`LIFE_MINUTES`] ago.
     pub(crate) async fn accepts(
         &self,
         nonce: &str,

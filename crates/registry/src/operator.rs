@@ -22,7 +22,8 @@ const MAX_AGE_MILLIS: u64 = 8_000;
 /// The maximum size of the list in bytes: about a thousand blocks. An item of DynamoDB may have
 /// 400 kB, and each process reads all of it every few seconds.
 const MAX_LIST_BYTES: usize = 128 << 10;
-/// How often a change of the list is tried again if another process changes it at the same time.
+/// The maximum number of attempts to change the list. An attempt fails if another process changes
+/// the list at the same time.
 const MAX_ATTEMPTS: usize = 16;
 
 /// One process's copy of the list of blocks.
@@ -257,8 +258,8 @@ impl Registry {
             if text.len() > MAX_LIST_BYTES {
                 return Err(Error::TooManyBlocks);
             }
-            // `replace_blocks` fails if another process has changed the list since it was read.
-            // Then the change is made again, on the new list.
+            // `replace_blocks` returns `false` if another process has changed the list since it was
+            // read. The next attempt applies the change to the new list.
             if self.store().replace_blocks(&text, version).await? {
                 self.blocks.replace(after, now);
                 return Ok(());

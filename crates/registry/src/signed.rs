@@ -14,7 +14,8 @@ use crate::{Caller, Error, Registered, Registry, Signature, SignaturePolicy, Sig
 const MAX_SKEW_MILLIS: u64 = 300_000;
 
 impl Registry {
-    /// Registers a peer by a signed registration. The request's own `discover` is ignored.
+    /// Registers a peer by a signed registration. This method ignores the `discover` of the
+    /// request: the caller lists the peers.
     ///
     /// # Errors
     /// As [`Registry::register`], and [`Error::OtherAudience`], [`Error::StaleSignature`],

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Where a request came from: an IPv4 address, or the /64 of an IPv6 address, which is what a
-/// provider assigns to one subscriber.
+/// Where a request came from: an IPv4 address, or the /64 of an IPv6 address, which is the least
+/// that a provider assigns to one subscriber.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Source {
     /// An IPv4 address. An IPv4-mapped IPv6 address counts as the IPv4 address.

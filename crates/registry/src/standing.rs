@@ -8,9 +8,9 @@ use aurora_discovery_protocol::{Timestamp, Ttl};
 
 use crate::{Claim, Holder, Lock, PutResult, Signature, SignedPeer, Signing};
 
-/// The number of leases without proof after which any client may replace a live peer. Another
-/// client may keep a name alive by its heartbeats. After this time, the client that held the name
-/// can register it again.
+/// The number of leases without proof after which any client may replace a live peer. Without this
+/// rule, a stranger could keep a name alive by unproven heartbeats forever, and a holder that has
+/// lost its token and its address could never register its name again.
 const UNPROVEN_LEASES: u64 = 12;
 /// The number of leases for which a token-only name stays reserved after its lease has ended.
 const RESERVED_LEASES: u64 = 3;
@@ -154,8 +154,8 @@ impl Standing {
         revival_window_millis: u64,
         now: Timestamp,
     ) -> Result<(), Held> {
-        // After the reservation of a token-only name has ended, the address of its holder counts as
-        // proof again.
+        // Once the reservation of a token-only name has ended, the address of its holder is
+        // sufficient proof, as for any other name.
         let by_address = !self.is_reserved(now) && claim.comes_from(&self.holder);
         if claim.holder_rule_disabled || claim.has_token_of(&self.holder) || by_address {
             return Ok(());

@@ -262,9 +262,9 @@ pub trait Store: Send + Sync + 'static {
     }
 
     /// Sets the number of milliseconds that the store adds to `last_seen` when it lists a peer.
-    /// `now` may come from a clock that leaves out pauses, and that therefore falls behind the
-    /// system's clock. Clients compare `last_seen` with the system's clock. A store that is always
-    /// given the time of the system's clock need not do anything.
+    /// `now` may come from a clock that leaves out pauses, and that therefore falls behind the wall
+    /// clock. Clients compare `last_seen` with the wall clock. A store that is always given the
+    /// time of the wall clock need not do anything.
     fn set_time_offset(&self, _millis: i64) {}
 
     /// Makes everything durable and ends the store's background work. Later calls fail as
@@ -377,7 +377,7 @@ impl fmt::Display for ExceededLimit {
 /// The result of a renewal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Renewal {
-    /// The lease runs for `ttl` from now.
+    /// The lease runs for at least `ttl` from now.
     Renewed {
         /// The duration that was granted at registration.
         ttl: Ttl,

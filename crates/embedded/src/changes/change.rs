@@ -34,8 +34,8 @@ pub(crate) struct ListedPeer<'a> {
 pub(super) struct Change {
     /// The number of this change. The changes of a run are numbered from 1.
     pub(super) number: u64,
-    /// The peer's id. If the peer is listed after the change, the front and the back of its encoded
-    /// JSON and its signed registration follow.
+    /// The peer's id. If the peer is listed after the change, the front and the back of its
+    /// [`EncodedPeer`] and its signed registration follow.
     text: Box<[u8]>,
     id_len: usize,
     front_len: usize,
@@ -77,7 +77,7 @@ impl Change {
     const MAX_STATES: usize = 32;
 
     pub(super) fn new(peer: &[u8], before: Option<&ArchetypeHashes>, after: Option<ListedPeer<'_>>) -> Self {
-        // One allocation holds all texts, because there may be a hundred thousand changes.
+        // One allocation holds all texts, because the log may hold tens of thousands of changes.
         let encoded = after.as_ref().map(|listed| listed.peer).unwrap_or_default();
         let (front, back) = (encoded.front(), encoded.back());
         let signed = after.as_ref().and_then(|listed| listed.signed).unwrap_or_default().as_bytes();
@@ -160,8 +160,8 @@ impl Change {
         self.before.iter().chain(&self.after).flat_map(|hashes| hashes.iter().copied())
     }
 
-    /// The archetypes of the states before this change that were merged into it. Some may appear
-    /// twice.
+    /// The archetypes that the peer had before each of the changes that were merged into this one.
+    /// Some may appear twice.
     pub(super) fn merged_archetypes(&self) -> impl Iterator<Item = u64> {
         let between = self.between.iter().filter_map(|state| state.archetypes.as_ref());
         self.before.iter().chain(between).flat_map(|hashes| hashes.iter().copied())

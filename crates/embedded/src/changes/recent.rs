@@ -5,7 +5,7 @@ use hashbrown::HashMap;
 
 /// The time after the first change of a peer, in milliseconds, within which further changes of the
 /// peer are merged with it. A peer therefore adds about one entry per second to the log. A follower
-/// that reads each change before the next one still sees every change.
+/// that reads each change before the next one is made still sees every change.
 const MERGE_MILLIS: u64 = 1_000;
 
 /// The last change of each peer that changed within the last second or so.
@@ -42,8 +42,8 @@ impl RecentChanges {
     pub(super) fn begin(&mut self, peer: u64, number: u64, now: Timestamp, max: usize) {
         if self.by_peer.len() >= self.purge_at {
             self.by_peer.retain(|_, recent| recent.is_current(now));
-            // Removing the entry of a peer loses nothing. The next change of the peer is then only
-            // not merged.
+            // Removing the entry of a peer loses no change. The next change of the peer then gets
+            // an entry of its own in the log.
             if self.by_peer.len() > max {
                 self.by_peer.clear();
             }

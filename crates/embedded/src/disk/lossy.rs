@@ -208,7 +208,8 @@ impl Disk for LossyDisk {
         Ok(Box::new(LossyFile { disk: self.clone(), id }))
     }
 
-    /// Does not count as an operation, so that a call does not change when the power is cut.
+    /// Does not count as an operation, so that calls of it do not move the point at which the power
+    /// is cut.
     fn find(&self, name: &str) -> io::Result<Option<FileId>> {
         let state = self.shared.state.lock();
         state.check_power()?;

@@ -117,8 +117,8 @@ impl Entry {
             registered_at: lease.registered_at,
             last_seen: lease.last_seen,
             expires_at: lease.expires_at,
-            // A registration counts as a proof. Records do not contain the time of the last proof,
-            // so the start of their lease takes its place until the loading ends.
+            // A registration counts as a proof. A record does not contain the time of the last
+            // proof, so the callers that build a peer from a record replace this value.
             proven_at: lease.last_seen,
             host_key,
             port,

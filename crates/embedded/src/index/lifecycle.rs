@@ -148,7 +148,7 @@ impl Index {
         (!self.slots.is_tombstone(number)).then(|| self.slots[number].state == State::Live)
     }
 
-    /// Deletes a peer that did not deregister, and passes the record to `log`.
+    /// Deletes a dormant peer or a tombstone, and passes the record of the deletion to `log`.
     pub(super) fn evict(&mut self, number: u32, log: &mut dyn FnMut(&Record<'_>)) {
         log(&Record::Removed { peer: text(&self.slots.encoded(number).peer_id()) });
         if let Some(evicted) = &self.evicted

@@ -3,8 +3,8 @@
 
 use roaring::RoaringBitmap;
 
-/// A set of slots. Many networks have an archetype per peer, so a set with one member needs no
-/// allocation.
+/// A set of slots. In many networks, each peer has an archetype of its own, so a set with one
+/// member needs no allocation.
 #[derive(Default)]
 pub(crate) enum Members {
     #[default]
@@ -15,7 +15,7 @@ pub(crate) enum Members {
 
 /// Two or more members.
 pub(crate) struct MemberSet {
-    /// The members, unordered. Each member knows its position here.
+    /// The members, unordered. The tail of each member stores its position here.
     dense: Vec<u32>,
     /// The same members, ordered. Present only if sorting a copy for each page would cost more.
     ordered: Option<RoaringBitmap>,
@@ -27,7 +27,7 @@ pub(crate) enum Ordered<'a> {
     Bitmap(roaring::bitmap::Iter<'a>),
 }
 
-/// Number of members from which a bitmap keeps them ordered.
+/// Number of members at which the bitmap is built, which keeps the members ordered.
 const ORDERED_FROM: usize = 128;
 /// Number of members at which the bitmap is dropped. Lower than `ORDERED_FROM`, so that changes
 /// around one size do not rebuild the bitmap repeatedly.

@@ -8,14 +8,14 @@
 //! that. The effect of each part was measured by removing it
 //! (docs/decisions/0013-plainer-index.md):
 //!
-//! - **A slot holds everything that a listing reads** ([`slot`]): the lease, the lengths and the
-//!   text itself, in 256 bytes. With the text behind a pointer, a page takes 1.9 times as long,
-//!   because the address of each text is known only after its slot has arrived.
+//! - **A slot holds everything that a listing in the legacy view reads** ([`slot`]): the lease, the
+//!   lengths and the text itself, in 256 bytes. With the text behind a pointer, a page takes 1.9
+//!   times as long, because the address of each text is known only after its slot has arrived.
 //! - **A slot begins at a multiple of 256 bytes**, so it takes four cache lines rather than five.
 //!   Without this, a page takes 1.3 to 1.7 times as long.
-//! - **Data that a listing does not read is stored elsewhere** ([`tail`]): the holder, the
+//! - **Data that such a listing does not read is stored elsewhere** ([`tail`]): the holder, the
 //!   memberships, and texts that are too long for a slot. The part that a heartbeat reads is in one
-//!   cache line.
+//!   cache line, except for the lock of a signed peer.
 //! - **The lock and the record of a signed peer follow the text in the tail** (`signature.rs`), so
 //!   that a peer that did not sign takes no memory for them.
 //! - **All slots of a page are touched before the first one is copied** (`Index::touch`): reading

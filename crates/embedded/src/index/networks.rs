@@ -20,7 +20,7 @@ pub(crate) struct NetworkLists {
 
 struct NetworkList {
     key: u64,
-    /// The slots, unordered. Each peer knows its position here.
+    /// The slots, unordered. The tail of each peer stores its position here.
     members: Vec<u32>,
 }
 

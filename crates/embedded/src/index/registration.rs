@@ -11,7 +11,7 @@ use crate::record::{Record, Registered};
 /// The decision about a deregistration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RemovalDecision {
-    /// The peer in this slot may be deleted by [`Index::remove`].
+    /// The peer in this slot may be deregistered by [`Index::deregister`].
     Granted { slot: u32, is_live: bool },
     /// Another client holds the registration.
     Held(Held),

@@ -52,7 +52,8 @@ impl Index {
         Some(Renewal::Renewed { ttl: standing.ttl, revived: false, registered_at: tail.registered_at })
     }
 
-    /// Whether a heartbeat would revive the peer. The index must be up to the current time.
+    /// Whether the peer is dormant, so that a heartbeat may revive it. Also `true` for a tombstone.
+    /// The index must be up to the current time.
     pub(crate) fn is_dormant(&self, peer: &PeerId, hash: IdHash) -> bool {
         self.find(peer, hash).is_some_and(|number| self.slots[number].state == State::Dormant)
     }

@@ -99,7 +99,7 @@ impl Index {
         let ParsedRecord::Registered(mut entry) = before else { return self.replay(before) };
         let slot = self.find(&entry.peer_id, entry.hash);
         // A heartbeat may have been acknowledged after the registration that is now reverted. The
-        // restored lease must last as long as that heartbeat promised.
+        // restored lease must last as long as the response to that heartbeat stated.
         let renewed_at = slot
             .filter(|slot| !self.slots.is_tombstone(*slot))
             .map(|slot| self.slots.slot_and_tail(slot))

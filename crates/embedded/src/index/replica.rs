@@ -38,14 +38,14 @@ pub(crate) enum RenewalDecision {
 }
 
 impl LeaseState {
-    /// Whether both are the same lease, without regard to `kept_by`. The index forgets the keeper
-    /// of a peer when its lease ends, so it cannot be compared.
+    /// Whether both are the same lease, without regard to `kept_by`. The index drops `kept_by` when
+    /// the lease ends, and the lease still counts as the same.
     pub fn is_same(&self, other: &Self) -> bool {
         Self { kept_by: None, ..*self } == Self { kept_by: None, ..*other }
     }
 
-    /// The end of a lease that a heartbeat at `now` renews. The lease is extended by a third more
-    /// than was granted, so that only about every other heartbeat has to change it.
+    /// The end of a lease that a heartbeat at `now` renews. It is a third of `ttl` later than the
+    /// client is told, so that only about every other heartbeat has to change the lease.
     fn renewed_until(ttl: Ttl, now: Timestamp) -> Timestamp {
         (now + ttl).plus_millis(ttl.as_millis() / 3)
     }

@@ -29,7 +29,7 @@ const ESTIMATE_DRAWS: usize = 64;
 
 impl Index {
     /// A page of live peers. Each subset of the page's size is equally likely, unless the query
-    /// wants a diverse sample. The index must be up to `now`.
+    /// requests a diverse sample. The index must be up to `now`.
     pub(crate) fn sample(&self, query: &Query, now: Timestamp) -> Page {
         let mut rng = fastrand::Rng::new();
         self.sample_by(query, now, |below| rng.u32(..below))
@@ -189,7 +189,7 @@ impl Index {
     }
 }
 
-/// The total of one dense array is its length.
+/// The total of one dense array: its length, without the excluded peer.
 fn total_of_one(members: &Members, excluded: Option<u32>) -> Total {
     Total::Exact((members.len() - usize::from(excluded.is_some())) as u64)
 }

@@ -8,7 +8,7 @@ use super::entry::{Entry, Keys, Lease};
 use crate::record::Record;
 
 impl Index {
-    /// The state of the peer in a slot, with the times of the system's clock. `None` if the slot is
+    /// The state of the peer in a slot, with the times of the wall clock. `None` if the slot is
     /// vacant.
     ///
     /// # Errors

@@ -34,8 +34,8 @@ impl CoarseTime {
         Self(u16::try_from(now.as_millis() / Self::MILLIS % Self::COUNT + 1).unwrap_or(u16::MAX))
     }
 
-    /// How far in the future the time of a listing may be. Such times remain when the clock is set
-    /// back, and count as current.
+    /// How far in the future the time of a listing may be, in steps. Such times remain when the
+    /// clock is set back, and count as current.
     const MAX_AHEAD: u64 = 3_600_000 / Self::MILLIS;
 
     /// Number of steps from an earlier step to this one.

@@ -26,7 +26,9 @@ const SYNC_EVERY: u64 = 4 << 20;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckpointError {
-    /// The journal failed, so the checkpoint may include changes that were reverted.
+    /// The journal failed, so the checkpoint may include changes that were reverted. This variant
+    /// also reports that the store has no journal or is being closed, or that another checkpoint is
+    /// being written.
     #[error(transparent)]
     Journal(#[from] Unavailable),
     /// A disk operation failed.

@@ -5,12 +5,12 @@
 
 use crc32fast::Hasher;
 
-/// The version of the whole format. Releases before signed registrations wrote version 1, and
-/// refuse files of version 2, whose records they would skip.
+/// The version of the whole format. Releases before signed registrations wrote version 1. They
+/// refuse files of version 2, because they would skip the records of signed peers in them.
 pub(crate) const VERSION: u32 = 2;
 
-/// The earliest version that is read. The encoding of each record has its own number, so that both
-/// versions are read in the same way.
+/// The earliest version that is read. The first byte of each record determines how the record is
+/// encoded, so that files of both versions are read in the same way.
 const FIRST_VERSION: u32 = 1;
 
 /// The offset of the first frame. The two copies of the file header before it are in different
@@ -33,8 +33,8 @@ pub(crate) const MAX_RECORD: usize = 1 << 20;
 /// The sequence of the frame that ends a checkpoint.
 pub(crate) const CHECKPOINT_END: u64 = u64::MAX;
 
-/// The first bytes of every frame. None of these bytes is zero, ASCII or valid UTF-8, so payloads
-/// rarely contain this sequence.
+/// The first bytes of every frame. None of these bytes is zero or ASCII, and 0xF5 and 0xC0 never
+/// occur in UTF-8, so payloads rarely contain this sequence.
 pub(crate) const FRAME_MAGIC: [u8; 4] = [0xF5, 0xA7, 0xC0, 0x9E];
 
 const FILE_MAGIC: [u8; 8] = *b"AURORA\xF5\xA7";

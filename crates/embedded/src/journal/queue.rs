@@ -175,8 +175,8 @@ impl<U> Queue<U> {
     }
 
     pub(crate) fn health(&self) -> Result<(), Unavailable> {
-        // Every request calls this, so the flag is checked first. While the journal is healthy, the
-        // lock is not needed.
+        // Every registration calls this, so the flag is checked first. While the journal is
+        // healthy, the lock is not needed.
         if !self.failing.load(Ordering::Acquire) {
             return Ok(());
         }

@@ -11,12 +11,14 @@ use super::{EmbeddedStore, Shared};
 use crate::index::Undo;
 use crate::journal::{CheckpointError, CheckpointReport, Journal, Unavailable};
 
-/// Growth of the journal that triggers a checkpoint. A start reads this much in about a second.
+/// Growth of the journal, in bytes, that triggers a checkpoint, unless the index is larger. A start
+/// reads this much in about a second.
 const MAX_JOURNAL_BYTES: u64 = 64 << 20;
 
-/// The minimum growth of the journal that triggers a checkpoint, on a disk with little free space.
-/// If the journal grew further there, no checkpoint would fit on the disk any more. A checkpoint
-/// for less growth would not be worth its cost.
+/// Growth of the journal, in bytes, that triggers a checkpoint on a disk whose free space is
+/// smaller than the growth. On such a disk, the space could otherwise become too small for a
+/// checkpoint before the journal has grown by [`MAX_JOURNAL_BYTES`]. A checkpoint for less growth
+/// would not be worth its cost.
 const SMALL_DISK_JOURNAL_BYTES: u64 = 4 << 20;
 
 /// The pause after a failed checkpoint. Each further failure doubles it. On a disk that is too
@@ -37,7 +39,7 @@ pub(super) struct Checkpointer {
     figures: Arc<Mutex<CheckpointFigures>>,
 }
 
-/// Counts of the checkpoints so far.
+/// Counts of the checkpoints so far, and the size and the duration of the latest one.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct CheckpointFigures {
     pub(super) taken: u64,
@@ -73,8 +75,8 @@ impl EmbeddedStore {
     /// Takes a checkpoint now and waits for it. Blocks on the disk.
     ///
     /// # Errors
-    /// [`CheckpointError`]. Nothing is lost then. A store without a disk reports that it is
-    /// unavailable.
+    /// [`CheckpointError`]. Nothing is lost then. A store without a disk always returns
+    /// [`CheckpointError::Journal`].
     pub fn checkpoint(&self) -> Result<CheckpointReport, CheckpointError> {
         let Some(journal) = &self.journal else {
             return Err(Unavailable::new("the store is in memory only and has no checkpoints").into());
@@ -165,10 +167,10 @@ fn write_checkpoint(shared: &Shared, journal: &Journal<Undo>) -> Result<Checkpoi
         if shared.closed.load(Ordering::Acquire) {
             return Err(Unavailable::new("the store is being closed").into());
         }
-        // The index is unlocked after each range of slots. A change to a slot that was already
-        // written is in the new journal file, which is replayed after the checkpoint. Each record
-        // has the full state of its peer, so it does not matter which of its states the checkpoint
-        // has.
+        // The index is unlocked after each range of slots, so a peer may change after its slot was
+        // written. It does not matter which of its states the checkpoint has: all changes since the
+        // checkpoint began are in the new journal file, and replaying them after the checkpoint
+        // ends in the latest state.
         let index = shared.index.read();
         let until = index.slot_count().min(from + SLOTS_PER_LOCK);
         if from == until {

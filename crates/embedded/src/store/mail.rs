@@ -1,5 +1,5 @@
 //! The mailbox operations of the store. Messages are kept in memory only, so a restart of the
-//! service loses them. A peer whose offer was lost makes another one.
+//! service loses them. A peer whose WebRTC offer was lost sends another one.
 
 use async_trait::async_trait;
 use aurora_discovery_protocol::{MailId, PeerId, Timestamp};

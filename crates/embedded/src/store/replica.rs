@@ -58,7 +58,7 @@ impl Change {
 /// The state of a peer, as another process has written it.
 #[derive(Clone, Copy, Debug)]
 pub enum RemoteState<'a> {
-    /// The whole peer.
+    /// The whole peer: its lease, and its record as in [`Change::record`].
     Peer(&'a LeaseState, &'a [u8]),
     /// A new lease of the same registration.
     Lease(&'a LeaseState),
@@ -78,8 +78,8 @@ pub enum Applied {
     Unreadable,
 }
 
-/// How far the time of a registration may be ahead of the time of the one that replaces it. If it
-/// is further ahead, the registration is of another clock.
+/// How far the time of a registration may be ahead of the time of the registration that replaces
+/// it, in milliseconds. A time that is further ahead was read from another clock.
 const MAX_AHEAD_MILLIS: u64 = 1_000;
 /// The number of slots that [`Replica::retain`] examines while the index is locked exclusively
 /// once.
@@ -120,8 +120,8 @@ impl Replica {
         let before = admission.slot.map(|slot| index.lease_state(slot));
         // The new registration gets a later `registered_at` than the one that it replaces. If the
         // token is kept and both are made in the same millisecond, their leases would otherwise be
-        // equal, and the condition of a later change could not tell them apart. A time of another
-        // clock, which is far ahead, is replaced by the current one.
+        // equal, and the condition of a later change could not tell them apart. A time that was
+        // read from another clock, and is far ahead, is replaced by the current time.
         if let Some(before) = &before
             && before.registered_at < now.plus_millis(MAX_AHEAD_MILLIS)
         {

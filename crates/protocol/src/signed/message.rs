@@ -1,8 +1,8 @@
 //! A message from one peer to another, as a JWS by the sender.
 //!
-//! A service checks its form, its size, and the peers that it names. The receiver verifies the
-//! signature against the sender's signed registration, so that a service can't change a message
-//! without being noticed.
+//! A service checks the form and the size of a message, and the peers that the message names. The
+//! receiver verifies the signature against the sender's signed registration, so that it detects if
+//! a service has changed the message.
 
 use std::fmt;
 

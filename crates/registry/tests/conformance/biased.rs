@@ -51,8 +51,8 @@ struct Memory {
     slots: Vec<Option<PeerId>>,
     /// Peers in order of registration.
     registrations: Vec<PeerId>,
-    /// The live peers at one time, cached because only time changes them between the samples of a
-    /// round.
+    /// The live peers at one time. They are cached, because no request changes a peer between the
+    /// samples of a round.
     live: Option<(Timestamp, Arc<Vec<Known>>)>,
     /// The live peers at the time of the previous round.
     previous: Arc<Vec<Known>>,

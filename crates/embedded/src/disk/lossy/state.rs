@@ -179,8 +179,8 @@ impl FileState {
         }
     }
 
-    /// Simulates a failed sync. A kernel may mark the pages as clean, so the data that was not
-    /// written then is never written.
+    /// Simulates a failed sync. Afterwards, a kernel may treat all pages as written, so data that
+    /// the failed sync did not write is never written.
     pub(super) fn fail_sync(&mut self, rng: &mut Rng) {
         let changes = std::mem::take(&mut self.unsynced);
         apply_random_part(&mut self.durable, &changes, rng);

@@ -3,7 +3,7 @@
 //! A sample reads one random place per listed peer, and spends its time waiting for memory. So each
 //! peer is stored in one place: the slot number determines the address without a look-up table, and
 //! the slot has the lease and the encoded JSON in adjacent cache lines. The JSON omits the parts
-//! that are the same for all peers. Data that a listing does not read is in the [`Tail`] with the
+//! that are the same for all peers. Data that most listings do not read is in the [`Tail`] with the
 //! same number, in separate chunks.
 //!
 //! - A slot never moves: chunks are added, but never grown. So slot numbers in dense arrays and
@@ -13,7 +13,8 @@
 //!   slot.
 //! - Vacant slots are reused before the arena grows, so its size is that of the largest network so
 //!   far.
-//! - Only [`Slot::renew`] and [`Tail::prove`] modify data that others may read concurrently.
+//! - Only [`Slot::renew`], [`Tail::prove`] and listings (`Slot::last_listed`) modify data without
+//!   exclusive access.
 
 use aurora_discovery_protocol::{EncodedPeer, PeerJson, Timestamp, Ttl};
 use aurora_discovery_registry::{Holder, SignedPeer};

@@ -11,7 +11,7 @@ pub(crate) struct CountTable {
     counts: ShardedTable<Count>,
 }
 
-/// Packed into 12 bytes instead of 16, because each peer adds up to six counts.
+/// Packed into 12 bytes instead of 16, because each peer adds up to eight counts.
 #[repr(Rust, packed(4))]
 struct Count {
     key: u64,

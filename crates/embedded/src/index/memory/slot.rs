@@ -1,4 +1,4 @@
-//! The slot of a peer: all data that listing and renewing it reads, side by side.
+//! The slot of a peer: all data that a listing in the legacy view reads, side by side.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -6,7 +6,7 @@ use aurora_discovery_protocol::{EncodedPeer, Timestamp, Ttl, View};
 
 use super::super::undiscovered::LastListed;
 
-/// The slot of a peer, or a vacant slot. It has all data that listing and renewing the peer reads,
+/// The slot of a peer, or a vacant slot. It has all data that a listing in the legacy view reads,
 /// in adjacent cache lines. A text that is too long is stored in the slot's
 /// [`Tail`](super::tail::Tail).
 ///

@@ -10,7 +10,8 @@ use super::source::{Keeper, PackedSource};
 
 /// Data that heartbeats and changes of a peer read. Most listings do not read it.
 ///
-/// It takes two cache lines. A heartbeat reads the first one only.
+/// It takes two cache lines. A heartbeat reads the first one only, unless the peer has signed. The
+/// lock of a signed peer is in `long_text`.
 #[repr(C, align(64))]
 pub(crate) struct Tail {
     pub(crate) source: PackedSource,

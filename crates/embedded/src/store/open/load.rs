@@ -1,5 +1,6 @@
-//! Loads a million registrations in three stages, each in its own thread, because parsing is most
-//! of the work.
+//! Loads the peers from disk in three stages, each in its own thread: reading records, parsing
+//! them, and applying them to the index. Parsing is most of the work, and the other two stages run
+//! while it does.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
