@@ -19,8 +19,8 @@ const REPEAT_SECONDS = 10;
 // The maximum number of offers that are answered at the same time. Further offers are dropped, because
 // each one takes a connection.
 const MAX_ANSWERING = 16;
-// The maximum number of these offers that are of one sender. A mailbox keeps as many messages of
-// one sender.
+// The maximum number of offers of one sender that are answered at the same time. A mailbox keeps at
+// most as many messages of one sender.
 const MAX_ANSWERING_SENDER = 2;
 // The upper bounds of the wait after a failure, in seconds.
 const FIRST_CEILING = 1;

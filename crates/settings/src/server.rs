@@ -69,8 +69,8 @@ pub struct ServerArgs {
     /// The maximum number of concurrent requests; others get 503 with `Retry-After`.
     #[arg(long, env = "AURORA_MAX_IN_FLIGHT", default_value_t = count(ServiceOptions::default().max_in_flight), value_name = "COUNT", value_parser = value_parser!(u32).range(1..))]
     pub max_in_flight: u32,
-    /// The maximum number of concurrent /watch streams, at most a ninth of them from one address;
-    /// others get 503 with `Retry-After`.
+    /// The maximum number of concurrent /watch streams and requests that wait for mail, at most a
+    /// ninth of them from one address; others get 503 with `Retry-After`.
     #[arg(long, env = "AURORA_MAX_WATCHERS", default_value_t = count(ServiceOptions::default().max_watchers), value_name = "COUNT", value_parser = value_parser!(u32))]
     pub max_watchers: u32,
     /// The bytes per second of all /watch streams together; streams that fall behind are closed,
