@@ -14,8 +14,8 @@ use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
-/// The number of heartbeats of each peer. There are many, because one takes only a hundredth of the
-/// time of a registration.
+/// The number of heartbeats of each peer. There are many, because a heartbeat takes at most a
+/// twentieth of the time of a registration.
 const HEARTBEATS: u64 = 20;
 
 /// The SHA-256 of "token".
