@@ -257,8 +257,8 @@ impl Memory {
         tally.eclipses += u64::from(is_captured && captured[peer as usize]);
         captured[peer as usize] = is_captured;
         let last = &mut last[peer as usize];
-        // The views remember only the peers of the latest call of `learn`. To remember two responses,
-        // each call passes the last response and the new one.
+        // The views remember only the peers of the latest call of `learn`. To remember two
+        // responses, each call passes the last response and the new one.
         views.learn(peer, &[last.as_slice(), &honest].concat(), 0);
         *last = honest;
     }
@@ -295,8 +295,8 @@ fn id(kind: char, n: u32) -> Result<PeerId, Box<dyn Error>> {
     Ok(PeerId::parse(&format!("{kind}{n}"))?)
 }
 
-/// The address of peer `n`, in one of `networks` /16 networks from the given first byte on. Each peer
-/// has its own address.
+/// The address of peer `n`, in one of `networks` /16 networks from the given first byte on. Each
+/// peer has its own address.
 fn address(first: u8, n: u32, networks: u16) -> IpAddr {
     let networks = u32::from(networks.max(1));
     let network = (u32::from(first) << 8) + n % networks;

@@ -33,8 +33,8 @@ use tokio::runtime::{Builder, Runtime};
 use args::Command;
 use failure::Failure;
 
-/// mimalloc is faster than glibc's allocator for requests. For every request, axum allocates several
-/// futures and services, some of them larger than a kilobyte. With glibc's allocator, these
+/// mimalloc is faster than glibc's allocator for requests. For every request, axum allocates
+/// several futures and services, some of them larger than a kilobyte. With glibc's allocator, these
 /// allocations took a sixth of a heartbeat's processor time
 /// (docs/decisions/0014-one-http-service.md).
 #[global_allocator]
