@@ -12,8 +12,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::routing::{get, post};
 use axum::serve::ListenerExt;
 
-/// All headers of a successful response of the service, except `content-length` and `date`, which the
-/// library adds in both servers.
+/// All headers of a successful response of the service, except `content-length` and `date`, which
+/// the library adds in both servers.
 const HEADERS: [(&str, &str); 4] = [
     ("content-type", "application/json"),
     ("cache-control", "no-store"),

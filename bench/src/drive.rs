@@ -1,4 +1,5 @@
-//! A closed-loop load: each connection sends its next request when it has the response to the last one.
+//! A closed-loop load: each connection sends its next request when it has the response to the last
+//! one.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};

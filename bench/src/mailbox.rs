@@ -125,7 +125,7 @@ impl MailboxLoad {
         let mut figures: [Latencies; 3] = Default::default();
         let limit = Duration::from_millis(self.interval_millis) + ARRIVAL_TIMEOUT;
         for _ in 0..self.pairs * usize::try_from(self.rounds)? {
-            // The channel has closed early: all pairs have ended, and at least one has failed.
+            // If the channel has closed early, all pairs have ended, and at least one has failed.
             let Some(exchange) = timeout(limit, arrivals.recv()).await? else { break };
             let Exchange { offer, answer, whole } = exchange;
             for (latencies, latency) in figures.iter_mut().zip([offer, answer, whole]) {

@@ -32,7 +32,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Tools for Aurora Discovery's benchmarks.
 #[derive(Parser)]
 enum Tool {
-    /// Simulates a network in which an attacker owns many peers, and measures its share of responses.
+    /// Simulates a network in which an attacker owns many peers, and measures its share of
+    /// responses.
     Attack(isolation::attack::Attack),
     /// Serves constant responses with the headers of the service: the limit of the HTTP library.
     #[command(name = "bare")]
@@ -50,7 +51,8 @@ enum Tool {
     Known(crash::Known),
     /// Keeps peers registered with clients that know several services.
     Keepers(keepers::Keepers),
-    /// Lets pairs of peers exchange an offer and an answer through their mailboxes, and measures delays.
+    /// Lets pairs of peers exchange an offer and an answer through their mailboxes, and measures
+    /// delays.
     Mailbox(mailbox::MailboxLoad),
     /// Sends requests at a fixed rate, however the service responds, and measures latency from the
     /// due times.

@@ -128,8 +128,8 @@ impl Load {
         for arrivals in &mut self.arrivals {
             while arrivals.next <= now && arrivals.next < self.end {
                 self.waiting.push_back(Due { kind: arrivals.kind, at: arrivals.next });
-                // Exponentially distributed gaps make the process memoryless; 1 - f64() is never
-                // zero.
+                // In a Poisson process, the gaps are distributed exponentially. `1 - f64()` is
+                // never zero, whose logarithm would be infinite.
                 let gap = -(1.0 - fastrand::f64()).ln() / arrivals.per_second;
                 arrivals.next += Duration::from_secs_f64(gap);
             }

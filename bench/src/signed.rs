@@ -14,8 +14,8 @@ use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
-/// The number of heartbeats of each peer. There are many, because one takes only a hundredth of the
-/// time of a registration.
+/// The number of heartbeats of each peer. There are many, because a heartbeat takes at most a
+/// twentieth of the time of a registration.
 const HEARTBEATS: u64 = 20;
 
 /// The SHA-256 of "token".
@@ -24,8 +24,8 @@ pub(crate) const TOKEN_HASH: [u8; 32] = [
     0xf8, 0x12, 0xc6, 0x6e, 0xee, 0x34, 0x57, 0x46, 0x5a, 0x40, 0xb0, 0xda, 0x41, 0x53, 0xe0,
 ];
 
-/// Measures the processor time of signed and unsigned registrations, of verifying a signature, and of
-/// heartbeats.
+/// Measures the processor time of signed and unsigned registrations, of verifying a signature, and
+/// of heartbeats.
 #[derive(clap::Args)]
 pub(crate) struct Signed {
     /// The number of peers of a round.
@@ -86,8 +86,8 @@ impl Signed {
         Ok(())
     }
 
-    /// Registers all bodies with a new registry, and renews all leases. Returns the microseconds of a
-    /// registration and of a heartbeat.
+    /// Registers all bodies with a new registry, and renews all leases. Returns the microseconds of
+    /// a registration and of a heartbeat.
     async fn register(
         &self,
         bodies: &[Vec<u8>],

@@ -46,8 +46,8 @@ struct Second {
     failed: AtomicU64,
 }
 
-/// When a peer's heartbeat succeeded for the first time after a failure, as the time since the start;
-/// `None` if no heartbeat failed, or none succeeded afterwards.
+/// When a peer's heartbeat succeeded for the first time after a failure, as the time since the
+/// start; `None` if no heartbeat failed, or none succeeded afterwards.
 type RecoveredAt = Option<Duration>;
 
 impl Storm {

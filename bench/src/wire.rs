@@ -100,8 +100,8 @@ impl Connection {
         Ok(Self { stream, traffic: 0, received: Vec::new(), missing: 0, status: 200 })
     }
 
-    /// Sends a request that gets `responses` responses. Requests are small, so each fits into an empty
-    /// socket buffer.
+    /// Sends a request that gets `responses` responses. Requests are small, so each fits into an
+    /// empty socket buffer.
     pub(crate) fn send(&mut self, request: &[u8], responses: usize) -> io::Result<()> {
         (self.missing, self.status) = (responses, 200);
         self.traffic += request.len() as u64;

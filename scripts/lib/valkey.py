@@ -112,7 +112,7 @@ class Server:
         return command(self.port, *words, password=self.password)
 
     def kill(self) -> None:
-        """Kills the server, as a loss of power would."""
+        """Kills the server with SIGKILL, so that it cannot shut down in an orderly way."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()

@@ -116,7 +116,7 @@ export class Window {
     );
   }
 
-  /** What the browser knows about the page, such as the size of its objects. */
+  /** The browser's measurements of the page, such as the size of its objects. */
   async metrics() {
     await this.#session.send("HeapProfiler.collectGarbage");
     await this.#session.send("Performance.enable");

@@ -26,7 +26,7 @@ use super::view::Views;
 const ARCHETYPE: &str = "all";
 /// The start of the simulated time, in seconds since the epoch.
 const EPOCH_SECONDS: u64 = 1_759_406_400;
-/// The heartbeat interval, in seconds. Three of them are a lease.
+/// The heartbeat interval, in seconds. A lease is three intervals long.
 const HEARTBEAT_SECONDS: u32 = 100;
 const HEARTBEATS_PER_LEASE: u32 = 3;
 /// The first byte of the addresses of the honest peers. `ATTACKER` is that of the attacker's peers.
@@ -257,8 +257,8 @@ impl Memory {
         tally.eclipses += u64::from(is_captured && captured[peer as usize]);
         captured[peer as usize] = is_captured;
         let last = &mut last[peer as usize];
-        // These views remember only the peers of the latest call. To remember two responses, each
-        // call passes the last response and the new one.
+        // The views remember only the peers of the latest call of `learn`. To remember two
+        // responses, each call passes the last response and the new one.
         views.learn(peer, &[last.as_slice(), &honest].concat(), 0);
         *last = honest;
     }
@@ -295,8 +295,8 @@ fn id(kind: char, n: u32) -> Result<PeerId, Box<dyn Error>> {
     Ok(PeerId::parse(&format!("{kind}{n}"))?)
 }
 
-/// The address of peer `n`, in one of `networks` /16 networks from the given first byte on. Each peer
-/// has its own address.
+/// The address of peer `n`, in one of `networks` /16 networks from the given first byte on. Each
+/// peer has its own address.
 fn address(first: u8, n: u32, networks: u16) -> IpAddr {
     let networks = u32::from(networks.max(1));
     let network = (u32::from(first) << 8) + n % networks;

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::scenario::Sampler;
 use crate::synthetic::scramble;
 
-/// The peers that a host lists, in the orders of both kinds of services.
+/// The peers that a host lists, in the orders of both other kinds of services.
 #[derive(Default)]
 pub(crate) struct Orders {
     /// When each peer's lease ends, by its number, in seconds; 0 if it never had one.

@@ -118,7 +118,8 @@ impl Service {
         Ok(())
     }
 
-    /// Renews a peer's lease at the other hosts, and registers the peer at those that don't know it.
+    /// Renews a peer's lease at the other hosts, and registers the peer at those that don't know
+    /// it.
     async fn share(&mut self, peer: u32, now: u32) -> Result<(), Box<dyn Error>> {
         let home = self.home(peer);
         for (_, host) in self.hosts.iter_mut().enumerate().filter(|(at, _)| *at != home) {

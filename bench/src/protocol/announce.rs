@@ -47,8 +47,8 @@ impl Framing for Announce {
 
 impl Protocol for Announce {
     fn request(&self, duty: Duty, peer: u64) -> Option<Request> {
-        // An announce that needs no peers asks for one, because some trackers treat 0 as their
-        // default.
+        // An announce that needs no peers requests one, because some trackers use their default
+        // number if 0 peers are requested.
         let (event, wanted) = match duty {
             Duty::Join => ("&event=started", 1),
             Duty::Renew => ("", 1),

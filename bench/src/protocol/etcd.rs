@@ -59,8 +59,8 @@ impl Protocol for Etcd {
 }
 
 impl Etcd {
-    /// Grants a lease with an id of the client's choice, and puts the keys in one transaction, without
-    /// waiting for the first response.
+    /// Grants a lease with an id of the client's choice, and puts the keys in one transaction,
+    /// without waiting for the first response.
     fn join(&self, peer: u64, lease: u64) -> Request {
         let id = synthetic::peer_id(peer);
         let put = |key: &str, value: &str| {

@@ -1,8 +1,8 @@
 //! One event stream, which is read or left unread.
 //!
-//! This module reads the socket directly, without an HTTP library, for two reasons. A stream that is
-//! left unread needs a small receive buffer, but a library would read ahead. The other streams, 900
-//! of them, must be read with little processor time, because the service under test runs on the
+//! This module reads the socket directly, without an HTTP library, for two reasons. A stream that
+//! is left unread needs a small receive buffer, but a library would read ahead. The other streams,
+//! 900 of them, must be read with little processor time, because the service under test runs on the
 //! same cores.
 
 use std::collections::HashMap;
@@ -48,9 +48,9 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// Watches a topic, or all topics, and waits until the service sends the position of the stream.
-    /// With `last_id`, the stream resumes after that event. With `small`, the receive buffer is small,
-    /// for a stream that is left unread.
+    /// Watches a topic, or all topics, and waits until the service sends the position of the
+    /// stream. With `last_id`, the stream resumes after that event. With `small`, the receive
+    /// buffer is small, for a stream that is left unread.
     pub(crate) async fn open(
         target: SocketAddr,
         topic: Option<usize>,

@@ -18,9 +18,9 @@ import { Watch } from "./watch.js";
  * A client of one service.
  *
  * Every request is retried after transient failures (no connection, 429, 500, 502, 503, 504), with
- * exponentially growing waits and jitter. This is safe because a request of the API that arrives
- * twice has the same effect as one that arrives once. All calls reject with DiscoveryError, whose
- * `code` says what the service refused.
+ * exponentially growing waits and jitter. Retries are safe: if only the response to an attempt was
+ * lost, the next attempt has the same effect, or the service refuses it. A call that fails rejects
+ * with a DiscoveryError, whose `code` says why the service refused the request.
  */
 export class Client {
   #transport;
@@ -29,7 +29,7 @@ export class Client {
    * Creates a client without connecting.
    * @param {string | string[]} endpoints the URL of the service, `http://host:port` or
    *   `https://host/stage`, or several URLs of the same service. The client starts at a random one, stays
-   *   with one that works, and moves on when it fails.
+   *   with one that works, and moves to the next one when a request fails.
    * @param {import("./transport.js").ClientOptions} [options]
    * @throws {TypeError} if an endpoint is not an HTTP URL
    */
@@ -142,7 +142,7 @@ export class Client {
   }
 
   /**
-   * Lists all live peers that match, page by page. Each peer that is live from the start to the end is
+   * Lists all live peers that match, page by page. A peer that is live during the whole enumeration is
    * listed exactly once. The order, the cursor and the fill of `request` are ignored.
    * @param {import("./types.js").DiscoverRequest} [request]
    * @param {CallOptions} [options]

@@ -19,8 +19,8 @@ const REPEAT_SECONDS = 10;
 // The maximum number of offers that are answered at the same time. Further offers are dropped, because
 // each one takes a connection.
 const MAX_ANSWERING = 16;
-// The maximum number of these offers that are of one sender. A mailbox keeps as many messages of
-// one sender.
+// The maximum number of offers of one sender that are answered at the same time. A mailbox keeps at
+// most as many messages of one sender.
 const MAX_ANSWERING_SENDER = 2;
 // The upper bounds of the wait after a failure, in seconds.
 const FIRST_CEILING = 1;
@@ -126,8 +126,8 @@ export class Connections {
 
   /**
    * Yields an open channel to a peer. After that channel has closed, yields a new one, and so on, until
-   * `signal` is aborted or the loop ends. The waits between failed attempts grow up to 30 s. Throws
-   * the error if the service refuses an offer permanently.
+   * the loop ends. The waits between failed attempts grow up to 30 s. Throws the error if the service
+   * refuses an offer permanently, and the reason of `signal` when it is aborted.
    * @param {{peer_id: string, signed?: string}} peer
    * @param {{signal?: AbortSignal}} [options]
    * @returns {AsyncGenerator<RTCDataChannel, void, undefined>}
@@ -150,7 +150,7 @@ export class Connections {
     }
   }
 
-  /** Stops receiving offers. Open channels stay open. */
+  /** Stops receiving offers, and ends the attempts to open a channel. Open channels stay open. */
   close() {
     this.#closed.abort();
     this.#mailbox.close();
@@ -300,7 +300,7 @@ function isSame(one, other) {
 }
 
 /**
- * Waits until the description of a connection has all ICE candidates.
+ * Waits until the description of a connection has all ICE candidates, but at most `GATHERING_SECONDS`.
  * @param {RTCPeerConnection} connection
  * @returns {Promise<void>}
  */

@@ -3,14 +3,14 @@
 import { seconds } from "./time.js";
 
 // The minimum time in seconds before a client returns to the endpoint that it started at. The maximum
-// is twice as long. The random part keeps all clients from returning at once to a service that was
-// down.
+// is twice as long. The time is random, so that the clients of an endpoint that was down do not return
+// to it all at once.
 const MIN_ABSENCE = 300;
 
 /**
  * The URLs of a service. All requests go to the current one. When a request fails, but may succeed
  * at another endpoint, the next URL of the list becomes the current one. After 5 to 10 minutes, the
- * client tries the one that it started at again, so that a service that was down gets its clients
+ * client returns to the URL that it started at, so that an endpoint that was down gets its clients
  * back.
  */
 export class Endpoints {

@@ -317,7 +317,7 @@ export class LeaseKeeper {
   /**
    * Whether the service knows the id, and this client does not have its current token.
    *
-   * The heartbeat that asks for this changes nothing if its token is wrong. It gets 404 for an
+   * To find that out, it sends a heartbeat, which changes nothing if its token is wrong. It gets 404 for an
    * unknown id and 403 for a known one. The keeper registers a known id token-only, which replaces
    * a dormant peer but not a live one. It does not register an unknown id token-only: if the
    * response were lost, the id would be reserved under a token that no client knows.
@@ -380,7 +380,7 @@ export class LeaseKeeper {
       this.#observedAddress.heartbeat(response.observed_address);
     }
     this.#lease = new Lease(sentAt, response);
-    // The credentials of a TURN server expire.
+    // The credentials of a TURN server expire, so each response replaces them.
     this.#iceServers = response.ice_servers ?? this.#iceServers;
     return { type: "renewed", response };
   }

@@ -4,7 +4,7 @@ import { DiscoveryError } from "./errors.js";
 import { SignedMessage } from "./signed-message.js";
 import { fullJitter, seconds, sleep } from "./time.js";
 
-// How long a request for mail asks the service to wait for mail, in seconds.
+// How long the service may wait for mail before it responds to a request for mail, in seconds.
 const WAIT_SECONDS = 25;
 // The interval between two requests for mail while the peer expects none, in seconds, if the
 // service does not let requests wait for mail. It is half of the time for which the service keeps a

@@ -78,8 +78,8 @@ export async function isReadableByOthers(path) {
 }
 
 /**
- * The temporary file, which is renamed when it is complete. A rename is atomic only within a file
- * system.
+ * The temporary file, which is renamed when it is complete. It is in the same directory, because a
+ * rename is atomic only within a file system.
  * @param {string} path
  */
 function newPath(path) {
@@ -87,8 +87,8 @@ function newPath(path) {
 }
 
 /**
- * Creates and syncs a file. The flag `wx` fails if the path exists, so that the text cannot end up in a
- * file or behind a link that another user has prepared.
+ * Creates and syncs a file. With the flag `wx`, opening fails if the path exists. The text can therefore
+ * not end up in a file, or behind a link, that another user has prepared.
  * @param {string} path
  * @param {string} text
  */

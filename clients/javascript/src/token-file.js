@@ -4,7 +4,8 @@ import { checkWritable, read, replace } from "./private-file.js";
 
 /**
  * A file with the lease token of one peer, as text, so that a restarted client can prove that it is the
- * holder. Only its owner may read it (mode 0600). It is a token store for `Client.keep`.
+ * holder. `save` creates it so that only its owner may read it (mode 0600). It is a token store for
+ * `Client.keep`.
  */
 export class TokenFile {
   #path;

@@ -22,7 +22,8 @@ const MESSAGE_TYPE = "trystero";
 const PAGE = 100;
 // How often this peer looks for others, in seconds. Peers that join later find this one.
 const SEARCH_SECONDS = 60;
-// The minimum interval between two searches, in seconds. Trystero announces a peer several times at first.
+// The minimum interval between two searches, in seconds. Each announcement of a peer starts a search, and
+// trystero announces a peer several times at first.
 const SHORTEST_SEARCH_SECONDS = 5;
 // How long this peer expects an answer after it has sent a message, in seconds. The service keeps a
 // message for as long.

@@ -64,7 +64,8 @@
  * @property {string} peer_id
  * @property {string} lease_token
  * @property {string[]} [acknowledge] The ids of messages to delete.
- * @property {number} [wait_seconds] How long to wait if there is no message, 0 (default) to 25.
+ * @property {number} [wait_seconds] How long the service waits for a message if there is none, 0 (default)
+ *   to 25.
  */
 
 /**
@@ -92,7 +93,7 @@
  * @property {string} last_seen When the lease was last acquired or renewed.
  * @property {Record<string, any>} metadata The parsed metadata. Large numbers lose digits.
  * @property {string} metadata_text The metadata exactly as the peer wrote it, as JSON text.
- * @property {number} [expires_in_seconds] When the lease ends, in the full view.
+ * @property {number} [expires_in_seconds] The time until the lease ends, in the full view.
  * @property {number} [registered_seconds_ago] The age of the registration, in the full view.
  * @property {string} [signed] The signed registration of a peer that signed, in the full view.
  *   `SignedRecord.verify` verifies it.

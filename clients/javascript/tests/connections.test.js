@@ -95,7 +95,7 @@ test("an offer of the other peer that opens the channel first makes the own offe
   calls.resolve([await offerOfBob("v=0")]);
   await answered.promise;
   const channel = made[1].opens();
-  // The description of the own offer is complete only now.
+  // The description of alice's own offer is complete only now.
   setTimeout(() => made[0].describes(), 10);
   assert.equal(await connecting, channel);
   await new Promise((later) => setTimeout(later, 50));

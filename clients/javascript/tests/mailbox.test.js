@@ -64,7 +64,7 @@ for (const [next_poll_seconds, expected] of [[undefined, 30], [null, 30], ["5", 
     const wait = deferred();
     const original = globalThis.setTimeout;
     t.mock.method(globalThis, "setTimeout", (callback, milliseconds) => {
-      // The other timer is the time limit of the request.
+      // A timer of 35 s is not the wait: it is the time limit of the request (10 s, and 25 s for mail).
       if (milliseconds !== 35_000) {
         wait.resolve(milliseconds / 1_000);
       }

@@ -14,7 +14,7 @@ test("heartbeats renew the passwords of a peer with a mailbox for TURN servers",
   const lease = { ttl_seconds: 3, heartbeat_interval_seconds: 1, observed_address: "127.0.0.1" };
   const responses = {
     "/register": () => ({ ...lease, peer_id: "carol", ice_servers: [{ urls: ["turn:a"], credential: "first" }] }),
-    // As the service does, only if the heartbeat asks for mail.
+    // Like the service, this names servers only if the heartbeat requests mail.
     "/heartbeat": ({ mail }) => ({
       ...lease,
       peer_id: "carol",

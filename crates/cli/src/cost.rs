@@ -41,12 +41,12 @@ pub(crate) struct CostArgs {
     /// How many times a day each peer starts and stops, that is, registers and deregisters.
     #[arg(long, default_value_t = 1, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(0..=86_400))]
     starts_per_day: u32,
-    /// How many connections a day each peer takes part in by means of its mailbox; 0 means that no peer has
-    /// one.
+    /// How many connections a day each peer takes part in by means of its mailbox; 0 means that no
+    /// peer has one.
     #[arg(long, default_value_t = 0, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(0..=86_400))]
     connections: u32,
-    /// The interval at which a peer with a mailbox requests its mail while it expects none; 0 means that only its
-    /// heartbeats fetch it.
+    /// The interval at which a peer with a mailbox requests its mail while it expects none; 0 means
+    /// that only its heartbeats fetch it.
     #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(0..=86_400))]
     mail_poll: u32,
     /// The function's memory.

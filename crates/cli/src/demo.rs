@@ -42,8 +42,8 @@ pub(crate) struct DemoArgs {
     /// Stop after this time; by default the demo runs until Ctrl-C.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) seconds: Option<u64>,
-    /// Listen on this address, so that peers of yours can join the network (127.0.0.1:8080 without a
-    /// value, the default endpoint of all commands). The service then keeps running when the time
+    /// Listen on this address, so that peers of yours can join the network (127.0.0.1:8080 without
+    /// a value, the default endpoint of all commands). The service then keeps running when the time
     /// of --seconds is over, until Ctrl-C.
     #[arg(long, value_name = "ADDRESS", num_args = 0..=1, require_equals = true, default_missing_value = "127.0.0.1:8080")]
     pub(crate) serve: Option<SocketAddr>,

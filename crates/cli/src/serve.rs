@@ -214,8 +214,9 @@ pub(crate) async fn open_dynamodb(
         .map_err(|error| Failure::dynamodb_unavailable(&error))?;
     let location = format!("table: {}", options.table);
     let store = aurora_discovery_dynamodb::DynamoStore::new(client, options, limits);
-    // The store takes the time from DynamoDB's responses, so it needs one before it can serve. If
-    // this request fails, clients get 503 until the store's periodic sweep has received a response.
+    // The store takes the time from DynamoDB's responses, so it needs a response before it can
+    // serve. If this request fails, clients get 503 until the store's periodic sweep has received a
+    // response.
     if let Err(error) = store.health().await {
         tracing::warn!(cause = %error, "the table does not respond yet");
     }

@@ -33,7 +33,8 @@ const FOREVER_MILLIS: u64 = 100 * 365 * 86_400_000;
 /// Arguments of `export` and `import`.
 #[derive(Debug, Args)]
 pub(crate) struct TransferArgs {
-    /// Where registrations are stored: in a data directory, on a Valkey server, or on a DynamoDB table.
+    /// Where registrations are stored: in a data directory, on a Valkey server, or on a DynamoDB
+    /// table.
     #[arg(long, env = "AURORA_STORE", default_value = "embedded", value_name = "STORE")]
     store: StoreKind,
     /// The data directory, whose service must be stopped; the default is that of `serve`.

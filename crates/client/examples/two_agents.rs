@@ -20,7 +20,8 @@ use tokio::time::timeout;
 
 /// Agents find each other by an archetype.
 const GREETERS: &str = "greeter";
-/// The longest greeting that an agent reads, in bytes. Anyone can connect.
+/// The longest greeting that an agent reads, in bytes. Any program can connect, so an agent must
+/// not read without a limit.
 const MAX_BYTES: u64 = 1_024;
 const LIMIT: Duration = Duration::from_secs(5);
 

@@ -1,5 +1,5 @@
-//! Two peers that find each other: they register, watch and discover. It takes the URL of the
-//! service as an argument or from `AURORA_URL`:
+//! Two peers that find each other: they register, watch and discover. The program takes the URL of
+//! the service as an argument or from `AURORA_URL`:
 //!
 //! ```sh
 //! cargo run --example two_peers -- http://127.0.0.1:8080

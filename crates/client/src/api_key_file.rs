@@ -6,7 +6,8 @@ use aurora_discovery_protocol::ApiKey;
 
 use crate::{Error, private_file};
 
-/// A file with an API key, which only its owner may read (mode 0600).
+/// A file with an API key. [`ApiKeyFile::create`] creates it so that only its owner may read it
+/// (mode 0600). [`ApiKeyFile::read`] does not check the mode.
 ///
 /// All methods block the calling thread during file I/O.
 #[derive(Clone, Debug)]

@@ -212,7 +212,8 @@ impl Client {
     }
 
     /// Requests the health of the service. "Unhealthy" is a regular response, not an error, and is
-    /// not retried. After a failure, the next request goes to another endpoint if that may do better.
+    /// not retried. After a failure, the next request goes to another endpoint if that may do
+    /// better.
     ///
     /// # Errors
     /// See [`Error`].

@@ -8,8 +8,9 @@ use tokio::time::Instant;
 
 use crate::endpoint::Endpoint;
 
-/// The minimum time before a client returns to the endpoint that it started at. The maximum is twice
-/// as long. The random part keeps the clients of a service that was down from returning all at once.
+/// The minimum time before a client returns to the endpoint that it started at. The maximum is
+/// twice as long. The time is random, so that the clients of an endpoint that was down do not
+/// return to it all at once.
 const MIN_ABSENCE: Duration = Duration::from_secs(300);
 
 /// The endpoints of one service.
@@ -29,7 +30,7 @@ pub(crate) struct Endpoints {
 #[derive(Debug)]
 struct Position {
     current: usize,
-    /// When the client returns to the first endpoint, if it has left that.
+    /// When the client returns to the first endpoint, if another one is current.
     return_at: Instant,
 }
 

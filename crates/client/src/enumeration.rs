@@ -5,8 +5,8 @@ use futures_util::stream::{self, Stream, TryStreamExt as _};
 
 use crate::{Client, Error};
 
-/// An enumeration of all live peers that match a query. Each peer that is live from its start to
-/// its end is listed exactly once.
+/// An enumeration of all live peers that match a query. A peer that is live during the whole
+/// enumeration is listed exactly once.
 ///
 /// Read it page by page with [`Enumeration::next_page`], or as a `Stream` of [pages] or [peers]. In
 /// each case one page is held in memory at a time.

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 /// The text of a small file, or `None` if it does not exist.
 pub(crate) fn read(path: &Path) -> io::Result<Option<String>> {
-    // Keys and tokens are shorter. The limit matters if the path names another file, such as
-    // `/dev/zero`, which has no end.
+    // Keys and tokens are shorter than this. The limit matters if the path names another file, such
+    // as `/dev/zero`, which has no end.
     const MAX_BYTES: u64 = 1_024;
     let file = match File::open(path) {
         Ok(file) => file,
@@ -58,8 +58,8 @@ fn new_path(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Creates and syncs a file. `create_new` fails if the path exists, so that the text cannot end up
-/// in a file or behind a link that another user has prepared.
+/// Creates and syncs a file. With the option `create_new`, opening fails if the path exists. The
+/// text can therefore not end up in a file, or behind a link, that another user has prepared.
 fn create(path: &Path, text: &str) -> io::Result<()> {
     // An earlier crash may have left the file behind.
     match fs::remove_file(path) {

@@ -45,7 +45,7 @@ impl Probe {
         self
     }
 
-    /// Adds a header. It is left out if its value is not valid in HTTP.
+    /// Adds a header. It is left out if its name or its value is not valid in HTTP.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
         if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value))

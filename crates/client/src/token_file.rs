@@ -7,7 +7,8 @@ use aurora_discovery_protocol::LeaseToken;
 use crate::{Error, private_file};
 
 /// A file with the lease token of one peer, as text, so that a restarted client can prove that it
-/// is the holder. Only its owner may read it (mode 0600).
+/// is the holder. [`TokenFile::write`] creates it so that only its owner may read it (mode 0600).
+/// [`TokenFile::read`] does not check the mode.
 ///
 /// All methods block the calling thread during file I/O.
 #[derive(Clone, Debug)]
@@ -45,7 +46,9 @@ impl TokenFile {
     /// reader sees the old token or the new one, never a part.
     ///
     /// # Errors
-    /// [`Error::TokenFile`] if the file cannot be written. It is then unchanged.
+    /// [`Error::TokenFile`] if the file cannot be written. It is then unchanged, unless only the
+    /// sync of its directory failed. In that case it has the new token, which may not survive a
+    /// loss of power.
     pub fn write(&self, token: &LeaseToken) -> Result<(), Error> {
         private_file::replace(&self.path, token.as_str())
             .map_err(|error| self.error("cannot be written", &error))

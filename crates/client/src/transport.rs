@@ -143,8 +143,8 @@ impl Transport {
         }
     }
 
-    /// Makes one attempt, without retries. A response with any status is a success. After a failure,
-    /// the next request goes to another endpoint if that may do better.
+    /// Makes one attempt, without retries. A response with any status is a success. After a
+    /// failure, the next request goes to another endpoint if that may do better.
     pub(crate) async fn exchange(
         &self,
         request: &OutgoingRequest<'_>,

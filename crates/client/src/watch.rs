@@ -198,8 +198,8 @@ impl Watcher {
             Ok(Some(Ok(frame))) => return self.read(frame, &endpoint),
             Ok(None) => endpoint.unreachable("the service closed the stream"),
             Err(_) => endpoint.timed_out(SILENCE),
-            // Only a broken connection is transient. After any other error, a new stream would
-            // contain the same unreadable event.
+            // Of the errors of reading, only a broken connection is transient. After any other one,
+            // a new stream would contain the same unreadable event.
             Ok(Some(Err(ReadError::Broken(cause)))) => endpoint.unreachable(cause),
             Ok(Some(Err(error))) => endpoint.protocol(200, error.to_string()),
         };

@@ -12,8 +12,9 @@ use crate::workload::{MONTH_HOURS, Month, Workload};
 const MACHINES: f64 = 3.0;
 /// The number of machines that also run the service, and have a public address.
 const SERVICES: f64 = 2.0;
-/// The capacity of the small machine of the built-in list. A peer takes about 1.3 kB of memory in
-/// the service and in Valkey together. Half of 1 GB is for the system and the log of changes.
+/// The capacity of the small machine of the built-in list, which has 1 GB. A peer takes about 1.3
+/// kB of memory in the service and in Valkey together, so these peers take 130 MB. The system and
+/// the log of changes take up to half of the memory.
 const SMALL: Capacity = Capacity { peers: 100_000.0, requests_per_second: 1_000.0 };
 /// The capacity of the large machine of the built-in list, which has two cores and 4 GB. Half of
 /// the memory stays free for the pages that are copied while Valkey rewrites its append-only file.

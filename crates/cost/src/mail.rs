@@ -45,7 +45,8 @@ pub(crate) struct MailMonth {
     pub(crate) body_bytes: f64,
 }
 
-/// What each peer with a mailbox costs in a month, in addition to a peer without one, in US dollars.
+/// What each peer with a mailbox costs in a month, in addition to a peer without one, in US
+/// dollars.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct MailBill {
     pub(crate) mail: Mail,

@@ -25,7 +25,8 @@ pub(crate) const SEND_READS: f64 = 3.0;
 pub(crate) const SEND_WRITES: f64 = 2.0;
 /// Read units of fetching mail: strong reads of the peer and of its mailbox.
 pub(crate) const FETCH_READS: f64 = 2.0;
-/// Write units of acknowledging a message. DynamoDB bills the larger of the old item and the new one.
+/// Write units of acknowledging a message. DynamoDB bills the larger of the old item and the new
+/// one.
 pub(crate) const ACKNOWLEDGE_WRITES: f64 = 2.0;
 /// When the store writes a renewal, the stored lease ends later than the granted one. The
 /// difference is the duration of the lease divided by this number (`AHEAD` of the store).

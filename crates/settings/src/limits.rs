@@ -19,7 +19,7 @@ const TABLE_PAGE_BYTES: u32 = 128 * BYTES_PER_READ_UNIT;
 /// A page on a table may cost one read unit for each piece of this many bytes. The traffic of such
 /// a piece costs about as much as a read unit.
 const BYTES_PER_READ_UNIT: u32 = 1_024;
-/// The largest page that the API promises to clients.
+/// The API promises clients that no page is larger than this.
 const MAX_PAGE_BYTES: i64 = 1 << 20;
 
 /// The rules of the registry, which apply to every store.
@@ -104,7 +104,8 @@ impl RegistryArgs {
         Ok(Limits { max_archetypes_per_peer, page_bytes, page_read_units, ..self.limits(sources)? })
     }
 
-    /// The limits of a registry on the embedded store.
+    /// The limits of a registry on the embedded store or on a Valkey server.
+    /// [`EmbeddedArgs::apply`] sets those that are not among these settings.
     ///
     /// # Errors
     ///
@@ -159,8 +160,8 @@ impl RegistryArgs {
     }
 }
 
-/// Limits that a DynamoDB table does not enforce, where each would need another counter that every
-/// registration writes to.
+/// Limits that the embedded store and Valkey enforce, but DynamoDB does not: on a table, each would
+/// need another counter that every registration writes to.
 #[derive(Clone, Debug, Args)]
 pub struct EmbeddedArgs {
     /// The maximum total size of all registrations.

@@ -13,8 +13,8 @@ use crate::{ServiceArgs, SettingError, Sources};
 /// The upper bound of every timeout: a day.
 const MAX_SECONDS: u64 = 86_400;
 
-/// How `serve` listens. The limits of concurrency are here because a function on AWS Lambda
-/// handles one request at a time.
+/// How `serve` listens, and its limits for clients. The limits of concurrency are here and not in
+/// `ServiceArgs`, because a function on AWS Lambda handles one request at a time and needs none.
 #[derive(Clone, Debug, Args)]
 pub struct ServerArgs {
     /// The address and port to listen on; a host name is resolved once, at the start; port 0

@@ -17,13 +17,13 @@ from lib.service import Service
 
 LEASE_SECONDS = 4
 PEERS = [f"sleeper-{number}" for number in range(20)]
-# The options of a service that forgets a peer as soon as its lease has ended.
+# The options of a service that deletes a peer as soon as its lease has ended.
 FORGETFUL = ("--ttl-min", "1", "--revival-hours", "0")
 # How much later than expected a lease may end. On a busy machine, requests are late, and the service may
 # treat a delay of more than a second as a pause of its process.
 SLACK_SECONDS = 4.0
 DAY = 86_400
-# The service reads the clock at intervals, and has seen a step after this time.
+# The service reads the clock at intervals. After this time, it has read the stepped time.
 STEP_SECONDS = 1.5
 # The maximum difference between the time that the service shows and the stepped time.
 SHOWN_SECONDS = 8.0

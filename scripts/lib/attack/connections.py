@@ -96,9 +96,9 @@ class NetworkFlood(Attack):
     max_connections = 3_000
     options = ("--max-connections", str(max_connections))
     sources = tuple(f"10.50.0.{host}" for host in range(1, 251))
-    # One network may hold a quarter of all connections. In addition, it may hold half that number
-    # of connections that the service is about to close, so three eighths in total. Without that
-    # limit, the flood would hold all connections.
+    # One network may hold a quarter of all connections. The check also counts those that the service is
+    # about to close, and permits half as many of them: three eighths in total. Without the limit per
+    # network, the flood would hold all connections.
     share = max_connections * 3 // 8
 
     def plans(self, form: Form) -> list[Plan]:

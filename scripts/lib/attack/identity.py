@@ -22,8 +22,8 @@ ATTACKER = "10.2.0.1"
 NAME, TOKEN = "victim", "the-token-of-the-victim"
 OWNER, THIEF = Key(1), Key(2)
 PORT, STOLEN_PORT = 9000, 6666
-# The lock of a name ends one lease duration after its peer has become dormant. This lease is so long that
-# all attempts are made before that, even on a busy machine.
+# The name of a dormant peer stays locked for as long as the peer was live, which is one lease here. This
+# lease is so long that all attempts are made before the lock ends, even on a busy machine.
 DORMANT_LEASE_SECONDS = 20
 BLOCKED_SOURCES = [f"10.2.0.{host}" for host in range(1, 51)]
 

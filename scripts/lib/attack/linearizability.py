@@ -47,8 +47,8 @@ def check(name: str, form: Form, seed: int) -> Tally:
     with CHECKS[name]() as services:
         ports = [service.port for service in services]
         for number in range(tally.histories):
-            # The index of a DynamoDB table, and that of another service on Valkey, follow the
-            # registrations after a moment, so no discover must find the newest registration there.
+            # The index of a DynamoDB table, and that of another service on Valkey, contain a registration
+            # only after a moment. A discover there need not find the newest registration.
             is_shared = number % 2 == 1 and len(ports) > 1
             finds_newest = not is_shared and name != ON_DYNAMODB
             history = History(ports if is_shared else ports[:1], number, finds_newest)
@@ -118,8 +118,8 @@ class History:
         return self._calls
 
     def end(self, ports: list[int]) -> list[Call]:
-        """Asks the services what they list after the last response. Asks again for some seconds, until
-        that is possible."""
+        """Requests the lists of the services after the last response. Repeats the requests for some
+        seconds, until the lists are possible."""
         end = time.monotonic() + LAG_SECONDS
         while True:
             listed = [self._listed(port) for port in ports]

@@ -60,7 +60,7 @@ class MailFlood(Attack):
             scene.registered |= set(peers)
 
     def observe(self, scene: Scene) -> None:
-        """While the flood lasts, a peer of another source reaches the victim."""
+        """Checks that a peer of another source can send the victim a message during the flood."""
         friend, victim = (Api(f"127.0.0.1:{scene.port}", source) for source in (HONEST, RECEIVER))
         sent = friend.call("POST", "/mail", message(FRIEND, VICTIM, 0))
         scene.expect(sent.status == 202, f"the message of a peer that does not flood got {sent.body}")

@@ -213,10 +213,10 @@ class Keeper:
     async def _is_known(self, calls: Calls) -> bool:
         """Whether the service knows the id, and this client does not have its current token.
 
-        The heartbeat that asks for this changes nothing if its token is wrong. It gets 404 for an
-        unknown id and 403 for a known one. The keeper registers a known id token-only, which replaces a
-        dormant peer but not a live one. It does not register an unknown id token-only: if the response
-        were lost, the id would be reserved under a token that no client knows.
+        To find that out, it sends a heartbeat, which changes nothing if its token is wrong. It gets 404
+        for an unknown id and 403 for a known one. The keeper registers a known id token-only, which
+        replaces a dormant peer but not a live one. It does not register an unknown id token-only: if
+        the response were lost, the id would be reserved under a token that no client knows.
         """
         own = self._registration.lease_token
         try:

@@ -18,10 +18,11 @@ _INTERVAL_JITTER = 0.1
 # The upper bound of the first wait after a failure, in seconds. The keeper counts a failure only
 # after the client has used up its own retries.
 _FIRST_CEILING = 1.0
-# The upper bound of any wait while there is no lease, in seconds.
+# While there is no lease: the upper bound of a random wait, and the longest `Retry-After` that is
+# honored, in seconds.
 _HIGHEST_CEILING = 60.0
-# The longest `Retry-After`, in seconds, that is honored while another client holds the id. Its lease may
-# last longer, but that client may also end it at any time.
+# The longest `Retry-After`, in seconds, that is honored while another client holds the id. That client's
+# lease may last longer, but it may also end earlier, because the client can deregister at any time.
 _LONGEST_WAIT_FOR_HOLDER = 300.0
 
 

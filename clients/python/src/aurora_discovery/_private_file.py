@@ -69,8 +69,8 @@ def _new_path(path: Path) -> Path:
 
 
 def _create(path: Path, text: str) -> None:
-    """Creates and syncs a file. O_EXCL fails if the path exists, so that the text cannot end up in a
-    file or behind a link that another user has prepared."""
+    """Creates and syncs a file. With O_EXCL, opening fails if the path exists. The text can therefore
+    not end up in a file, or behind a link, that another user has prepared."""
     # An earlier crash may have left the file behind.
     path.unlink(missing_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

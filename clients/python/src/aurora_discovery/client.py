@@ -29,9 +29,9 @@ class Client:
     """A client of one service, which threads may share.
 
     Every request is retried after transient failures (no connection, 429, 500, 502, 503, 504), with
-    exponentially growing waits and jitter. This is safe because a request of the API that arrives
-    twice has the same effect as one that arrives once. All calls raise DiscoveryError; its `code`
-    says what the service refused.
+    exponentially growing waits and jitter. Retries are safe: if only the response to an attempt was
+    lost, the next attempt has the same effect, or the service refuses it. A call that fails raises
+    DiscoveryError, whose `code` says why the service refused the request.
     """
 
     def __init__(
@@ -123,8 +123,9 @@ class Client:
         return run(self._calls.discover(request or DiscoverRequest()))
 
     def enumerate(self, request: DiscoverRequest | None = None) -> Iterator[Peer]:
-        """Lists all live peers that match, page by page. Each peer that is live from the start to the
-        end is listed exactly once. The order, the cursor and the fill of `request` are ignored."""
+        """Lists all live peers that match, page by page. A peer that is live during the whole
+        enumeration is listed exactly once. The order, the cursor and the fill of `request` are
+        ignored."""
         pages = self._calls.pages(request or DiscoverRequest())
         while (page := run(_next_page(pages))) is not None:
             yield from page.peers

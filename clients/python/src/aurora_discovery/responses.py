@@ -28,7 +28,7 @@ class Peer:
     metadata_text: str = "{}"
     """The metadata as the peer wrote it, with every digit."""
     expires_in_seconds: int | None = None
-    """When the lease ends, in the full view."""
+    """The seconds until the lease ends, in the full view."""
     registered_seconds_ago: int | None = None
     """The age of the registration, in the full view."""
     signed: str | None = field(default=None, repr=False)

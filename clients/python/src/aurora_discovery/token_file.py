@@ -14,7 +14,7 @@ _TOKEN = re.compile(r"[\x21-\x7e]{1,128}")
 
 class TokenFile:
     """A file with the lease token of one peer, as text, so that a restarted client can prove that it
-    is the holder. Only its owner may read it (mode 0600)."""
+    is the holder. `write` creates it so that only its owner may read it (mode 0600)."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
@@ -34,10 +34,12 @@ class TokenFile:
         return text
 
     def write(self, token: str) -> None:
-        """Replaces the file. When the call returns, the token survives a crash and a loss of power,
-        and at no time does the file contain a part of a token.
+        """Replaces the file. When the call returns, the token survives a crash and a loss of power. A
+        reader sees the old token or the new one, never a part.
 
-        Raises TokenFileError if the file cannot be written. It is then unchanged.
+        Raises TokenFileError if the file cannot be written. It is then unchanged, unless only the sync
+        of its directory failed. In that case it has the new token, which may not survive a loss of
+        power.
         """
         try:
             _private_file.replace(self.path, token)

@@ -21,7 +21,8 @@ const FAIL_SECONDS: f64 = 100.0;
 /// Times are rounded down to whole seconds, so they are half a second too early on average.
 const ROUNDING: f64 = 0.5;
 
-/// The part of a list that this check reads. The peers in it may be malformed.
+/// The part of a list that this check reads. It does not include the peers, so that a malformed
+/// peer does not make this check fail.
 #[derive(Deserialize)]
 struct Page {
     timestamp: Timestamp,

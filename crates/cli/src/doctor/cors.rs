@@ -119,7 +119,8 @@ fn allows_origin(response: &ProbeResponse) -> bool {
 }
 
 fn allows_json(preflight: &ProbeResponse) -> bool {
-    // Browsers send a POST to another origin without permission, but not with a JSON content type.
+    // Without a header that permits `content-type`, browsers send no POST with a JSON content type
+    // to another origin.
     let headers = "access-control-allow-headers";
     allows_origin(preflight) && (lists(preflight, headers, "content-type") || lists(preflight, headers, "*"))
 }

@@ -11,7 +11,7 @@ use crate::output::{print, print_json};
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     endpoint: String,
-    /// Whether no problem must be fixed.
+    /// False if there is a problem that must be fixed.
     healthy: bool,
     findings: Vec<Finding>,
     #[serde(skip)]

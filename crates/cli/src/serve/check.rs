@@ -6,8 +6,8 @@ use super::StoreKind;
 use super::args::ServeArgs;
 use crate::failure::Failure;
 
-/// Checks the settings, and that the certificate, its key, the file of API keys and the secret of the
-/// TURN servers can be used. Opens neither a store nor a port.
+/// Checks the settings, and that the certificate, its key, the file of API keys and the secret of
+/// the TURN servers can be used. Opens neither a store nor a port.
 ///
 /// # Errors
 /// The error with which `serve` would end.

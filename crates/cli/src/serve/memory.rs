@@ -25,8 +25,8 @@ impl MemoryService {
         let mut options = ServerOptions::default();
         options.listen = listen;
         options.service.clock = Clock::steady();
-        // Draining gives load balancers time to notice the shutdown. This service has no load
-        // balancer: all its clients are in this process.
+        // Draining gives load balancers time to notice the shutdown. There is none in front of this
+        // service.
         options.shutdown_drain = Duration::ZERO;
         let store = EmbeddedStore::in_memory(limits.clone());
         let registry = Registry::new(store, limits).map_err(Failure::other)?;
@@ -34,7 +34,7 @@ impl MemoryService {
         let address = server.local_addr();
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(server.serve(async {
-            // Dropping the sender stops the service as well.
+            // `stop` drops the sender, so this ends with an error.
             let _ = stopped.await;
         }));
         Ok(Self { address, stop, task })

@@ -41,9 +41,9 @@ pub(crate) struct DiscoverArgs {
     /// Print the response of the service as JSON; with --all one line per page.
     #[arg(long)]
     pub(crate) json: bool,
-    /// Follow the live peers until Ctrl-C, all of them and ordered by their ids: by the stream of
-    /// changes if the service has one, and otherwise, or with --full, --fill or --diverse, by
-    /// repeated requests.
+    /// Follow the live peers until Ctrl-C, in the order of their ids. The command uses the stream
+    /// of changes if the service has one. Otherwise, or with --full, --fill or --diverse, it
+    /// requests the list repeatedly.
     #[arg(long, conflicts_with = "all")]
     pub(crate) watch: bool,
     /// The time between two requests of --watch, or without a terminal, between two printed lists.

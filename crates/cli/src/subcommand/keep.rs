@@ -33,7 +33,8 @@ pub(crate) struct KeepArgs {
     /// Print the lease token. It is a secret: any client that has it can change the registration.
     #[arg(long)]
     pub(crate) show_token: bool,
-    /// How long to wait for the service when the command is stopped. Docker waits for 10 s.
+    /// How long to wait for the service when the command is stopped. The default is shorter than
+    /// the 10 s after which Docker kills a container that it stops.
     #[arg(long, default_value_t = 8, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=3_600))]
     pub(crate) shutdown_grace: u64,
     /// A program to run while the peer is registered, with its arguments. It starts when the peer

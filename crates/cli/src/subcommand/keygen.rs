@@ -14,8 +14,8 @@ use crate::output::print;
 pub(crate) struct KeygenArgs {
     /// The file to create, with mode 0600. It must not exist.
     pub(crate) path: PathBuf,
-    /// Make an API key with these scopes instead (read, write, admin; with commas between), and print
-    /// the line for the file of `serve --keys`.
+    /// Make an API key with these scopes instead (read, write, admin; with commas between), and
+    /// print the line for the file of `serve --keys`.
     #[arg(long, value_name = "SCOPES", value_parser = scopes)]
     pub(crate) scopes: Option<Scopes>,
     /// The name of the API key in logs [default: the name of the file]

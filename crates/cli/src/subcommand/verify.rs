@@ -15,8 +15,8 @@ const MAX_BYTES: u64 = 64 << 10;
 /// Arguments of `verify`.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
-    /// The signed registration, as `discover --full --json` lists it under `signed`; `-` reads it from
-    /// standard input.
+    /// The signed registration, as `discover --full --json` lists it under `signed`; `-` reads it
+    /// from standard input.
     pub(crate) record: String,
     /// The key that must have signed it.
     #[arg(long, value_name = "DID", value_parser = PublicKey::parse)]

@@ -1,4 +1,5 @@
-//! The command as users see it: arguments in; exit code, standard output and standard error out.
+//! Tests of the command as users see it. They run it with arguments, and check its exit code, its
+//! standard output and its standard error.
 
 // clippy.toml exempts test functions; their helpers need the same exemption.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

@@ -16,8 +16,8 @@ type Edit = dyn Fn(&str, String) -> String + Send + Sync;
 pub(crate) enum Destination {
     /// The service at this address.
     Service(SocketAddr),
-    /// The service at this address. The proxy adds `X-Forwarded-For` with the address of the client,
-    /// unless the request already has this header.
+    /// The service at this address. The proxy adds `X-Forwarded-For` with the address of the
+    /// client, unless the request already has this header.
     ServiceWithClient(SocketAddr),
     /// No service: the proxy sends this response itself.
     Response(&'static str),

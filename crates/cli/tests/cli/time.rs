@@ -19,7 +19,7 @@ const LEASE: Duration = Duration::from_secs(4);
 const SLACK: Duration = Duration::from_secs(4);
 const DAY: i64 = 86_400;
 const PEERS: [&str; 3] = ["alice", "bob", "carol"];
-/// A service that forgets a peer as soon as its lease has ended.
+/// The options of a service that deletes a peer as soon as its lease has ended.
 const FORGETFUL: [&str; 5] = ["--memory", "--ttl-min", "1", "--revival-hours", "0"];
 
 fn register(service: &Service) {

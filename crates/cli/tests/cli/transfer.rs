@@ -89,8 +89,8 @@ fn an_import_reports_what_it_cannot_read() {
     assert!(!Path::new(&path("missing")).exists(), "an export creates nothing");
 }
 
-/// Moves a network from a directory to a shared store, which the arguments name, and to another
-/// directory.
+/// Moves a network from a directory to a shared store, which the arguments name, and from there to
+/// another directory.
 #[cfg(feature = "stand-in")]
 pub(crate) fn moves_through_a_shared_store(store: &[&str], start: impl FnOnce() -> Service) {
     let directory = tempfile::tempdir().unwrap();

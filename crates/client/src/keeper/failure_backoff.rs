@@ -11,10 +11,11 @@ use crate::retry::full_jitter;
 /// The upper bound of the first wait after a failure. It can be short, because a failure is
 /// reported only after the client's own retries.
 const FIRST_CEILING: Duration = Duration::from_secs(1);
-/// The upper bound of any wait while there is no lease.
+/// While there is no lease: the upper bound of a random wait, and the longest `Retry-After` that is
+/// honored.
 const HIGHEST_CEILING: Duration = Duration::from_secs(60);
-/// The longest `Retry-After` that is honored while another client holds the id. Its lease may last
-/// longer, but that client may also end it at any time.
+/// The longest `Retry-After` that is honored while another client holds the id. That client's lease
+/// may last longer, but it may also end earlier, because the client can deregister at any time.
 const LONGEST_WAIT_FOR_HOLDER: Duration = Duration::from_secs(300);
 
 /// Counts the failures since the last success, and computes the wait after each.
@@ -35,8 +36,8 @@ impl FailureBackoff {
 
     /// Counts a failure. Returns the time until the next attempt.
     ///
-    /// `Retry-After` is capped, so that it cannot delay the next attempt by much more than one
-    /// heartbeat interval.
+    /// `Retry-After` is capped at one heartbeat interval, or at [`HIGHEST_CEILING`] while there is
+    /// no lease. The random wait is added to it.
     pub(super) fn after_failure(&mut self, error: &Error, lease: Option<Lease>) -> Duration {
         let highest = lease.map_or(HIGHEST_CEILING, |lease| lease.interval);
         self.failures = self.failures.saturating_add(1);

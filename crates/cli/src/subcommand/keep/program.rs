@@ -17,11 +17,12 @@ const ENDED_BY_SIGNAL: u8 = 128;
 const ENDED_WITHOUT_CODE: u8 = 1;
 
 /// Runs `command` until it ends, and then deregisters the peer. If the registration is permanently
-/// refused meanwhile, asks the program to stop.
+/// refused meanwhile, sends the program SIGTERM.
 ///
 /// # Errors
-/// [`Failure::ProgramEnded`] with the exit code of the program, unless it is 0. The keeper's error,
-/// if it ended first.
+/// [`Failure::ProgramEnded`] with the exit code of the program, unless it is 0. The error of the
+/// keeper, if the keeper ended before the program. [`Failure::Other`] if the program can't be
+/// started.
 pub(super) async fn run(
     mut keeper: LeaseKeeper,
     command: &[OsString],
