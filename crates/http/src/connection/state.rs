@@ -79,8 +79,9 @@ impl From<&ServerOptions> for Timeouts {
     }
 }
 
-/// The marks of one connection. Relaxed atomics suffice: one task does all reads and writes, and
-/// the marks that other tasks change are counters, whose order does not matter.
+/// The marks of one connection. Several tasks write them: the task of the connection, and on HTTP/2
+/// the task of each stream. Relaxed atomics suffice, because no other data depends on the marks. A
+/// mark that is read slightly too early only makes a timeout inexact.
 #[derive(Debug)]
 pub(crate) struct ConnectionState {
     opened: Instant,
@@ -501,7 +502,7 @@ mod tests {
         assert_eq!(left(&state), Some(10));
         drop(state.begin_request(true, false));
         state.bytes_received(MAX_IDLE_BYTES);
-        assert_eq!(left(&state), Some(70), "a request is a purpose of the bytes before it");
+        assert_eq!(left(&state), Some(70), "a request resets the count of bytes");
         pass(1).await;
         state.bytes_received(1);
         assert!(state.deadline().is_some_and(|deadline| deadline <= Instant::now()));
