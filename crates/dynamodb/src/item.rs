@@ -93,7 +93,7 @@ const BLOCKS_KEY: &str = " blocks";
 
 /// Distinguishes the registrations of a peer. Each registration gets a new random generation. The
 /// peer also gets a new one when the sweep removes it from the index, and when it becomes a
-/// tombstone.
+/// tombstone. A mailbox gets a new one with each write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Generation(pub(crate) [u8; 8]);
 

@@ -111,8 +111,8 @@ struct Steady {
     start: u64,
     /// The monotonic time at the last reading that was recorded.
     last: AtomicU64,
-    /// The sum of all gaps. It is written before `last`. A reader that sees the value of `last` from
-    /// after a gap therefore also sees a sum that includes the gap.
+    /// The sum of all gaps. It is written before `last`. A reader that sees the value of `last`
+    /// from after a gap therefore also sees a sum that includes the gap.
     skipped: AtomicI64,
     /// Held while a gap is skipped, so that only one thread skips it.
     gap: Mutex<()>,
