@@ -1,5 +1,5 @@
 //! The representation of peers and other data as items of the table. This is the only module that
-//! knows the names of attributes.
+//! contains the names of attributes.
 //!
 //! Names and values are short, because a query or a scan is billed by the size of all items that it
 //! reads. Expressions refer to every name by an alias, because DynamoDB reserves some words, such

@@ -24,7 +24,7 @@ pub struct ServiceOptions {
     /// Whether browsers get a page with a view of the network at `/`. `false` by default, for
     /// transports that forward only the paths of the API.
     pub page: bool,
-    /// The API keys that the service knows. `None` if it has none.
+    /// The API keys that requests may present. `None` if there are none.
     pub keys: Option<KeyRing>,
     /// The log of registrations, refusals, removals and actions of operators. `None` if there is
     /// none.
