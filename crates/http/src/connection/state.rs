@@ -38,9 +38,9 @@ const MIN_READ_BYTES_PER_MILLISECOND: u128 = 4;
 
 /// The maximum number of bytes that a client may send without effect. The count starts again when a
 /// request reaches the service, when a part of a body is read, or when an event stream makes
-/// progress. Without this limit, an HTTP/2 client could send heads that the library refuses by
-/// itself for as long as it likes. The limit is several times what a client may send on all streams
-/// at once before the first request reaches the service.
+/// progress. Without this limit, an HTTP/2 client could make the service read control frames, such
+/// as PING, without end. The limit is several times what a client may send on all streams at once
+/// before the first request reaches the service.
 const MAX_IDLE_BYTES: usize = 1024 * 1024;
 
 /// The maximum number of requests on one HTTP/2 connection that the library may refuse by itself
