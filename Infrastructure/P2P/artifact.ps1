@@ -1,6 +1,7 @@
 # Finds the function's code for deploy.ps1, which reads this file. artifact.sh does the same on Linux and macOS.
 
-# Sets Artifact to a file.
+# Sets Artifact to the zip to deploy. Downloads it if a URL is given. If none is given, uses the zip of this
+# version's release, or else builds the function.
 function Find-Artifact {
     if ($script:Artifact -match '^https?://') {
         $url = $script:Artifact
@@ -29,8 +30,8 @@ there is no code to deploy. One of these is needed:
 "@
 }
 
-# Downloads the zip of the release that cloudformation.yaml names, if this checkout is of its version,
-# from the repository of the clone. Returns the reason if that is impossible.
+# Downloads the zip of this version's release from the repository that this checkout was cloned from. This
+# is possible if cloudformation.yaml names a release of the same version. Otherwise returns the reason.
 function Use-Release {
     $root = Join-Path $PSScriptRoot '../..'
     $template = [IO.File]::ReadAllText((Join-Path $PSScriptRoot 'cloudformation.yaml'))

@@ -152,8 +152,8 @@ or deploy another -Environment, move the peers there, and then remove this one.
     }
 }
 
-# A deleted stack can leave log groups behind: under traffic, API Gateway and Lambda write their last
-# lines, and create the group again, when it is gone. A new stack could not create them.
+# A deleted stack can leave log groups behind: if API Gateway or Lambda logs a request after its group was
+# deleted, it creates the group again. A new stack cannot create a group that exists.
 function Test-Logs {
     if ($script:Status -ne 'none') { return }
     foreach ($group in @("/aws/lambda/aurora-discovery-$Environment", "/aws/apigateway/aurora-p2p-$Environment")) {
@@ -168,8 +168,8 @@ function Test-Logs {
     }
 }
 
-# Sets Bucket, Key and Version. An artifact that is already stored is not uploaded again, so that a
-# deployment without changes stays one.
+# Sets Bucket, Key and Version. An artifact that is already stored is not uploaded again, so that
+# deploying the same code changes nothing.
 function Publish-Artifact {
     $script:Bucket = "aurora-p2p-artifacts-$($script:Account)-$Region"
     $script:Key = "$($script:StackName)/aurora-lambda-$($script:Architecture).zip"
@@ -188,8 +188,9 @@ function Publish-Artifact {
     if ($script:Version -eq 'None') { $script:Version = '' }
 }
 
-# A stack that exists without its bucket has failed, or the bucket was deleted by hand. Neither would
-# create the bucket in an update.
+# Creates the stack with the bucket. If the stack exists without its bucket, its creation has failed, or the
+# bucket was deleted by hand. An update would create the bucket in neither case, so the stack is deleted
+# first.
 function New-Bucket {
     if (Invoke-Attempt { aws cloudformation describe-stacks --stack-name $ArtifactsStack --query 'Stacks[0].StackStatus' --output text }) {
         if ($script:Reply -ne 'REVIEW_IN_PROGRESS') {
@@ -206,8 +207,9 @@ function New-Bucket {
     if ($LASTEXITCODE -ne 0) { Stop-Deployment 'the bucket could not be created' }
 }
 
-# Puts a hash of the template, and of the addresses that may call the API, into the name of the REST
-# API's deployment, so that every change of them reaches the stage.
+# A change of the REST API reaches its stage only with a new deployment, which CloudFormation makes if the
+# deployment has a new name. So this puts a hash of the template, and of the addresses that may call the
+# API, into the name.
 function Write-StampedTemplate {
     $names = '(ApiDeployment(?:Cors|NoCors))[0-9a-f]{8}'
     foreach ($pair in $Parameter) {
@@ -351,7 +353,7 @@ function Get-StackEvents {
     return @($lines | ForEach-Object { $_ -replace '\s+None$', '' })
 }
 
-# Prints why CloudFormation rejected the change set before it began. The stack's events do not say it.
+# Prints why CloudFormation rejected the change set before it began. The stack's events do not include this.
 function Write-Validation {
     $query = "OperationEvents[?EventType=='VALIDATION_ERROR'].[LogicalResourceId,ValidationName,ValidationStatusReason]"
     [Console]::Error.WriteLine('rejected before anything was changed:')

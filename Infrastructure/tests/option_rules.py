@@ -6,7 +6,7 @@ from typing import Any
 
 from template import Finding, Template, branches, of_type, only
 
-# The value of each parameter that adds nothing, and so costs nothing.
+# The value with which each parameter adds nothing to the stack, and so costs nothing.
 UNSET = {
     "DomainName": "",
     "CertificateArn": "",

@@ -257,7 +257,8 @@ def read_references_to_conditions() -> None:
 
 
 def tolerate_missing_buckets() -> None:
-    """Lets a stack be deleted whose bucket is already gone. CloudFormation would not touch it: it is retained."""
+    """Lets a stack be deleted whose bucket is already gone. CloudFormation would retain the bucket, but moto
+    deletes it, and fails if it is missing."""
     models: Any = importlib.import_module("moto.s3.models")
     delete = models.FakeBucket.delete_from_cloudformation_json
 
@@ -276,7 +277,7 @@ def remember_validations() -> None:
 
     @functools.cache
     def errors(template: str) -> list[Any]:
-        """Removes warnings, which moto treats as errors."""
+        """The errors of a template. Leaves out the warnings, which moto treats as errors."""
         return [match for match in validate(template) if match.rule.id.startswith("E")]
 
     models.validate_template_cfn_lint = errors

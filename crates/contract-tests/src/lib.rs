@@ -1,8 +1,8 @@
 //! A test suite for the HTTP API. The name of each case is the rule of the API that it tests.
 //!
-//! A case knows only the base URL of a service and what its environment supports ([`Target`]), so
-//! the same suite applies to every way to run the service. One line creates the tests, with the
-//! name of a function that starts the service:
+//! A case gets only the base URL of a service, and a description of what its environment supports
+//! ([`Target`]). The same suite therefore applies to every way to run the service. One line creates
+//! the tests, with the name of a function that starts the service:
 //!
 //! ```text
 //! aurora_discovery_contract_tests::contract_suite!(start);

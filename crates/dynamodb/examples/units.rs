@@ -389,7 +389,7 @@ fn signed(n: u32, seq: u64) -> std::result::Result<PutRequest, StoreError> {
 fn registration(n: u32) -> PutRequest {
     let [.., a, b, c] = n.to_be_bytes();
     let archetypes = [COMMON, ["ethics", "memory", "tensor", "vision"][usize::from(c % 4)]];
-    // Ids, addresses and metadata are all valid and of the same form.
+    // These ids, archetypes and metadata are all valid, so parsing them never fails.
     let registration = Registration {
         peer_id: PeerId::parse(&format!("123e4567-e89b-12d3-a456-{n:012x}"))
             .unwrap_or_else(|_| unreachable!()),

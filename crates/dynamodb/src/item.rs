@@ -1,5 +1,5 @@
 //! The representation of peers and other data as items of the table. This is the only module that
-//! knows the names of attributes.
+//! contains the names of attributes.
 //!
 //! Names and values are short, because a query or a scan is billed by the size of all items that it
 //! reads. Expressions refer to every name by an alias, because DynamoDB reserves some words, such
@@ -93,7 +93,7 @@ const BLOCKS_KEY: &str = " blocks";
 
 /// Distinguishes the registrations of a peer. Each registration gets a new random generation. The
 /// peer also gets a new one when the sweep removes it from the index, and when it becomes a
-/// tombstone.
+/// tombstone. A mailbox gets a new one with each write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Generation(pub(crate) [u8; 8]);
 

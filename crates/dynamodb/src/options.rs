@@ -21,7 +21,8 @@ pub struct DynamoOptions {
     /// two lost packets, and short enough for several attempts within the deadline.
     pub attempt_timeout: Duration,
     /// How long the snapshot of a small network is reused. The default is 4 s. Together with the
-    /// lag of the table, which is less than a second, a list is at most five seconds old.
+    /// lag of reads with eventual consistency, which is less than a second, a list is at most five
+    /// seconds old.
     pub snapshot_hold: Duration,
     /// A network counts as small if its table has at most this many items, including markers and
     /// dormant peers. A small network is read completely into a snapshot. The default is 1,000:

@@ -92,8 +92,9 @@ impl DynamoStore {
     /// The clock of DynamoDB, on which all processes that share the table agree. It takes the time
     /// from DynamoDB's responses, and never from the wall clock of this machine.
     ///
-    /// Before the first response it returns the Unix epoch, so call [`Store::health`] first. If no
-    /// other call has returned the time recently, [`Store::sweep`] makes a call to get it.
+    /// Before the first response it returns the Unix epoch, so call [`Store::health`] first. With
+    /// [`DynamoOptions::store_time`], [`Store::sweep`] makes a call to get the time if no other
+    /// call has returned it recently.
     pub fn clock(&self) -> impl Fn() -> Timestamp + Send + Sync + Clone + 'static {
         let clock = Arc::clone(&self.core.clock);
         move || clock.now()

@@ -1,5 +1,6 @@
-//! The sweep, which runs at regular intervals: removes long-dormant peers from the index, and makes
-//! a call to get DynamoDB's time if no other call has returned it recently.
+//! The sweep, which runs at regular intervals: removes long-dormant peers from the index. If the
+//! time comes from DynamoDB, it also makes a call to get the time if no other call has returned it
+//! recently.
 //!
 //! DynamoDB deletes dormant peers for free, but days later. Until then, samples still read them. If
 //! most of the peers that samples read are dormant, it is cheaper to remove them from the index,
@@ -18,8 +19,8 @@ use crate::expression::Expression;
 use crate::item::{self, Generation, StoredPeer};
 use crate::table::WriteOutcome;
 
-/// Maximum number of peers that one sweep removes from the index. With one sweep per second, this
-/// is a small part of a table's capacity.
+/// Maximum number of peers that one sweep removes from the index. The service sweeps twice a
+/// second, and fifty removals a second need only a small part of a table's capacity.
 const MAX_PEERS_PER_SWEEP: usize = 25;
 
 impl Core {

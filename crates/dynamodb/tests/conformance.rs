@@ -39,8 +39,8 @@ impl Subject for Table {
         Guarantees {
             restart: Restart::LeasesContinue,
             bounds: Bounds {
-                // The store enforces the limit of all peers by an estimate, which is too coarse for
-                // the suite's limit of three peers.
+                // Without snapshots, the store enforces the limit of all peers by an estimate,
+                // which is too coarse for the suite's limit of three peers.
                 peers: false,
                 bytes: CAPABILITIES.bounds_bytes,
                 sources: CAPABILITIES.bounds_sources,

@@ -161,9 +161,8 @@ async fn leases_of_the_earlier_release_are_renewed_and_its_dormant_peers_revived
         assert!(matches!(revived, Ok(Renewal::Renewed { revived: true, .. })), "{peer}: {revived:?}");
     }
     assert_eq!(one.renew(&id("deregistered"), &claim(HOLDER), table.after(60)).await, Ok(Renewal::Unknown));
-    // At 60 s, all 11 peers are live. At 3,650 s, only those with leases of 3,600 s are live: the
-    // revived peers have leases of 1 s, and peers without a requested duration have leases of 300
-    // s.
+    // At 60 s, all 11 peers are live. At 3,650 s, only those with leases of 3,600 s are live. The
+    // revived peers have leases of 1 s, and peers that requested no duration have leases of 300 s.
     for store in [&one, &other] {
         assert_eq!(listed(store, &[], table.after(60)).await.len(), 11);
         assert_eq!(names(store, "away", table.after(60)).await, ["delisted"]);

@@ -100,7 +100,7 @@ async function showFigures() {
   }
 }
 
-/** Dims the dots of the peers that the list does not show. */
+/** Dims the dots of the peers that the search or the selected archetype excludes. */
 function select() {
   picture.selects = list.isLimited() ? (entry) => list.selects(entry) : undefined;
   picture.draw();

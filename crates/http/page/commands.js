@@ -56,7 +56,7 @@ function command(title, text, isOpen) {
 }
 
 /**
- * Copies the text. Where the browser does not allow that (a page without HTTPS), it selects the text.
+ * Copies the text. Selects it instead if the browser does not allow copying (a page without HTTPS).
  * @param {HTMLElement} code
  * @param {HTMLElement} button
  */

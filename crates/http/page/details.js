@@ -5,7 +5,7 @@ import { message } from "./feed.js";
 import { verify } from "./signature.js";
 import { contact, countdown, duration, visible, visibleLines } from "./text.js";
 
-// The number of peers that the button requests.
+// The number of peers that "Which peers would it discover now?" requests.
 const INTRODUCTIONS = 8;
 
 /** A dialog with the details of a peer. */
@@ -177,7 +177,8 @@ function list(rows) {
 }
 
 /**
- * The metadata with a line for each key. If parsing would change a number, as the peer sent it.
+ * The metadata with a line for each key. If parsing may have changed it (a large number, for example),
+ * the text that the peer sent.
  * @param {import("./client/types.js").Peer} peer
  */
 function pretty({ metadata, metadata_text = "{}" }) {

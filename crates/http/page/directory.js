@@ -1,6 +1,7 @@
 // The peers that the page knows.
 
-// A network with more peers is shown as a sample of SAMPLE peers, so that the page stays fast.
+// A network with more than WHOLE_UP_TO peers is shown as a sample of SAMPLE peers, so that the page
+// stays fast.
 export const WHOLE_UP_TO = 2_000;
 export const SAMPLE = 1_000;
 
@@ -53,8 +54,8 @@ export class Entry {
 }
 
 /**
- * What happened to a peer: it is now known (`found`), it has just joined, its registration changed, or it
- * is no longer listed.
+ * What happened to a peer: the page found it in a list, it has just joined, its registration changed,
+ * it is no longer listed (`left` or `expired`), or the page forgot it (`dropped`).
  * @typedef {"found" | "joined" | "changed" | "left" | "expired" | "dropped"} Change
  */
 
@@ -120,9 +121,9 @@ export class Directory {
   }
 
   /**
-   * Decides whether a peer enters the full sample, and removes a random one if so. A peer that has
-   * joined enters with the probability SAMPLE / total, which keeps the sample uniform. A peer that
-   * was found in a list always enters.
+   * Decides whether a peer enters the full sample, and removes a random one if so. A peer that
+   * joined or changed enters with the probability SAMPLE / total. This keeps the sample uniform when
+   * peers join. A peer that was found in a list always enters.
    * @param {"found" | "joined" | "changed"} change
    */
   #makeRoom(change) {

@@ -2,7 +2,7 @@
 // come from peers.
 
 /**
- * The element with an id, which index.html has.
+ * The element of index.html with this id.
  * @param {string} id
  * @returns {any}
  */
@@ -42,7 +42,7 @@ export function setText(node, text) {
 }
 
 /**
- * Calls `draw` at most once in `milliseconds`, however often the result is called.
+ * Returns a function that calls `draw` at most once in `milliseconds`, however often it is called.
  * @param {() => void} draw
  * @param {number} milliseconds
  */

@@ -85,7 +85,7 @@ export class Join {
     };
     this.#say("Registering", "busy");
     this.#setJoined(true);
-    // A browser that can't sign gets no mailbox. Other peers then can't open a channel to it.
+    // A browser that cannot sign gets no mailbox, so other peers cannot open a channel to it.
     const key = await SecretKey.generate().catch(() => undefined);
     this.#registration.mail = key && true;
     const keeper = this.#client().keep(this.#registration, { key, onEvent: (event) => this.#take(event) });

@@ -9,7 +9,7 @@ import { number, visible } from "./text.js";
 // network, each peer therefore has fewer.
 const LINKS_OF_A_PEER = 5;
 const LINKS_IN_ALL = 2_400;
-// With at most this many peers, each has its name beside it.
+// With at most this many peers, the name of each is below its dot.
 const NAMED = 40;
 // How long a peer that joined or left is marked, in milliseconds.
 const ARRIVAL = 1_600;

@@ -3,8 +3,9 @@
 import { SignedRecord } from "./client/signed-record.js";
 
 /**
- * The result: `isValid` if the signature belongs to the key and the record says what the service lists,
- * `isValid` undefined if this browser cannot tell. `mail` says whether the peer has a mailbox.
+ * The result. `isValid` says whether the signature belongs to the key and the record contains what
+ * the service lists. It is undefined if this browser cannot verify that. `mail` says whether the peer
+ * has a mailbox.
  * @typedef {{isValid?: boolean, key?: string, mail?: boolean, text: string}} Verification
  */
 

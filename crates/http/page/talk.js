@@ -40,7 +40,7 @@ export class Talk {
     this.#connections = connections;
   }
 
-  /** Stops taking channels. Open ones stay open. */
+  /** Accepts and opens no further channels. Open ones stay open. */
   stop() {
     this.#connections?.close();
     this.#connections = undefined;

@@ -31,7 +31,7 @@ const MAX_KEYS: usize = 4;
 pub(crate) struct Access {
     /// The scopes for which a request has to present a key.
     required: Scopes,
-    /// Whether the service knows any key with the scope `admin`.
+    /// Whether the service has a key with the scope `admin`.
     has_admin: bool,
     presented: PresentedKey,
 }
@@ -40,9 +40,9 @@ pub(crate) struct Access {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum PresentedKey {
     None,
-    /// The service does not know the key.
+    /// The key is not one of the service's keys.
     Unknown,
-    /// The key that the service knows by this name.
+    /// The service's key with this name.
     Known {
         name: Arc<str>,
         scopes: Scopes,
@@ -60,7 +60,7 @@ impl Access {
         let has_admin = keys.scopes().has(Scope::Admin);
         let mut presented = PresentedKey::None;
         // A request may have several keys, because a gateway may use one of the headers for a key
-        // of its own. The first key that the service knows counts.
+        // of its own. The first one that is a key of the service counts.
         for text in key_texts(headers).take(MAX_KEYS) {
             presented = match keys.find(text) {
                 Some(key) => PresentedKey::Known { name: key.name.clone(), scopes: key.scopes },
@@ -73,14 +73,14 @@ impl Access {
         Self { required, has_admin, presented }
     }
 
-    /// Whether the service has this route. It has the routes for operators only if it knows a key
+    /// Whether the service has this route. It has the routes for operators only if it has a key
     /// with the scope `admin`.
     pub(crate) fn has(&self, route: Route) -> bool {
         route.scope() != Some(Scope::Admin) || self.has_admin
     }
 
     /// Checks that the request has a key with this scope, if the scope needs a key. Fails with 401
-    /// if the request has no known key, and with 403 if its key lacks the scope.
+    /// if the request has no key of the service, and with 403 if its key lacks the scope.
     pub(crate) fn check(&self, scope: Scope) -> Result<(), Failure> {
         if !self.required.has(scope) {
             return Ok(());
@@ -102,7 +102,7 @@ impl Access {
         }
     }
 
-    /// The name of the key, if the service knows it.
+    /// The name of the key, if it is a key of the service.
     pub(crate) fn key_name(&self) -> Option<&Arc<str>> {
         match &self.presented {
             PresentedKey::Known { name, .. } => Some(name),
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     /// The access of a request with these headers to a service that requires keys for the scopes in
-    /// `require`. The service knows three keys: `r` with the scope `read`, `w` with `write`, and
+    /// `require`. The service has three keys: `r` with the scope `read`, `w` with `write`, and
     /// `a` with `admin` and `read`.
     fn access(require: &str, headers: &[(&'static str, &'static str)]) -> Access {
         let scopes = [("r", "read"), ("w", "write"), ("a", "admin,read")];

@@ -267,7 +267,7 @@ mod tests {
             second().await;
             local.push(connections.admit(loopback, state()).unwrap());
         }
-        assert!(connections.admit(loopback, state()).is_none(), "the largest source is its own");
+        assert!(connections.admit(loopback, state()).is_none(), "no other source has more connections");
         let newcomer = connections.admit(source(4), state()).unwrap();
         assert!(newcomer.displaced && is_open(&connections, &local[0]) && !is_open(&connections, &local[1]));
         assert!(held.iter().all(|held| is_open(&connections, held)));

@@ -111,8 +111,8 @@ struct Steady {
     start: u64,
     /// The monotonic time at the last reading that was recorded.
     last: AtomicU64,
-    /// The sum of all gaps. It is written before `last`, so that a reader that sees a `last` after
-    /// a gap also sees the gap.
+    /// The sum of all gaps. It is written before `last`. A reader that sees the value of `last`
+    /// from after a gap therefore also sees a sum that includes the gap.
     skipped: AtomicI64,
     /// Held while a gap is skipped, so that only one thread skips it.
     gap: Mutex<()>,
@@ -218,7 +218,7 @@ mod tests {
         let read = move || Timestamp::from_secs(count.fetch_add(1, Relaxed));
         let clock = Clock { is_steady: true, ..Clock::new(read) };
         let keeping = keep_time(clock, registry());
-        assert!(timeout(Duration::from_secs(60), keeping).await.is_err(), "it ends with its task");
+        assert!(timeout(Duration::from_secs(60), keeping).await.is_err(), "it runs until it is dropped");
         assert!(reads.load(Relaxed) >= 60, "{reads:?}");
     }
 

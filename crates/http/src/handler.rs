@@ -29,7 +29,8 @@ pub(crate) use watch::watch;
 use crate::error::Failure;
 use crate::gzip::decompress;
 
-/// `GET /openapi.json`: the checked-in description of the API, which the binary contains compressed.
+/// `GET /openapi.json`: the description of the API (`openapi.json` of this crate), which the binary
+/// contains compressed.
 pub(crate) async fn openapi() -> Result<Body, Failure> {
     let compressed = include_bytes!(concat!(env!("OUT_DIR"), "/openapi.json.gz"));
     let document = decompress(compressed).map_err(|error| Failure::internal(error.to_string()))?;

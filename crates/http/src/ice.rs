@@ -11,8 +11,8 @@ use ring::hmac::{HMAC_SHA1_FOR_LEGACY_USE_ONLY, Key, sign};
 
 use crate::options::IceOptions;
 
-/// How long a credential for TURN is valid, in seconds. A peer gets a new one with each heartbeat,
-/// and a server accepts the old one for connections that exist already.
+/// How long a credential for TURN is valid, in seconds. A peer gets a new one with each heartbeat
+/// that requests its mail, and a server accepts the old one for connections that exist already.
 const CREDENTIAL_SECONDS: u64 = 12 * 3_600;
 
 /// The servers that the operator has configured.
@@ -62,11 +62,11 @@ impl IceServers {
         Self::new(stun.clone(), turn.clone(), secret.as_deref())
     }
 
-    /// The servers at these URLs. The TURN servers need the secret that they share with the service.
+    /// The servers at these URLs. TURN servers need the secret that they share with the service.
     ///
     /// # Errors
-    /// [`IceError::Incomplete`] if there are URLs of TURN servers without the secret, or a secret without
-    /// URLs.
+    /// [`IceError::Incomplete`] if there are URLs of TURN servers without the secret, or a secret
+    /// without URLs.
     pub fn new(stun: Vec<String>, turn: Vec<String>, secret: Option<&str>) -> Result<Self, IceError> {
         let turn = match secret {
             None if turn.is_empty() => None,

@@ -16,7 +16,7 @@ use prometheus_client::registry::Metric;
 use crate::route::Route;
 
 /// Upper bounds of the latency buckets, in seconds. The lowest is for responses that only read
-/// memory, the highest for those that reached their deadline.
+/// memory. Requests that reach the default deadline of ten seconds are above the highest.
 const LATENCY_BOUNDS: [f64; 13] =
     [0.000_02, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0];
 /// Classes of statuses, starting at 200.
@@ -150,7 +150,7 @@ impl Default for Metrics {
                 .counter("connections_refused", "Connections refused because a limit was reached"),
             connections_displaced: all.counter(
                 "connections_displaced",
-                "Connections without a request that were closed to admit another client",
+                "Connections that waited for their clients and were closed to admit others",
             ),
             requests_shed: all.counter("requests_shed", "Requests refused because too many were in flight"),
             watch_events: all.counter("watch_events", "Changes sent to watchers"),
@@ -159,7 +159,7 @@ impl Default for Metrics {
             watch_cut_off: all.counter("watch_cut_off", "Streams closed because their clients did not read"),
             watch_sent_away: all.counter(
                 "watch_sent_away",
-                "Streams ended because all of them exceeded their bytes per second",
+                "Streams ended because all streams together exceeded the limit of bytes per second",
             ),
             watch_streams: all.gauge("watch_streams", "Open streams of /watch"),
             watch_observers: all.gauge("watch_observers", "Open streams of /watch with view=observer"),

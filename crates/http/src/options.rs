@@ -24,7 +24,7 @@ pub struct ServiceOptions {
     /// Whether browsers get a page with a view of the network at `/`. `false` by default, for
     /// transports that forward only the paths of the API.
     pub page: bool,
-    /// The API keys that the service knows. `None` if it has none.
+    /// The API keys that requests may present. `None` if there are none.
     pub keys: Option<KeyRing>,
     /// The log of registrations, refusals, removals and actions of operators. `None` if there is
     /// none.
@@ -127,8 +127,9 @@ pub struct ServerOptions {
     /// How long a connection without requests is kept. Legacy clients send a heartbeat every 30 s,
     /// so their connections stay open.
     pub idle_timeout: Duration,
-    /// How long a client may take to read a response: enough for a page of a megabyte over a slow
-    /// mobile network.
+    /// How long a client may take to read 4 kB for each second of this time, which is 120 kB with
+    /// the default. If it reads less, its connection is closed, or on HTTP/2 only the response is
+    /// reset. Even a slow mobile network is eight times as fast.
     pub write_timeout: Duration,
     /// How long the server still accepts and responds after it was asked to stop. In this time, it
     /// asks clients to close their connections: on HTTP/1 with each response, on HTTP/2 with

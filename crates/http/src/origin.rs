@@ -22,7 +22,7 @@ pub struct UnknownClient {
     pub hops: usize,
 }
 
-/// The source of a request whose transport knows no address: an address that is reserved for
+/// The source of a request for which the transport has no address: an address that is reserved for
 /// documentation, so no client has it.
 const NO_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 0));
 

@@ -15,9 +15,9 @@
 //!   error rate. For format 1.0, `lambda_http` also writes the parameters in the order of a hash
 //!   map.
 //! - **Headers.** A single header that is not valid HTTP makes `lambda_http` reject the whole
-//!   event. The service needs only `X-Forwarded-For`, `Origin`, `Authorization`, `X-Api-Key` and, in
-//!   format 2.0, `Accept-Encoding`. In format 1.0 it does not need the last one, because a REST API
-//!   compresses responses itself.
+//!   event. The service needs only `X-Forwarded-For`, `Origin`, `Authorization`, `X-Api-Key` and,
+//!   in format 2.0, `Accept-Encoding`. In format 1.0 it does not need the last one, because a REST
+//!   API compresses responses itself.
 //!
 //! `lambda_http` also panics on a body that is marked as base64 but is not. Only AWS sets the mark,
 //! and `lambda_runtime` turns the panic into a failed event. Events of an Application Load Balancer

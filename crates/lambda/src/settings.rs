@@ -32,8 +32,8 @@ struct Environment {
     /// client to `X-Forwarded-For`.
     #[arg(long, env = "AURORA_TRUSTED_HOPS", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=16))]
     trusted_hops: u8,
-    /// The API keys, as the file of `serve --keys` has them; `;` ends a line too. They are hashes, so
-    /// that they need no other protection than the function's settings.
+    /// The API keys, as the file of `serve --keys` has them; `;` ends a line too. They are hashes,
+    /// so that they need no other protection than the function's settings.
     #[arg(long, env = "AURORA_KEYS_TEXT")]
     keys_text: Option<String>,
     /// The URLs of STUN servers that are sent to peers with a mailbox, with commas between.

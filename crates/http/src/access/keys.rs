@@ -1,4 +1,4 @@
-//! The API keys that the service knows. It stores only their hashes.
+//! The API keys of the service. Only their hashes are stored.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub struct Keys {
     scopes: Scopes,
 }
 
-/// A key that the service knows.
+/// A key of the service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Key {
     pub(super) name: Arc<str>,

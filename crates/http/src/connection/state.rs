@@ -38,9 +38,9 @@ const MIN_READ_BYTES_PER_MILLISECOND: u128 = 4;
 
 /// The maximum number of bytes that a client may send without effect. The count starts again when a
 /// request reaches the service, when a part of a body is read, or when an event stream makes
-/// progress. Without this limit, an HTTP/2 client could send heads that the library refuses by
-/// itself for as long as it likes. The limit is several times what a client may send on all streams
-/// at once before the first request reaches the service.
+/// progress. Without this limit, an HTTP/2 client could make the service read control frames, such
+/// as PING, without end. The limit is several times what a client may send on all streams at once
+/// before the first request reaches the service.
 const MAX_IDLE_BYTES: usize = 1024 * 1024;
 
 /// The maximum number of requests on one HTTP/2 connection that the library may refuse by itself
@@ -79,8 +79,9 @@ impl From<&ServerOptions> for Timeouts {
     }
 }
 
-/// The marks of one connection. Relaxed atomics suffice: one task does all reads and writes, and
-/// the marks that other tasks change are counters, whose order does not matter.
+/// The marks of one connection. Several tasks write them: the task of the connection, and on HTTP/2
+/// the task of each stream. Relaxed atomics suffice, because no other data depends on the marks. A
+/// mark that is read slightly too early only makes a timeout inexact.
 #[derive(Debug)]
 pub(crate) struct ConnectionState {
     opened: Instant,
@@ -501,7 +502,7 @@ mod tests {
         assert_eq!(left(&state), Some(10));
         drop(state.begin_request(true, false));
         state.bytes_received(MAX_IDLE_BYTES);
-        assert_eq!(left(&state), Some(70), "a request is a purpose of the bytes before it");
+        assert_eq!(left(&state), Some(70), "a request resets the count of bytes");
         pass(1).await;
         state.bytes_received(1);
         assert!(state.deadline().is_some_and(|deadline| deadline <= Instant::now()));

@@ -96,8 +96,9 @@ impl FromRequestParts<Arc<Service>> for Context {
     }
 }
 
-/// The web page that sent the request, from its `Origin` header. Browsers send only one. A request
-/// with several such headers therefore counts as one from a page that hides its origin.
+/// The web page that sent the request, from its `Origin` header. Browsers send this header at most
+/// once. If a request has it several times, none of the values is trusted: the request counts as
+/// one from a page that hides its origin.
 fn web_origin(headers: &HeaderMap) -> WebOrigin {
     let mut values = headers.get_all(ORIGIN).iter();
     match (values.next(), values.next()) {

@@ -11,8 +11,8 @@ pub(super) enum InlinePage {
     /// The request asks for no page.
     None,
     /// The page is fetched after the request has taken effect. `Writes` are the changes that the
-    /// request makes to the store. On a store that bills reads, a request with more writes gets a
-    /// smaller page, so that its total cost stays within the permitted one.
+    /// request makes to the store. On a store whose reads and writes cost money, a request with
+    /// more writes gets a smaller page, so that the total cost of a request is bounded.
     Requested(DiscoverRequest, Writes),
     /// The page was fetched before the request took effect.
     Fetched(Discovered),

@@ -3,7 +3,7 @@
 //! Clients choose the archetypes of their peers, and a stranger can invent any number of them.
 //! Warnings and metrics name only *established* archetypes: those that peers from several sources
 //! have had for some time. The set of established archetypes must change slowly, because a
-//! monitoring system keeps the series of each archetype that it has ever seen for months.
+//! monitoring system keeps a series for each archetype that it has seen, often for months.
 
 use std::collections::HashMap;
 

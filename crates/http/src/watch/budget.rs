@@ -97,7 +97,7 @@ impl StreamBudget {
         }
     }
 
-    /// Asks whether the stream may read a frame. An error means that the budget is used up.
+    /// Checks whether the stream may read a frame. Fails if the budget is used up.
     pub(super) fn may_read(&mut self) -> Result<(), OverBudget> {
         let Some(buckets) = &self.budget.bytes else { return Ok(()) };
         let Err(wait) = buckets.check(&(), self.expected) else {

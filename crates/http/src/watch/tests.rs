@@ -22,7 +22,7 @@ fn service(max_changes: usize) -> Arc<Service> {
     service_within(max_changes, ServiceOptions::default().watch_bytes_per_second)
 }
 
-/// A service as from `service`, whose streams together may send this many bytes per second.
+/// Like [`service`], but all streams together may send this many bytes per second.
 fn service_within(max_changes: usize, watch_bytes_per_second: u32) -> Arc<Service> {
     let limits = Limits { max_changes, ..Limits::default() };
     let registry = Registry::new(EmbeddedStore::in_memory(limits.clone()), limits).unwrap();

@@ -8,7 +8,7 @@ use crate::support::{Response, Service};
 const REGISTER: (Method, &str, &str) = (Method::POST, "/register", r#"{"peer_id":"p"}"#);
 const WITH_PAGE: &str = r#"{"peer_id":"p","discover":{}}"#;
 
-/// A service that requires a key for the scopes in `require`. It knows three keys: `r` has the
+/// A service that requires a key for the scopes in `require`. It has three keys: `r` has the
 /// scope `read`, `w` has `write`, and `rw` has both.
 async fn service(require: &str) -> Service {
     let lines = [("r", "read"), ("w", "write"), ("rw", "read,write")]

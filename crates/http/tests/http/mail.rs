@@ -104,8 +104,8 @@ async fn a_client_that_stops_waiting_loses_no_message() {
         wait_for_metric(&service, "aurora_mail_waits", 1).await;
         drop(request);
         send(&service, "b", session).await;
-        // The service writes the message to the closed connection, so that it is lost there. It
-        // stays in the mailbox, because it has not been acknowledged.
+        // The service writes the message to the closed connection, so this response is lost. The
+        // message stays in the mailbox, because it has not been acknowledged.
         wait_for_metric(&service, "aurora_mail_waits", 0).await;
         let waiting = mailbox(&service, "b", &json!({})).await;
         assert_eq!(waiting["mail"].as_array().unwrap().len(), 1);

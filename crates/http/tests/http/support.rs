@@ -25,7 +25,7 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 /// The start time of the tests' clocks: 2025-10-02T12:00:00.
 const NOON: u64 = 1_759_406_400;
 
-/// A clock that a test sets.
+/// A clock that a test advances.
 #[derive(Clone, Default)]
 pub(crate) struct TestClock(Arc<AtomicU64>);
 
