@@ -50,7 +50,8 @@ pub struct RegistryArgs {
     /// half comes from different networks.
     #[arg(long, env = "AURORA_DEFAULT_ORDER", default_value_t = Limits::default().discover.order, value_name = "ORDER", value_parser = PossibleValuesParser::new(["sample", "diverse"]).try_map(|order| order.parse::<Order>()))]
     pub default_order: Order,
-    /// The maximum number of peers, live and dormant; further newcomers are rejected.
+    /// The maximum number of peers; further newcomers are rejected. On DynamoDB, dormant peers do not
+    /// count.
     #[arg(long, env = "AURORA_MAX_PEERS", default_value_t = Limits::default().max_peers, value_name = "COUNT", value_parser = value_parser!(u64).range(1..))]
     pub max_peers: u64,
     /// The maximum number of live peers from one source: an IPv4 address or an IPv6 /64; 0 means no

@@ -108,7 +108,8 @@ pub struct ServerArgs {
     /// How long a connection may stay idle between requests.
     #[arg(long, env = "AURORA_IDLE_TIMEOUT", default_value_t = ServerOptions::default().idle_timeout.as_secs(), value_name = "SECONDS", value_parser = value_parser!(u64).range(1..=MAX_SECONDS))]
     pub idle_timeout: u64,
-    /// How long a client may take to read a response.
+    /// How long a client may take to read 4 kB of a response for each second of this time; if it
+    /// reads less, the service stops sending the response.
     #[arg(long, env = "AURORA_WRITE_TIMEOUT", default_value_t = ServerOptions::default().write_timeout.as_secs(), value_name = "SECONDS", value_parser = value_parser!(u64).range(1..=MAX_SECONDS))]
     pub write_timeout: u64,
     /// How long the service still accepts and responds after it is asked to stop; meanwhile /readyz
