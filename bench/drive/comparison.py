@@ -122,6 +122,15 @@ class Comparison:
         return {"results": [asdict(result) for result in self.results], "not_started": self.reasons}
 
 
+def parsed(raw: dict[str, Any]) -> list[Result]:
+    """The results of a run, from what `Comparison.raw` returned."""
+    results = []
+    for fields in raw["results"]:
+        loads = {duty: [Load(**load) for load in loads] for duty, loads in fields["loads"].items()}
+        results.append(Result(**{**fields, "loads": loads}))
+    return results
+
+
 def closed_loop(system: System, peers: int, duty: str, seconds: float) -> Load:
     before = system.cpu_seconds()
     new = [f"--first={system.next_peer}", f"--count={system.most_joins}"] if duty == "join" else []

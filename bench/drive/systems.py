@@ -363,7 +363,15 @@ def version_of_crate(name: str) -> str:
     return crates.partition(f'"{name} ')[2].partition(" ")[0]
 
 
-OURS = Embedded
+def bases() -> dict[str, str]:
+    """The name of the system that each system is compared with: the service with the embedded store, or
+    in memory if the system keeps nothing on disk."""
+    on_disk, in_memory = Embedded.name, InMemory.name
+    others = (kind for kind in SYSTEMS.values() if kind not in (Embedded, InMemory))
+    compared = {kind.name: in_memory if kind.keeps in (InMemory.keeps, Constant.keeps) else on_disk for kind in others}
+    return {in_memory: on_disk, **compared}
+
+
 NOT_DRIVEN = {"rust-libp2p's rendezvous server": "its clients speak Noise and yamux, which the load generator does not"}
 SYSTEMS: dict[str, type[System]] = {
     "embedded": Embedded,
