@@ -26,9 +26,9 @@ const MAX_UNFINISHED_BODY_BYTES: usize = 128 << 20;
 /// with pages that they do not read.
 const MAX_PENDING_RESPONSE_BYTES: usize = 128 << 20;
 
-/// How many large pages, for each processor, may be made before the runtime looks for new requests
-/// again.
-const PAGES_PER_TURN: usize = 2;
+/// How many requests that wait for their turn, for each processor, may run before the runtime looks
+/// for new requests again.
+const REQUESTS_PER_TURN: usize = 2;
 
 /// The state of the service, which the router passes to the handlers.
 pub(crate) struct Service {
@@ -48,8 +48,8 @@ pub(crate) struct Service {
     pub(crate) unfinished_bodies: Arc<SourceBudget>,
     /// Bytes of large responses that clients have not read yet.
     pub(crate) pending_responses: Arc<SourceBudget>,
-    /// One permit for each large page that is about to be made; see `Context::may_make_page`.
-    pub(crate) page_turns: Semaphore,
+    /// One permit for each request whose turn it is; see `Context::turn`.
+    pub(crate) turns: Semaphore,
     pub(crate) compressor: Compressor,
     pub(crate) headers: CommonHeaders,
     pub(crate) log: RequestLog,
@@ -71,7 +71,7 @@ impl Service {
             metrics,
             unfinished_bodies: SourceBudget::new(MAX_UNFINISHED_BODY_BYTES),
             pending_responses: SourceBudget::new(MAX_PENDING_RESPONSE_BYTES),
-            page_turns: Semaphore::new(PAGES_PER_TURN * processors),
+            turns: Semaphore::new(REQUESTS_PER_TURN * processors),
             compressor: Compressor::new(),
             headers: CommonHeaders::new(options.cors),
             log: RequestLog::new(options.log_one_in),

@@ -56,15 +56,10 @@ impl Context {
     /// check comes before the page is made, so that no work is wasted on a page that is refused
     /// afterwards.
     ///
-    /// A large page first waits for its turn. The runtime looks for new requests only after it has
-    /// run some dozens of tasks, or when no task is left to run. Without turns, a burst of requests
-    /// for large pages would therefore delay all requests that arrive meanwhile.
+    /// A large page first waits for its turn ([`Context::turn`]).
     pub(crate) async fn may_make_page(&self, limit: u32) -> Result<(), Failure> {
         if limit > SMALL_PAGE_PEERS {
-            // Yielding while the permit is held lets the runtime look for new requests after every
-            // few pages. The semaphore is never closed, so `acquire` does not fail.
-            let _turn = self.service.page_turns.acquire().await;
-            yield_now().await;
+            self.turn().await;
         }
         let address = self.caller.address;
         if !self.service.pending_responses.has_room(address) {
@@ -72,6 +67,17 @@ impl Context {
         }
         // Charges the first kilobyte of the page. The rest is charged when its size is known.
         self.service.rates.take(Charge::Pages, address, 1)
+    }
+
+    /// Waits for the turn of a request that may arrive in bursts of thousands, or takes long. The
+    /// runtime looks for new requests only after it has run some dozens of tasks, or when no task is
+    /// left to run. Without turns, such a burst would therefore delay all requests that arrive
+    /// meanwhile, heartbeats too.
+    pub(crate) async fn turn(&self) {
+        // Yielding while the permit is held lets the runtime look for new requests after every few
+        // turns. The semaphore is never closed, so `acquire` does not fail.
+        let _turn = self.service.turns.acquire().await;
+        yield_now().await;
     }
 
     /// The STUN and TURN servers for a peer with a mailbox, if the operator has configured any.

@@ -19,6 +19,7 @@ use crate::response::json;
 
 /// `POST /mail`: puts a message into the mailbox of another peer.
 pub(crate) async fn mail(context: Context, RequestBody(body): RequestBody) -> Result<Response, Failure> {
+    context.turn().await;
     let rates = &context.service.rates;
     rates.take(Charge::Mail, context.caller.address, 1)?;
     let request = MailRequest::from_body(&body)?;
@@ -38,6 +39,7 @@ pub(crate) async fn mailbox(
     Extension(request_context): Extension<RequestContext>,
     RequestBody(body): RequestBody,
 ) -> Result<Response, Failure> {
+    context.turn().await;
     let MailboxRequest { peer_id, lease_token, acknowledge, wait_seconds } =
         MailboxRequest::from_body(&body)?;
     let wait = Duration::from_secs(wait_seconds.into()).min(context.service.options.max_mail_wait);
