@@ -91,7 +91,8 @@ async fn a_process_whose_clock_is_a_day_off_changes_no_lease() {
             times.extend([renewed.timestamp.as_secs(), renewed.ttl_expires.as_secs() - 300]);
         }
         let (earliest, latest) = (times.iter().min().unwrap(), times.iter().max().unwrap());
-        assert!(latest - earliest <= 3, "{shift}: {times:?}");
+        // A busy machine may delay the second heartbeat. The wrong clock is a day off.
+        assert!(latest - earliest <= 120, "{shift}: {times:?}");
         for client in [&right, &wrong] {
             assert_eq!(ports(client, |ports| !ports.is_empty()).await, [9_000], "{shift}");
         }
