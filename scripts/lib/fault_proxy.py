@@ -116,9 +116,11 @@ class Proxy:
 
     def begin(self, path: str, is_stream: bool) -> tuple[Seen, Fault]:
         """Records a request, and waits while requests are held back. Returns the record and the fault
-        that applies to the request."""
-        seen = Seen(path, time.monotonic())
+        that applies to the request. A dead endpoint records none, not even one that has just arrived."""
         with self._lock:
+            if self.is_dead:
+                raise ConnectionAbortedError
+            seen = Seen(path, time.monotonic())
             self.seen.append(seen)
             self._lock.wait_for(lambda: not self._is_held)
             # A stream does not end, so `hold` must not wait for it.

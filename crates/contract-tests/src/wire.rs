@@ -17,8 +17,8 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::timeout;
 
-/// The time limit for a response.
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The time limit for a response. It is long, because the machine may pause.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A response with its complete body.
 #[derive(Clone, Debug)]

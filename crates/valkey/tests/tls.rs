@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use aurora_discovery_registry::Limits;
 use aurora_discovery_valkey::{ValkeyOptions, ValkeyStore};
-use support::{NOW, OwnServer, STORED, listed, open, register};
+use support::{NOW, OwnServer, listed, open, register_surely};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -31,7 +31,7 @@ async fn with_tls(server: &OwnServer) -> (u16, String) {
             tokio::spawn(async move {
                 // A client that does not trust the certificate ends the connection.
                 let Ok(mut client) = acceptor.accept(client).await else { return };
-                let mut server = TcpStream::connect(("127.0.0.1", upstream)).await.unwrap();
+                let mut server = TcpStream::connect((support::own_address(), upstream)).await.unwrap();
                 let _ = copy_bidirectional(&mut client, &mut server).await;
             });
         }
@@ -57,7 +57,7 @@ async fn a_server_with_a_certificate_of_its_own_is_trusted_by_its_authority_only
     let url = format!("rediss://localhost:{port}");
     let trusting = options(&server, url.clone(), Some(certificate.clone()));
     let store = open(&trusting).await;
-    assert_eq!(register(&store, "p").await, STORED);
+    register_surely(&store, "p").await;
     assert_eq!(listed(&open(&server.registry_named(&trusting.name)).await, NOW).await, Ok(1));
 
     let (_, other) = with_tls(&server).await;
@@ -82,7 +82,7 @@ async fn the_user_and_the_password_of_an_acl_are_used_with_tls() {
     let (port, certificate) = with_tls(&server).await;
     let mut in_url =
         options(&server, format!("rediss://app:secret@localhost:{port}"), Some(certificate.clone()));
-    assert_eq!(register(&open(&in_url).await, "p").await, STORED);
+    register_surely(&open(&in_url).await, "p").await;
     in_url.url = format!("rediss://app@localhost:{port}");
     in_url.password = Some("secret".to_owned());
     assert_eq!(listed(&open(&in_url).await, NOW).await, Ok(1));
@@ -98,7 +98,7 @@ async fn a_user_without_a_permission_is_refused_with_the_name_of_the_command() {
     let server = OwnServer::start().await;
     let mut administrator = support::connection(&server.registry()).await;
     support::send(&mut administrator, "ACL SETUSER app on >secret ~* +@all -xread").await;
-    let url = format!("redis://app:secret@127.0.0.1:{}", server.port());
+    let url = format!("redis://app:secret@{}:{}", support::own_address(), server.port());
     let refused = refusal(options(&server, url, None)).await;
     assert!(refused.contains("xread"), "{refused}");
 }

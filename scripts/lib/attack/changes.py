@@ -55,7 +55,7 @@ class Followers:
         self._api.close()
         self._register("followed-later")
         wanted = {"followed", "followed-later"}
-        until(10.0, lambda: wanted <= self._watcher.seen)
+        until(60.0, lambda: wanted <= self._watcher.seen)
         for peer in sorted(wanted - self._watcher.seen):
             self._scene.failures.append(f"a watcher lost the change of {peer}")
         self._scene.expect(not self._watcher.resets, "a watcher was told that changes were lost")

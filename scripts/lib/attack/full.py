@@ -77,7 +77,7 @@ def refused(service: Service) -> int:
         found[:] = METRICS.findall("\n".join(service.output))
         return bool(found)
 
-    wait_until("the service prints the address of its metrics", is_announced, 10)
+    wait_until("the service prints the address of its metrics", is_announced, 60.0)
     with urllib.request.urlopen(found[0], timeout=30) as response:
         count = REFUSED.search(response.read().decode())
     return int(count[1]) if count else 0

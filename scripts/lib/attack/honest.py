@@ -24,8 +24,9 @@ MEMBER_SOURCES = [f"10.1.{network}.1" for network in range(1, 11)]
 MEMBERS_PER_SOURCE = 5
 HEARTBEATS_PER_SECOND = 500
 NEWCOMERS_PER_SECOND = 5
-# A response that arrives later than this counts as missing.
-TIMEOUT_SECONDS = 10.0
+# A response that arrives later than this counts as missing. Slow responses are judged by their p99; this is
+# longer than a machine pauses.
+TIMEOUT_SECONDS = 60.0
 LEASE_SECONDS = 3600
 START_SECONDS = 60.0
 RECEIVE_BYTES = 1 << 16

@@ -39,6 +39,8 @@ class SlowReaders(Attack):
 
     def prepare(self, scene: Scene) -> None:
         self._ended = threading.Event()
+        # Whether this process was paused for so long that the steady reader did not read steadily.
+        self._was_paused = False
         self._received = b""
         self._steady = threading.Thread(target=self._read_steadily, args=(scene.port,), daemon=True)
         self._steady.start()
@@ -49,10 +51,11 @@ class SlowReaders(Attack):
     def _read_steadily(self, port: int) -> None:
         with request(port, STEADY_SOURCE, self._page) as opened:
             opened.settimeout(30)
-            due = time.monotonic()
+            due = read = time.monotonic()
             while http1.response_length(self._received) is None:
                 due += STEADY_TICK_SECONDS
                 time.sleep(max(0.0, due - time.monotonic()))
+                self._was_paused |= time.monotonic() - read > self._write_timeout / 2
                 try:
                     chunk = opened.recv(int(STEADY_BYTES_PER_SECOND * STEADY_TICK_SECONDS))
                 except OSError:
@@ -60,6 +63,7 @@ class SlowReaders(Attack):
                 if not chunk:
                     return
                 self._received += chunk
+                read = time.monotonic()
 
     def _trickle(self, opened: socket.socket) -> None:
         with opened:
@@ -72,7 +76,7 @@ class SlowReaders(Attack):
     def observe(self, scene: Scene) -> None:
         self._steady.join()
         complete = http1.response_length(self._received) is not None
-        scene.expect(complete, f"the steady reader was cut after {len(self._received):,} bytes")
+        scene.expect(complete or self._was_paused, f"the steady reader was cut after {len(self._received):,} bytes")
         scene.notes.append(f"steady reader: {len(self._received):,} bytes, {'all' if complete else 'cut'}")
         for size, (source, _) in TRICKLES.items():
             self._await_cut(scene, size, source)
@@ -81,7 +85,7 @@ class SlowReaders(Attack):
     def _await_cut(self, scene: Scene, size: str, source: str) -> None:
         # The service has normally disconnected this reader by now, because the steady reader took
         # more than two write timeouts.
-        cut = until(2.0 * self._write_timeout, lambda: held_by(scene.port, (source,)) == 0)
+        cut = until(60.0, lambda: held_by(scene.port, (source,)) == 0)
         scene.expect(cut, f"a reader of 20 bytes a second of a {size} page is still connected")
         scene.notes.append(f"trickling reader of a {size} page: {'cut' if cut else 'still connected'}")
 

@@ -14,22 +14,32 @@ const CLIENTS: usize = 16;
 const REQUESTS: usize = 50;
 /// The time limit for connecting and for a response. No restart takes as long.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// For how long a client keeps a connection on which it sends nothing. It is half of the drain of a
+/// second, after which the service closes idle connections. A client is busy, but the machine may
+/// pause it.
+const MAX_IDLE: Duration = Duration::from_millis(500);
 
 /// A client that keeps its connection until a response closes it.
 struct Client {
     address: SocketAddr,
     connection: Option<BufReader<TcpStream>>,
+    /// When the last response arrived.
+    idle_since: Instant,
 }
 
 impl Client {
     /// Sends a request and reads its response. Connects again if the connection is refused, but
     /// never repeats a request. Returns the status.
     fn post(&mut self, path: &str, body: &str) -> u16 {
+        if self.idle_since.elapsed() > MAX_IDLE {
+            self.connection = None;
+        }
         let connection = self.connection.get_or_insert_with(|| connect(self.address));
         let length = body.len();
         let request = format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n{body}");
         connection.get_mut().write_all(request.as_bytes()).expect("the connection was closed");
         let (status, closes) = read_response(connection);
+        self.idle_since = Instant::now();
         if closes {
             self.connection = None;
         }
@@ -85,7 +95,7 @@ fn no_request_of_a_busy_client_is_lost_in_a_restart() {
             let (restarted, busy) = (&restarted, busy.clone());
             scope.spawn(move || {
                 let body = format!(r#"{{"peer_id":"peer-{client}"}}"#);
-                let mut client = Client { address, connection: None };
+                let mut client = Client { address, connection: None, idle_since: Instant::now() };
                 assert_eq!(client.post("/register", &body), 200);
                 let mut heartbeats =
                     |count| (0..count).for_each(|_| assert_eq!(client.post("/heartbeat", &body), 200));

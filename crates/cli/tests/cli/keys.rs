@@ -99,18 +99,20 @@ fn sighup_opens_a_renamed_audit_log_again() {
     let directory = tempfile::tempdir().unwrap();
     let [path, old] = ["audit.jsonl", "audit.jsonl.1"].map(|name| directory.path().join(name));
     let mut service = Service::logging(&["--audit-log", path.to_str().unwrap()]);
-    service.call(&["register", "alice"]);
-    fs::rename(&path, &old).unwrap();
-    service.running.signal("HUP");
-    service.running.log_line("opened the audit log again");
-    service.call(&["register", "bob"]);
-    drop(service.call(&["deregister", "bob"]));
     let wait = |path: &std::path::Path, text: &str| {
         // The service writes the audit log in another thread, so a line may follow the response.
         while !fs::read_to_string(path).is_ok_and(|lines| lines.contains(text)) {
             std::thread::sleep(std::time::Duration::from_millis(10));
         }
     };
+    service.call(&["register", "alice"]);
+    // A line that is not written yet when the file is opened again goes to the new file.
+    wait(&path, "\"action\":\"registered\",\"peer_id\":\"alice\"");
+    fs::rename(&path, &old).unwrap();
+    service.running.signal("HUP");
+    service.running.log_line("opened the audit log again");
+    service.call(&["register", "bob"]);
+    drop(service.call(&["deregister", "bob"]));
     wait(&path, "\"action\":\"deregistered\",\"peer_id\":\"bob\"");
     wait(&old, "\"action\":\"registered\",\"peer_id\":\"alice\"");
 }

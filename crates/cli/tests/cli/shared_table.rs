@@ -91,7 +91,8 @@ async fn a_process_whose_clock_is_a_day_off_changes_no_lease() {
             times.extend([renewed.timestamp.as_secs(), renewed.ttl_expires.as_secs() - 300]);
         }
         let (earliest, latest) = (times.iter().min().unwrap(), times.iter().max().unwrap());
-        assert!(latest - earliest <= 3, "{shift}: {times:?}");
+        // A busy machine may delay the second heartbeat. The wrong clock is a day off.
+        assert!(latest - earliest <= 120, "{shift}: {times:?}");
         for client in [&right, &wrong] {
             assert_eq!(ports(client, |ports| !ports.is_empty()).await, [9_000], "{shift}");
         }
@@ -101,9 +102,9 @@ async fn a_process_whose_clock_is_a_day_off_changes_no_lease() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn concurrent_registrations_and_heartbeats_from_two_processes_leave_one_registration() {
     const PORTS: std::ops::Range<u16> = 1..501;
-    /// The number of concurrent requests: enough for races, and few enough that none waits for as
-    /// long as the store's timeout.
-    const AT_ONCE: usize = 32;
+    /// The number of concurrent requests of each kind: enough for races, and so few that none waits
+    /// for as long as the store's timeout, even on a busy machine.
+    const AT_ONCE: usize = 8;
     let table = table();
     let ((one, _first), (other, _second)) = (start(&table), start(&table));
     let clients = [client(&one), client(&other)];

@@ -67,7 +67,8 @@ async fn stays_within_a_small_disk(options: EmbeddedOptions, peers: u32) {
             placed.unwrap().unwrap();
         }
         store.sweep(now).await.unwrap();
-        let deadline = Instant::now() + Duration::from_secs(30);
+        // Another thread takes the checkpoint, which a busy machine may delay.
+        let deadline = Instant::now() + Duration::from_secs(300);
         while disk.used() > CAPACITY * 3 / 4 {
             assert!(Instant::now() < deadline, "no checkpoint shortens the journal");
             store.sweep(now).await.unwrap();

@@ -16,13 +16,18 @@ async fn audited(path: &Path) -> Service {
     .await
 }
 
-/// Stops the service and returns the lines of its audit log. Their times and request ids are
-/// checked and removed, because request ids differ from run to run.
-async fn lines(mut service: Service, path: &Path) -> Vec<Value> {
-    // Before the service ends, it writes the lines that are still queued.
+/// Stops the service and returns the lines of its audit log, which must have at least `count` lines.
+/// Their times and request ids are checked and removed, because request ids differ from run to run.
+async fn lines(mut service: Service, path: &Path, count: usize) -> Vec<Value> {
+    // Before the service ends, it writes the lines that are still queued. It waits for two seconds
+    // at most, and a busy machine may need more time.
     service.stop();
     service.stopped().await.unwrap();
-    let text = std::fs::read_to_string(path).unwrap();
+    let mut text = std::fs::read_to_string(path).unwrap();
+    while text.matches('\n').count() < count {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        text = std::fs::read_to_string(path).unwrap();
+    }
     let mut lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     for line in &mut lines {
         let line = line.as_object_mut().unwrap();
@@ -69,7 +74,7 @@ async fn registrations_removals_refusals_and_actions_of_operators_are_audited() 
          "path": "/admin/unblock", "status": 200},
     ]);
     let text_has_token = {
-        let lines = lines(service, &path).await;
+        let lines = lines(service, &path, 8).await;
         assert_eq!(json!(lines), expected);
         std::fs::read_to_string(&path).unwrap().contains(token.as_str().unwrap())
     };
@@ -85,7 +90,7 @@ async fn each_refused_peer_of_a_heartbeat_for_several_is_audited() {
     let block = json!({"peer_id": "p", "reason": "spam", "duration_seconds": 60});
     service.admin("/admin/block", &block).await.ok();
     service.post("/heartbeat", &json!({"peer_ids": ["p", "q", "x"]}).to_string()).await.ok();
-    let lines = lines(service, &path).await;
+    let lines = lines(service, &path, 4).await;
     let refused = |peer: &str, code: &str| {
         json!({"action": "refused", "peer_id": peer, "client": "127.0.0.1", "path": "/heartbeat", "status": 200,
                "code": code})
@@ -104,7 +109,7 @@ async fn requests_that_match_no_route_are_not_audited() {
     service.get("/register").await.refused(405, "method_not_allowed", None);
     service.get("/nowhere").await.refused(404, "not_found", None);
     service.post("/heartbeat", peer).await.refused(404, "peer_not_registered", None);
-    let lines = lines(service, &path).await;
+    let lines = lines(service, &path, 1).await;
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert_eq!(lines[0]["path"], "/heartbeat");
 }

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 /// The program; scripts/setup installs it into .tools/venv/bin.
 const PROGRAM: &str = "cargo-lambda";
 /// The timeout for events that must happen.
-const LONG_TIMEOUT: Duration = Duration::from_secs(40);
+const LONG_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A running `cargo lambda watch` that does not start a function itself. It ends with the test.
 pub(crate) struct CargoLambda {

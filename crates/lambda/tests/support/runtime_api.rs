@@ -18,7 +18,7 @@ use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 use tokio::time::timeout;
 
 /// The timeout for events that must happen.
-const LONG_TIMEOUT: Duration = Duration::from_secs(40);
+const LONG_TIMEOUT: Duration = Duration::from_secs(120);
 
 const INVOCATION_ID: &str = "Lambda-Runtime-Invocation-Id";
 const ERROR_TYPE: &str = "Lambda-Runtime-Function-Error-Type";

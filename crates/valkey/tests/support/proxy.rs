@@ -45,7 +45,7 @@ struct State {
 impl Proxy {
     /// Starts a proxy for the server at a port of this machine.
     pub(crate) async fn start(upstream: u16) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let listener = TcpListener::bind((super::own_address(), 0)).await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let state = State {
             fault: Mutex::default(),
@@ -117,7 +117,7 @@ impl State {
     /// Forwards commands and replies until the connection ends, or a fault ends it.
     async fn serve(&self, client: TcpStream, upstream: u16) -> io::Result<()> {
         client.set_nodelay(true)?;
-        let server = TcpStream::connect(("127.0.0.1", upstream)).await?;
+        let server = TcpStream::connect((super::own_address(), upstream)).await?;
         server.set_nodelay(true)?;
         let (mut client, mut server) = (BufReader::new(client), BufReader::new(server));
         loop {

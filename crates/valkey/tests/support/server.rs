@@ -7,10 +7,10 @@
 pub(crate) mod proxy;
 
 use std::env;
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 use std::process::{self, Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aurora_discovery_protocol::{Address, Archetypes, Metadata, PeerId, Registration, Timestamp, Ttl};
 use aurora_discovery_registry::{
@@ -33,14 +33,26 @@ pub(crate) const TTL: Ttl = Ttl::from_secs(300);
 /// A time at which the revival window of a peer that registered at [`NOW`] has ended.
 pub(crate) const EVICTED: Timestamp = NOW.plus_millis(2 * 86_400_000);
 
-/// The options of a registry that no other test uses. Its store trusts the time of the caller.
+/// The options of a registry that no other test uses. Its store trusts the time of the caller, and
+/// waits longer than by default, because on a busy machine the server's disk may take seconds.
 pub(crate) fn fresh_registry() -> ValkeyOptions {
-    registry_on(env::var(URL).expect("`scripts/valkey run` sets AURORA_TEST_VALKEY_URL"))
+    let url = env::var(URL).expect("`scripts/valkey run` sets AURORA_TEST_VALKEY_URL");
+    let mut options = registry_on(url);
+    (options.deadline, options.response_timeout) = (LONG, LONG);
+    options
 }
 
-/// The same, on a server or a proxy at this port of this machine.
+/// The options of a registry on a server or a proxy at this port, with the default timeouts.
 pub(crate) fn registry_at(port: u16) -> ValkeyOptions {
-    registry_on(format!("redis://127.0.0.1:{port}"))
+    registry_on(format!("redis://{}:{port}", own_address()))
+}
+
+/// The loopback address of this test process. A server cannot bind to port 0, so a test picks a
+/// free port for it. No other process can take the port meanwhile, because none uses this address.
+pub(crate) fn own_address() -> Ipv4Addr {
+    let [_, b, c, d] = process::id().to_be_bytes();
+    // The upper half of 127.0.0.0/8, because programs normally use addresses in the lower half.
+    Ipv4Addr::new(127, b | 0x80, c, d)
 }
 
 fn registry_on(url: String) -> ValkeyOptions {
@@ -51,8 +63,15 @@ fn registry_on(url: String) -> ValkeyOptions {
     options
 }
 
+/// Opens a store. Retries, because some tests set timeouts that a busy machine exceeds.
 pub(crate) async fn open(options: &ValkeyOptions) -> ValkeyStore {
-    ValkeyStore::open(options.clone(), Limits::default()).await.expect("the server can be used")
+    let started = Instant::now();
+    loop {
+        match ValkeyStore::open(options.clone(), Limits::default()).await {
+            Ok(store) => return store,
+            Err(error) => assert!(started.elapsed() < LONG, "the server can't be used: {error}"),
+        }
+    }
 }
 
 /// A connection to the server, for commands of the test itself.
@@ -98,6 +117,12 @@ pub(crate) fn registration(name: &str, from: &str) -> PutRequest {
 /// Registers a peer from its home address.
 pub(crate) async fn register(store: &ValkeyStore, name: &str) -> Result<PutResult, StoreError> {
     store.put(registration(name, HOME), NOW).await
+}
+
+/// Registers a peer from its home address, and repeats that until it is acknowledged: some tests set
+/// timeouts that a busy machine exceeds.
+pub(crate) async fn register_surely(store: &ValkeyStore, name: &str) {
+    eventually("the peer is registered", || async { register(store, name).await == STORED }).await;
 }
 
 pub(crate) const HOME: &str = "203.0.113.7";
@@ -157,7 +182,7 @@ impl OwnServer {
     /// Starts a replica. It has all data of the primary when this returns.
     pub(crate) async fn replica_of(primary: &Self) -> Self {
         let port = primary.port.to_string();
-        let replica = Self::run(&valkey(), &["--replicaof", "127.0.0.1", &port]).await;
+        let replica = Self::run(&valkey(), &["--replicaof", &own_address().to_string(), &port]).await;
         eventually("the replica is synced", || async {
             let mut connection = connection(&replica.registry()).await;
             let info: String = redis::cmd("INFO").query_async(&mut connection).await.expect("it is up");
@@ -171,7 +196,7 @@ impl OwnServer {
     /// `more` in addition.
     pub(crate) async fn run(program: &str, more: &[&str]) -> Self {
         let port =
-            TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
+            TcpListener::bind((own_address(), 0)).and_then(|free| free.local_addr()).expect("a port").port();
         let directory = tempfile::tempdir().expect("a directory");
         let process = Self::spawn(program, &directory, port, more);
         let server = Self { program: program.to_owned(), process, directory, port };
@@ -181,7 +206,8 @@ impl OwnServer {
 
     fn spawn(program: &str, directory: &TempDir, port: u16, more: &[&str]) -> Child {
         Command::new(program)
-            .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--appendfsync", "always"])
+            .args(["--bind", &own_address().to_string()])
+            .args(["--save", "", "--appendonly", "yes", "--appendfsync", "always"])
             .args(["--port", &port.to_string(), "--loglevel", "warning"])
             .arg("--dir")
             .arg(directory.path())
@@ -217,7 +243,7 @@ impl OwnServer {
     }
 
     async fn wait_until_ready(&self) {
-        let url = format!("redis://127.0.0.1:{}", self.port);
+        let url = format!("redis://{}:{}", own_address(), self.port);
         let client = redis::Client::open(url).expect("a URL");
         eventually("the server starts", || async {
             let Ok(mut connection) = client.get_multiplexed_async_connection().await else { return false };
