@@ -32,14 +32,10 @@ fn directory(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
 }
 
 fn data_home(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
-    let under_home = |rest: &str| variable("HOME").map(|home| PathBuf::from(home).join(rest));
+    let under_home = if cfg!(target_os = "macos") { "Library/Application Support" } else { ".local/share" };
     // The XDG specification requires relative paths to be ignored.
     let chosen = variable("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    chosen.or_else(|| match env::consts::OS {
-        "windows" => variable("LOCALAPPDATA").map(PathBuf::from),
-        "macos" => under_home("Library/Application Support"),
-        _ => under_home(".local/share"),
-    })
+    chosen.or_else(|| Some(PathBuf::from(variable("HOME")?).join(under_home)))
 }
 
 #[cfg(test)]
@@ -55,7 +51,7 @@ mod tests {
         let home = ("HOME", "/home/a");
         let absolute = directory_of(&[("XDG_DATA_HOME", "/data"), home]);
         assert_eq!(absolute, Some(PathBuf::from("/data/aurora-discovery")));
-        let relative = directory_of(&[("XDG_DATA_HOME", "data"), home, ("LOCALAPPDATA", "/home/a")]);
+        let relative = directory_of(&[("XDG_DATA_HOME", "data"), home]);
         assert!(relative.unwrap().starts_with("/home/a"));
     }
 

@@ -6,6 +6,7 @@
 use std::fs;
 use std::io::{self, Write as _};
 use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -72,9 +73,7 @@ fn parameters(listen: IpAddr) -> Result<CertificateParams, rcgen::Error> {
 /// Writes a file that only its owner can read.
 fn write_secret(path: &Path, text: &str) -> io::Result<()> {
     let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.write(true).create(true).truncate(true).mode(0o600);
     options.open(path)?.write_all(text.as_bytes())
 }
 
@@ -97,7 +96,6 @@ mod tests {
         assert!(is_current(&files.cert));
     }
 
-    #[cfg(unix)]
     #[test]
     fn only_the_owner_can_read_the_key() {
         use std::os::unix::fs::PermissionsExt as _;

@@ -78,7 +78,6 @@ fn a_misspelt_variable_is_a_warning_that_names_the_setting() {
     assert_eq!((output.code, output.err), (0, format!("warning: {warning}\n")));
 }
 
-#[cfg(unix)]
 #[test]
 fn a_variable_that_is_not_utf_8_is_named() {
     use std::ffi::OsStr;

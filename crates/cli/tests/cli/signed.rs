@@ -1,5 +1,7 @@
 //! Signed registrations: keys, `register --key`, `keep --key` and `verify`.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use crate::command::{Completed, Running, Service, run};
 
 fn ok(output: Completed) -> String {
@@ -18,11 +20,7 @@ fn keygen_makes_a_key_that_only_its_owner_can_read_and_never_replaces_one() {
     let again = run(&["keygen", path.to_str().unwrap()]);
     assert!(again.code == 1 && again.err.contains("cannot be created"), "{}", again.err);
     assert_eq!(std::fs::read_to_string(&path).unwrap(), before);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-    }
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The program that `keep` runs while the peer is registered.
 
 use std::ffi::OsString;
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -76,8 +77,7 @@ async fn deregister(keeper: LeaseKeeper, grace: Duration) {
 
 /// The exit code of a program, as shells report it.
 fn exit_code(status: ExitStatus) -> u8 {
-    #[cfg(unix)]
-    if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
+    if let Some(signal) = status.signal() {
         return ENDED_BY_SIGNAL.saturating_add(u8::try_from(signal).unwrap_or_default());
     }
     status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(ENDED_WITHOUT_CODE)
