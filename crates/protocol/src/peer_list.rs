@@ -37,8 +37,8 @@ impl FullView<'_> {
 }
 
 /// The part of a peer's JSON that contains `last_seen`, filled in with the time of an earlier peer.
-/// Most peers of a page were seen on the same day, so the date is formatted about once per page.
-/// Formatting the complete time for each peer takes a third of the time for a page
+/// Most peers of a page were seen on the same day, so the date is formatted about once per page. If
+/// the complete time were formatted for each peer, a page would take about a third longer
 /// (docs/decisions/0013-plainer-index.md).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct LastSeenTemplate {

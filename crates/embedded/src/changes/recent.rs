@@ -4,8 +4,9 @@ use aurora_discovery_protocol::Timestamp;
 use hashbrown::HashMap;
 
 /// The time after the first change of a peer, in milliseconds, within which further changes of the
-/// peer are merged with it. A peer therefore adds about one entry per second to the log. A follower
-/// that reads each change before the next one is made still sees every change.
+/// peer are merged with it. However often a peer changes, it therefore usually adds at most about
+/// one entry per second to the log. A follower that reads each change before the next one is made
+/// still sees every change.
 const MERGE_MILLIS: u64 = 1_000;
 
 /// The last change of each peer that changed within the last second or so.
