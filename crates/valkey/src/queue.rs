@@ -548,6 +548,7 @@ mod tests {
         let reload = queue.reload();
         queue.overtake(&peer("q"));
         assert!(reload.may_apply(&peer("p")));
+        drop(reload);
         let reload = queue.reload();
         queue.overtake(&peer("p"));
         assert!(!reload.may_apply(&peer("p")));
