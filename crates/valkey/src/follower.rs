@@ -34,6 +34,9 @@ pub(crate) struct Follower {
     shared: Arc<Shared>,
     /// `None` until all peers have been loaded.
     last: Option<LastEntry>,
+    /// Whether the follower has read the log up to its end since it loaded all peers. Before that,
+    /// the replica may have changes whose entries come after `last`.
+    has_caught_up: bool,
     /// The last entry that was read from the stream of arrived messages.
     last_arrival: StreamId,
 }
@@ -48,7 +51,7 @@ struct LastEntry {
 
 impl Follower {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, last: None, last_arrival: StreamId::default() }
+        Self { shared, last: None, has_caught_up: false, last_arrival: StreamId::default() }
     }
 
     /// Runs until the task is aborted.
@@ -67,8 +70,10 @@ impl Follower {
         let timeout = self.shared.options.response_timeout + Duration::from_millis(BLOCK_MILLIS);
         let mut connection = self.shared.connector.connect(timeout).await?;
         self.sample_time(&mut connection).await?;
-        self.last_arrival = self.newest_arrival(&mut connection).await?;
-        if !self.log_has_last(&mut connection).await? {
+        // Continues after the last entry that was read, so that the requests that wait for messages are
+        // woken for those that arrived in the meantime. Another server may have fewer entries.
+        self.last_arrival = self.last_arrival.min(self.newest_arrival(&mut connection).await?);
+        if !self.has_caught_up || !self.log_has_last(&mut connection).await? {
             self.load(&mut connection).await?;
         }
         loop {
@@ -115,11 +120,14 @@ impl Follower {
         if is_all && self.shared.queue.lacks_any(&unseen) {
             // The server acknowledged these batches before this read, but the log, which was read
             // up to its end, does not contain them. Another server has therefore become the primary
-            // without them. The changes are lost there, but the replica still has them.
-            tracing::warn!("the log lacks changes of this process; reading all peers again");
-            return self.load(connection).await;
+            // without them, and the replica has changes that are lost there. Or the writer already
+            // sends to another primary than the one that this connection leads to. Connects again,
+            // and then loads all peers.
+            self.last = None;
+            return Err(unexpected("the log lacks changes of this process"));
         }
         if is_all {
+            self.has_caught_up = true;
             self.shared.set_current(asked_at);
         }
         Ok(())
@@ -133,8 +141,7 @@ impl Follower {
         }
     }
 
-    /// The newest entry of the stream of arrivals. This process reads only later ones. It does not
-    /// need the earlier ones, because a request reads the mailbox before it waits for a message.
+    /// The newest entry of the stream of arrivals.
     async fn newest_arrival(&self, connection: &mut MultiplexedConnection) -> RedisResult<StreamId> {
         let mut command = redis::cmd("XREVRANGE");
         command.arg(&self.shared.keys.arrivals).arg("+").arg("-").arg("COUNT").arg(1);
@@ -204,12 +211,14 @@ impl Follower {
         shared.set_outdated();
         let _guard = shared.write_or_load_lock.lock().await;
         shared.counters.loads.add(1);
-        // The writer requests a load only while it holds the lock, so this load is late enough.
+        // The writer requests a load only while it holds the lock. This load, which begins later, is
+        // therefore the one that was requested.
         shared.load_requested.store(false, Relaxed);
-        shared.replica.revert(|| self.fail_waiting());
+        // Peers that are not reverted are loaded.
+        let _ = shared.replica.revert(|| self.fail_waiting());
         shared.queue.forget_all();
         // If this method fails, the follower calls it again after it has reconnected.
-        self.last = None;
+        (self.last, self.has_caught_up) = (None, false);
         let started = Instant::now();
         let last = self.last_entry(connection).await?;
         let mut stored = HashSet::new();
@@ -227,6 +236,7 @@ impl Follower {
         }
         // The server has no other peers, so the replica drops all others.
         shared.replica.retain(|id| stored.contains(id));
+        shared.queue.outdate_all_reloads();
         // Decisions that were made in the meantime were made on a replica that was partly loaded. To
         // revert them could undo what was loaded, so their peers are read again.
         for change in self.fail_waiting() {
@@ -243,7 +253,8 @@ impl Follower {
     }
 
     /// Fails the decisions that wait in the queue, because they were made on a replica that is
-    /// outdated, or only partly loaded. Returns those that the replica still has, the latest first.
+    /// outdated, or only partly loaded. Returns those that the follower has not overtaken, the latest
+    /// first.
     fn fail_waiting(&self) -> Vec<Change> {
         let outcome = Outcome::Failed(unavailable("all peers are read again from Valkey"));
         self.shared.queue.finish(self.shared.queue.take_all(), &outcome)

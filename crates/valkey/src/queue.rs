@@ -1,7 +1,8 @@
 //! The queue between the store, which decides about changes, and the writer, which sends them to
 //! the server in batches. The queue also records which entries of the log this process has written.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use aurora_discovery_embedded::replica::{Change, LeaseState};
 use aurora_discovery_protocol::PeerId;
@@ -35,19 +36,21 @@ pub(crate) struct Queue {
 struct State {
     /// The decisions that wait, and the deletions of peers that can't be parsed.
     waiting: VecDeque<Item>,
-    /// The evictions that wait. No decision waits behind them, so their number is not bounded.
-    evictions: VecDeque<(PeerId, LeaseState)>,
-    /// Whether evictions are sent even if no decision waits. Those of a batch that failed are sent
-    /// with the next decision, or after the next sweep.
+    /// The evictions that wait, by their peers. Decisions about other peers do not wait behind them,
+    /// so their number is not bounded.
+    evictions: BTreeMap<PeerId, Eviction>,
+    /// Whether evictions are sent even if no decision waits. [`Queue::evict`], which each sweep
+    /// calls, makes it true. A batch that failed makes it false, so that the writer does not send
+    /// the same evictions again and again.
     evictions_due: bool,
-    /// The number of items that were added so far. Each decision has the number that it was added as.
+    /// The number of items that were added so far. Each item has the number that it was added as.
     added: u64,
-    /// The numbers of the peers that are being reloaded (see [`Queue::reload`]).
-    reloads: HashSet<u64>,
+    /// The peers that are being reloaded, by the numbers of [`Queue::reload`].
+    reloads: HashMap<u64, Reloading>,
     /// The peers that the follower has changed while decisions waited or were being written: the
-    /// number of the newest decision at that moment. Such a decision must not be reverted, because
-    /// that would undo the follower's change. If it is written nevertheless, it comes after the
-    /// follower's change in the log, and the follower applies it again.
+    /// number of the newest item at that moment. A decision up to that number must not be reverted,
+    /// because that would undo the follower's change. If it is written nevertheless, it comes after
+    /// the follower's change in the log, and the follower applies it again.
     overtaken: HashMap<PeerId, u64>,
     /// The size of `overtaken` at which the entries that no decision needs are deleted.
     prune_at: usize,
@@ -59,6 +62,19 @@ struct State {
     closed: bool,
 }
 
+/// An eviction that waits.
+struct Eviction {
+    lease: LeaseState,
+    number: u64,
+}
+
+/// A peer that is being reloaded.
+struct Reloading {
+    peer: PeerId,
+    /// Whether the replica has got a newer state of the peer since the reload began.
+    is_stale: bool,
+}
+
 /// A batch that was sent, and what has happened to it.
 struct Sent {
     /// The number of its first decision.
@@ -67,7 +83,8 @@ struct Sent {
     changes: usize,
     /// The peers that it evicts.
     evicted: Vec<PeerId>,
-    /// How many of the changes are in its entry in the log, once the follower has read the entry.
+    /// How many changes of other peers than those are in its entry in the log, once the follower has
+    /// read the entry.
     logged: Option<usize>,
     /// The writer has received the reply of the script.
     acknowledged: bool,
@@ -153,15 +170,16 @@ pub(crate) struct Reload<'a> {
 }
 
 impl Reload<'_> {
-    /// Whether the reloaded state of the peer may be applied to the replica: the follower has not
-    /// changed the peer since the reload began. Notes that the reload changes the peer. Must be
-    /// called while the index is locked.
-    pub(crate) fn may_apply(&self, peer: &PeerId) -> bool {
-        if self.queue.state.lock().is_overtaken(peer, self.number) {
-            return false;
+    /// Begins to apply the reloaded state to the replica, unless the replica has got a newer one in
+    /// the meantime. Returns whether the state may be applied. Must be called while the index is
+    /// locked.
+    pub(crate) fn begin(&self, peer: &PeerId) -> bool {
+        let is_stale =
+            self.queue.state.lock().reloads.get(&self.number).is_some_and(|reloading| reloading.is_stale);
+        if !is_stale {
+            self.queue.overtake(peer);
         }
-        self.queue.overtake(peer);
-        true
+        !is_stale
     }
 }
 
@@ -176,13 +194,19 @@ impl State {
         self.overtaken.get(peer).is_some_and(|newest| number <= *newest)
     }
 
-    /// Deletes the entries of `overtaken` whose decisions and reloads are all finished, and whose
-    /// batches the follower has seen.
+    /// Marks the reloads of a peer as stale.
+    fn outdate_reloads(&mut self, peer: &[u8]) {
+        let of_peer =
+            self.reloads.values_mut().filter(|reloading| reloading.peer.as_str().as_bytes() == peer);
+        of_peer.for_each(|reloading| reloading.is_stale = true);
+    }
+
+    /// Deletes the entries of `overtaken` whose decisions are all finished, and whose batches the
+    /// follower has seen.
     fn prune(&mut self) {
         let waiting = self.waiting.iter().find_map(Item::number);
         let sent = self.sent.values().map(|sent| sent.first);
-        let reloads = self.reloads.iter().copied();
-        let oldest = sent.chain(reloads).chain(waiting).min().unwrap_or(u64::MAX);
+        let oldest = sent.chain(waiting).min().unwrap_or(u64::MAX);
         self.overtaken.retain(|_, newest| *newest >= oldest);
         self.prune_at = MIN_PRUNED.max(2 * self.overtaken.len());
     }
@@ -206,21 +230,30 @@ impl Queue {
     /// evictions that wait are then sent.
     pub(crate) fn evict(&self, peers: Vec<(PeerId, LeaseState)>) {
         let mut state = self.state.lock();
-        state.evictions.extend(peers);
+        for (peer, lease) in peers {
+            state.added += 1;
+            let number = state.added;
+            state.evictions.insert(peer, Eviction { lease, number });
+        }
         state.evictions_due = !state.evictions.is_empty();
         if state.evictions_due {
             self.filled.notify_one();
         }
     }
 
-    /// Begins to reload a peer. Until the returned value is dropped, it tells whether the follower
-    /// has changed the peer in the meantime.
-    pub(crate) fn reload(&self) -> Reload<'_> {
+    /// Begins to reload a peer. Until the returned value is dropped, it tells whether the replica has
+    /// got a newer state of the peer in the meantime.
+    pub(crate) fn reload(&self, peer: PeerId) -> Reload<'_> {
         let mut state = self.state.lock();
         state.added += 1;
         let number = state.added;
-        state.reloads.insert(number);
+        state.reloads.insert(number, Reloading { peer, is_stale: false });
         Reload { queue: self, number }
+    }
+
+    /// Marks all reloads as stale, because the replica has just loaded all peers.
+    pub(crate) fn outdate_all_reloads(&self) {
+        self.state.lock().reloads.values_mut().for_each(|reloading| reloading.is_stale = true);
     }
 
     /// Adds the deletion of a peer that can't be parsed, with its lease as stored.
@@ -256,29 +289,47 @@ impl Queue {
         }
     }
 
-    /// Takes the items of the next batch, and records the batch as sent under this nonce. The
-    /// evictions come last, because a decision about the same peer was usually made before.
+    /// Takes the items of the next batch, and records the batch as sent under this nonce.
+    ///
+    /// An eviction comes before the decisions about the same peer that were made after it, because
+    /// they depend on it. Evictions on which no decision depends come last.
     pub(crate) fn take_batch(&self, nonce: Nonce) -> Vec<Item> {
         let mut state = self.state.lock();
-        let (mut bytes, mut batch) = (0, Vec::new());
+        let (mut bytes, mut evicted, mut batch) = (0, 0, Vec::new());
         while let Some(item) = state.waiting.front() {
             if item.is_abandoned() {
                 state.waiting.pop_front();
                 continue;
             }
             bytes += item.bytes();
-            if batch.len() == MAX_BATCH || (bytes > MAX_BATCH_BYTES && !batch.is_empty()) {
+            if batch.len() - evicted == MAX_BATCH || (bytes > MAX_BATCH_BYTES && !batch.is_empty()) {
                 break;
+            }
+            let (peer, number) = (item.peer().clone(), item.number());
+            if let Entry::Occupied(eviction) = state.evictions.entry(peer)
+                && number.is_some_and(|number| eviction.get().number < number)
+            {
+                let (peer, Eviction { lease, .. }) = eviction.remove_entry();
+                batch.push(Item::Evict { peer, lease });
+                evicted += 1;
             }
             batch.extend(state.waiting.pop_front());
         }
-        let first = batch.iter().find_map(Item::number).unwrap_or(u64::MAX);
-        let changes = batch.iter().filter(|item| item.is_written()).count();
-        let evictions = state.evictions.len().min(MAX_BATCH);
-        let evictions: Vec<_> = state.evictions.drain(..evictions).collect();
+        while evicted < MAX_BATCH
+            && let Some((peer, Eviction { lease, .. })) = state.evictions.pop_first()
+        {
+            batch.push(Item::Evict { peer, lease });
+            evicted += 1;
+        }
         state.evictions_due = !state.evictions.is_empty();
-        let evicted = evictions.iter().map(|(peer, _)| peer.clone()).collect();
-        batch.extend(evictions.into_iter().map(|(peer, lease)| Item::Evict { peer, lease }));
+        let first = batch.iter().find_map(Item::number).unwrap_or(u64::MAX);
+        let (mut changes, mut evicted) = (0, Vec::new());
+        for item in &batch {
+            match item {
+                Item::Evict { peer, .. } => evicted.push(peer.clone()),
+                Item::Change { .. } | Item::Delete { .. } => changes += usize::from(item.is_written()),
+            }
+        }
         state.sent.insert(nonce, Sent { first, changes, evicted, logged: None, acknowledged: false });
         batch
     }
@@ -305,7 +356,9 @@ impl Queue {
         let mut changes = Vec::new();
         for item in items {
             if let Item::Evict { peer, lease } = item {
-                state.evictions.push_back((peer, lease));
+                // A newer eviction of the peer stays.
+                state.evictions.entry(peer).or_insert(Eviction { lease, number: 0 });
+                state.evictions_due = false;
             } else if let Some((number, change)) = item.finish(outcome.clone())
                 && !state.is_overtaken(&change.peer, number)
             {
@@ -320,7 +373,8 @@ impl Queue {
     /// that no decision is made in the meantime.
     pub(crate) fn overtake(&self, peer: &PeerId) {
         let mut state = self.state.lock();
-        if state.waiting.is_empty() && state.sent.is_empty() && state.reloads.is_empty() {
+        state.outdate_reloads(peer.as_str().as_bytes());
+        if state.waiting.is_empty() && state.sent.is_empty() {
             state.overtaken.clear();
             return;
         }
@@ -333,10 +387,16 @@ impl Queue {
 
     /// Marks the batch of an entry as seen in the log. Removes those changes from the entry that the
     /// replica has already. Of a batch of this process, these are all decisions but those about peers
-    /// that the follower has changed since the batch was decided. Evictions stay in the entry,
-    /// because the follower may have loaded the peer again since it was evicted.
+    /// that the follower has changed since the first decision of the batch. Some of these are applied
+    /// twice, which makes no difference. Evictions stay in the entry, because the follower may have
+    /// loaded the peer again since it was evicted.
     pub(crate) fn mark_seen(&self, entry: &mut LogEntry) {
         let mut state = self.state.lock();
+        if !state.sent.contains_key(&entry.nonce) {
+            return;
+        }
+        // A reload may have read these peers before the server had the changes.
+        entry.changes.iter().for_each(|(id, _)| state.outdate_reloads(id));
         let State { sent, overtaken, .. } = &mut *state;
         let Some(batch) = sent.get_mut(&entry.nonce) else { return };
         let is_evicted = |id: &[u8]| batch.evicted.iter().any(|peer| peer.as_str().as_bytes() == id);
@@ -501,15 +561,19 @@ mod tests {
     fn evictions_of_a_batch_that_failed_wait_again() {
         let queue = Queue::default();
         let _outcome = decide(&queue, "p");
-        queue.evict(vec![evicted("q")]);
-        let names = |batch: &[Item]| batch.iter().map(|item| item.peer().to_string()).collect::<Vec<_>>();
+        let names: Vec<_> = (0..=MAX_BATCH).map(|number| format!("q{number:03}")).collect();
+        queue.evict(names.iter().map(|name| evicted(name)).collect());
         let batch = queue.take_batch(Nonce::random());
-        assert_eq!(names(&batch), ["p", "q"]);
+        assert_eq!(batch.len(), 1 + MAX_BATCH);
+        assert!(queue.state.lock().evictions_due, "one more eviction waits");
         let failed = Outcome::Failed(unavailable("for this test"));
         queue.finish(batch.into_iter().chain(queue.take_all()), &failed);
         assert!(queue.take_all().is_empty(), "evictions are not taken with the decisions");
         assert!(!queue.state.lock().evictions_due, "they wait for a decision or a sweep");
-        assert_eq!(names(&queue.take_batch(Nonce::random())), ["q"]);
+        queue.evict(Vec::new());
+        let batches = [queue.take_batch(Nonce::random()), queue.take_batch(Nonce::random())];
+        let sent: Vec<_> = batches.iter().flatten().map(|item| item.peer().to_string()).collect();
+        assert_eq!(sent, names);
     }
 
     #[test]
@@ -542,18 +606,41 @@ mod tests {
     }
 
     #[test]
-    fn a_reload_is_applied_unless_the_follower_has_changed_the_peer_since() {
+    fn a_reload_is_applied_unless_the_replica_has_got_a_newer_state_of_the_peer() {
         let queue = Queue::default();
         queue.overtake(&peer("p"));
-        let reload = queue.reload();
+        let reload = queue.reload(peer("p"));
         queue.overtake(&peer("q"));
-        assert!(reload.may_apply(&peer("p")));
-        drop(reload);
-        let reload = queue.reload();
+        assert!(reload.begin(&peer("p")));
+        let reload = queue.reload(peer("p"));
         queue.overtake(&peer("p"));
-        assert!(!reload.may_apply(&peer("p")));
-        drop(reload);
-        queue.overtake(&peer("p"));
-        assert!(queue.state.lock().reloads.is_empty() && queue.state.lock().overtaken.is_empty());
+        assert!(!reload.begin(&peer("p")));
+        // The replica has got a newer state by a decision of this process.
+        let reload = queue.reload(peer("p"));
+        let nonce = Nonce::random();
+        let _outcome = decide(&queue, "p");
+        queue.take_batch(nonce);
+        queue.mark_seen(&mut entry(nonce, ["p", "q"]));
+        assert!(!reload.begin(&peer("p")));
+        let reload = queue.reload(peer("p"));
+        queue.outdate_all_reloads();
+        assert!(!reload.begin(&peer("p")));
+    }
+
+    #[test]
+    fn an_eviction_is_sent_between_the_decisions_before_and_after_it() {
+        let queue = Queue::default();
+        let _before = [decide(&queue, "p"), decide(&queue, "q")];
+        queue.evict(vec![evicted("p"), evicted("q"), evicted("r")]);
+        let _after = decide(&queue, "p");
+        let names = |batch: &[Item]| {
+            let name = |item: &Item| match item {
+                Item::Evict { peer, .. } => format!("evict {peer}"),
+                Item::Change { .. } | Item::Delete { .. } => item.peer().to_string(),
+            };
+            batch.iter().map(name).collect::<Vec<_>>()
+        };
+        let batch = queue.take_batch(Nonce::random());
+        assert_eq!(names(&batch), ["p", "q", "evict p", "p", "evict q", "evict r"]);
     }
 }

@@ -167,12 +167,12 @@ impl ValkeyStore {
         let _ = position.wait_for(|position| *position >= entry).await;
     }
 
-    /// Reads a peer from the server into the replica, unless the follower changes the peer in the
-    /// meantime. A peer that can't be parsed is deleted on the server, so that its name
+    /// Reads a peer from the server into the replica, unless the replica gets a newer state of
+    /// the peer in the meantime. A peer that can't be parsed is deleted on the server, so that its name
     /// can be registered again.
     async fn reload_peer(&self, peer: &PeerId) -> Result<(), StoreError> {
         let shared = &self.shared;
-        let reload = shared.queue.reload();
+        let reload = shared.queue.reload(peer.clone());
         let mut connection =
             shared.connection.connect(shared).await.map_err(|error| shared.connection.failed(&error))?;
         let stored = stored_peer(&mut connection, shared, peer).await;
@@ -182,7 +182,7 @@ impl ValkeyStore {
             Some(lease) => RemoteState::Peer(lease, record.as_deref().unwrap_or_default()),
             None => RemoteState::Deleted,
         };
-        let applied = shared.replica.apply(peer, state, || reload.may_apply(peer));
+        let applied = shared.replica.apply(peer, state, || reload.begin(peer));
         if let Some(stored) = stored.filter(|_| lease.is_none() || applied != Applied::Done) {
             // The outcome does not matter: if another process has changed or deleted the peer, the
             // next attempt of the change detects that.

@@ -202,7 +202,8 @@ impl Writer {
             self.revert(|shared| {
                 let waiting = shared.queue.take_of(&conflicts);
                 let reverted = shared.queue.finish(refused.into_iter().chain(waiting), &conflict);
-                // Until here, the queue notes which peers of the batch the follower changes.
+                // While the batch is in `sent`, the queue records which of its peers the follower
+                // changes, and `finish` needs that record.
                 settle(shared);
                 reverted
             });
@@ -251,7 +252,9 @@ impl Writer {
     /// Reverts the changes that `take` returns, the latest of which must come first. `take` is
     /// called while the index is locked.
     fn revert(&self, take: impl FnOnce(&Shared) -> Vec<Change>) {
-        self.shared.replica.revert(|| take(&self.shared));
+        if !self.shared.replica.revert(|| take(&self.shared)) {
+            self.shared.load_requested.store(true, Relaxed);
+        }
     }
 }
 

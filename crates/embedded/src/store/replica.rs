@@ -252,7 +252,12 @@ impl Replica {
     /// Reverts the changes that `changes` returns, in that order. The newest change must come
     /// first. `changes` is called while the index is locked, so that no other change is decided in
     /// between. A peer that has changed again since then stays as it is.
-    pub fn revert(&self, changes: impl FnOnce() -> Vec<Change>) {
+    ///
+    /// Returns false if a changed peer was evicted since then. The replica then lacks a peer that the
+    /// shared store may have.
+    #[must_use]
+    pub fn revert(&self, changes: impl FnOnce() -> Vec<Change>) -> bool {
+        let mut lacks_none = true;
         let mut index = self.shared().write();
         for change in changes().into_iter().filter(|change| !change.is_none()) {
             let slot = index.find_peer(&change.peer);
@@ -263,6 +268,7 @@ impl Replica {
                 (current, after) => current.is_none() && after.is_none(),
             };
             if !is_current {
+                lacks_none &= current.is_some();
                 continue;
             }
             let Some(before) = &change.before else {
@@ -280,6 +286,7 @@ impl Replica {
             }
             slot.into_iter().for_each(|slot| index.set_lease_state(slot, before));
         }
+        lacks_none
     }
 
     /// Wakes the requests that wait for messages to a peer, because a message has arrived. The
