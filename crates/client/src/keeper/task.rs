@@ -162,9 +162,10 @@ impl<F: FnMut(Event) + Send> Task<F> {
         // was on disk, not even the peer itself could use a token-only id until the reservation
         // ends.
         let must_yield = match &self.signer {
-            // The service always lets a valid signature replace a registration, even one by another
-            // client with the same key, such as a copy of this program. After a takeover, the
-            // keeper therefore registers only if the id is free.
+            // For a locked name, the service accepts each newer signature by the locking key, and
+            // asks for no token. The keeper could therefore replace the registration of another
+            // client with the same key, such as a copy of this program. After a takeover, it
+            // registers only if no other client holds the id.
             Some(_) if self.was_taken_over => {
                 held_by_another(&self.client, &self.registration).await?.map_or(Ok(false), Err)?
             }

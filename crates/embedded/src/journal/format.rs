@@ -5,8 +5,9 @@
 
 use crc32fast::Hasher;
 
-/// The version of the whole format. Releases before signed registrations wrote version 1. They
-/// refuse files of version 2, because they would skip the records of signed peers in them.
+/// The version of the whole format. Releases before signed registrations wrote version 1. The number
+/// was raised so that they refuse newer files. Otherwise they would skip the records of signed peers
+/// in them.
 pub(crate) const VERSION: u32 = 2;
 
 /// The earliest version that is read. The first byte of each record determines how the record is

@@ -81,8 +81,8 @@ pub enum Applied {
 /// How far the time of a registration may be ahead of the time of the registration that replaces
 /// it, in milliseconds. A time that is further ahead was read from another clock.
 const MAX_AHEAD_MILLIS: u64 = 1_000;
-/// The number of slots that [`Replica::retain`] examines while the index is locked exclusively
-/// once.
+/// The number of slots that [`Replica::retain`] examines before it releases the lock of the index, so
+/// that requests can use the index in between.
 const RETAIN_STEPS: u32 = 4_096;
 
 impl Replica {
