@@ -49,7 +49,8 @@ impl Topic {
         Ok(topic)
     }
 
-    /// Changes one peer per `interval`, and finally sends all watchers the end marker.
+    /// Changes one peer of the topic per `interval` until `end`. Finally registers a peer whose id
+    /// begins with `end-`. Its event tells the watchers that no more changes of this topic follow.
     pub(crate) async fn change_until(mut self, end: Instant, interval: Duration) -> io::Result<Vec<Change>> {
         let mut changes = Vec::new();
         let mut due = tokio::time::Instant::now();

@@ -84,7 +84,7 @@ pub(crate) enum Command {
     Cost(CostArgs),
     /// Write all registrations of a store, with their leases and holders, to standard output.
     Export(TransferArgs),
-    /// Read registrations that `export` wrote from standard input into a store.
+    /// Read from standard input what `export` wrote, and put these registrations into a store.
     Import(TransferArgs),
     /// Create the table for `serve --store dynamodb` at a local endpoint; on AWS the stack creates
     /// it.

@@ -27,7 +27,7 @@ pub enum Sources {
     Forwarded,
 }
 
-/// A running service, and what its environment supports. The service stops when this is dropped.
+/// A running service, and what its environment supports.
 pub struct Target {
     /// The URL of the service: `http://host:port`, followed by a stage if there is one (`/dev`).
     pub base_url: String,

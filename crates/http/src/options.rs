@@ -36,7 +36,7 @@ pub struct ServiceOptions {
     /// refused, so that its client tries again later.
     pub max_in_flight: usize,
     /// How long a handler may take before its response becomes a 503. The default is longer than a
-    /// short stall of a disk, and shorter than the time that clients wait.
+    /// short stall of a disk, and shorter than the time for which clients repeat a request.
     pub request_timeout: Duration,
     /// One in this many successful requests is logged, in addition to those that fail. With 0, the
     /// default, no successful request is logged, because a line takes more processor time than

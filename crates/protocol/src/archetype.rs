@@ -82,7 +82,9 @@ impl Archetype {
 /// The zero-width non-joiner and the zero-width joiner.
 const JOINERS: [char; 2] = ['\u{200C}', '\u{200D}'];
 
-/// Whether a character is not shown, or changes the order in which other characters are shown.
+/// Whether a character is in a list of common characters that are not shown, or that change the
+/// order in which other characters are shown. [`JOINERS`] are not in the list, because some scripts
+/// need them within a word.
 const fn is_invisible(character: char) -> bool {
     matches!(
         character,

@@ -17,7 +17,8 @@ const START_MILLIS: u64 = 1_759_406_400_789;
 /// The API key that may administer the service.
 const ADMIN_KEY: &str = "key-of-an-operator";
 
-/// Starts a service on an unused port with a simulated clock. It stops when the target is dropped.
+/// Starts a service on an unused port with a simulated clock. The service stops when the runtime of
+/// the test does.
 pub(crate) async fn start(needs: Needs, directory: Option<TempDir>, trusted_hops: usize) -> Target {
     let elapsed = Arc::new(AtomicU64::new(0));
     let clock = {

@@ -8,3 +8,4 @@ mod follow;
 mod holder;
 mod lifecycle;
 mod model;
+mod replica;

@@ -147,10 +147,10 @@ pub(crate) const ALLOCATION: u64 = 16;
 ///
 /// The constants are rounded from the memory that the store takes with a million peers.
 pub(crate) fn cost(allocated: usize, archetypes: usize, host_key: u64) -> u64 {
-    /// The memory of a peer apart from its texts, in bytes: the slot, the tail, and the entries in
-    /// the table of ids, the dense arrays, the schedule, and the counts of its source and networks.
-    /// The peer is assumed to be the only one of its source and its network, but not of its wide
-    /// network.
+    /// The memory of a peer in bytes, without `long_text`, its archetypes and its published
+    /// address: the slot, the tail, and the entries in the table of ids, the dense arrays, the
+    /// schedule, and the counts of its source and networks. The peer is assumed to be the only one
+    /// of its source and its network, but not of its wide network.
     const PEER: u64 = 472;
     const ARCHETYPE: u64 = 24;
     /// The memory of the four counts of a published address that no other peer publishes, in bytes.
