@@ -10,7 +10,7 @@ use aurora_discovery_registry::StoreError;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
-use crate::entry::{LogEntry, Nonce, StreamId, peer_id};
+use crate::entry::{LogEntry, Nonce, StreamId};
 use crate::failure::unavailable;
 
 /// The maximum number of decisions in a batch, and also that of evictions. The script of a batch
@@ -77,17 +77,22 @@ struct Reloading {
 
 /// A batch that was sent, and what has happened to it.
 struct Sent {
-    /// The number of its first decision.
+    /// The lowest number of its items.
     first: u64,
-    /// The number of its decisions that change something.
-    changes: usize,
-    /// The peers that it evicts.
-    evicted: Vec<PeerId>,
-    /// How many changes of other peers than those are in its entry in the log, once the follower has
-    /// read the entry.
-    logged: Option<usize>,
+    /// The changes that the script makes if all conditions hold, in order.
+    changes: Vec<SentChange>,
+    /// Whether its entry in the log has all changes other than evictions, once the follower has read
+    /// the entry.
+    is_complete: Option<bool>,
     /// The writer has received the reply of the script.
     acknowledged: bool,
+}
+
+/// A change of a batch that was sent.
+struct SentChange {
+    peer: PeerId,
+    number: u64,
+    is_eviction: bool,
 }
 
 /// One item of a batch.
@@ -102,9 +107,9 @@ pub(crate) enum Item {
     },
     /// A dormant peer that the replica has evicted. The script deletes it on the server if it still
     /// has this lease.
-    Evict { peer: PeerId, lease: LeaseState },
+    Evict { peer: PeerId, lease: LeaseState, number: u64 },
     /// A peer on the server that can't be parsed. The script deletes it if it still has this lease.
-    Delete { peer: PeerId, lease: Vec<u8>, done: oneshot::Sender<Outcome> },
+    Delete { peer: PeerId, lease: Vec<u8>, number: u64, done: oneshot::Sender<Outcome> },
 }
 
 /// The result of writing a change.
@@ -135,9 +140,10 @@ impl Item {
         }
     }
 
-    /// The number of a decision.
-    fn number(&self) -> Option<u64> {
-        if let Self::Change { number, .. } = self { Some(*number) } else { None }
+    /// The number that the item was added as.
+    fn number(&self) -> u64 {
+        let (Self::Change { number, .. } | Self::Evict { number, .. } | Self::Delete { number, .. }) = self;
+        *number
     }
 
     /// Whether this is a check whose request was cancelled. It need not be sent.
@@ -189,6 +195,13 @@ impl Drop for Reload<'_> {
     }
 }
 
+impl SentChange {
+    fn of(item: &Item) -> Self {
+        let is_eviction = matches!(item, Item::Evict { .. });
+        Self { peer: item.peer().clone(), number: item.number(), is_eviction }
+    }
+}
+
 impl State {
     fn is_overtaken(&self, peer: &PeerId, number: u64) -> bool {
         self.overtaken.get(peer).is_some_and(|newest| number <= *newest)
@@ -204,7 +217,7 @@ impl State {
     /// Deletes the entries of `overtaken` whose decisions are all finished, and whose batches the
     /// follower has seen.
     fn prune(&mut self) {
-        let waiting = self.waiting.iter().find_map(Item::number);
+        let waiting = self.waiting.front().map(Item::number);
         let sent = self.sent.values().map(|sent| sent.first);
         let oldest = sent.chain(waiting).min().unwrap_or(u64::MAX);
         self.overtaken.retain(|_, newest| *newest >= oldest);
@@ -259,7 +272,7 @@ impl Queue {
     /// Adds the deletion of a peer that can't be parsed, with its lease as stored.
     pub(crate) fn delete(&self, peer: PeerId, lease: Vec<u8>) -> oneshot::Receiver<Outcome> {
         let (done, outcome) = oneshot::channel();
-        self.add(|_| Item::Delete { peer, lease, done });
+        self.add(|number| Item::Delete { peer, lease, number, done });
         outcome
     }
 
@@ -295,42 +308,34 @@ impl Queue {
     /// they depend on it. Evictions on which no decision depends come last.
     pub(crate) fn take_batch(&self, nonce: Nonce) -> Vec<Item> {
         let mut state = self.state.lock();
-        let (mut bytes, mut evicted, mut batch) = (0, 0, Vec::new());
+        let (mut bytes, mut needed, mut batch) = (0, 0, Vec::new());
         while let Some(item) = state.waiting.front() {
             if item.is_abandoned() {
                 state.waiting.pop_front();
                 continue;
             }
             bytes += item.bytes();
-            if batch.len() - evicted == MAX_BATCH || (bytes > MAX_BATCH_BYTES && !batch.is_empty()) {
+            if batch.len() - needed == MAX_BATCH || (bytes > MAX_BATCH_BYTES && !batch.is_empty()) {
                 break;
             }
             let (peer, number) = (item.peer().clone(), item.number());
             if let Entry::Occupied(eviction) = state.evictions.entry(peer)
-                && number.is_some_and(|number| eviction.get().number < number)
+                && eviction.get().number < number
             {
-                let (peer, Eviction { lease, .. }) = eviction.remove_entry();
-                batch.push(Item::Evict { peer, lease });
-                evicted += 1;
+                let (peer, Eviction { lease, number }) = eviction.remove_entry();
+                batch.push(Item::Evict { peer, lease, number });
+                needed += 1;
             }
             batch.extend(state.waiting.pop_front());
         }
-        while evicted < MAX_BATCH
-            && let Some((peer, Eviction { lease, .. })) = state.evictions.pop_first()
-        {
-            batch.push(Item::Evict { peer, lease });
-            evicted += 1;
+        let first = batch.iter().map(Item::number).min().unwrap_or(u64::MAX);
+        for _ in needed..MAX_BATCH {
+            let Some((peer, Eviction { lease, number })) = state.evictions.pop_first() else { break };
+            batch.push(Item::Evict { peer, lease, number });
         }
+        let changes = batch.iter().filter(|item| item.is_written()).map(SentChange::of).collect();
         state.evictions_due = !state.evictions.is_empty();
-        let first = batch.iter().find_map(Item::number).unwrap_or(u64::MAX);
-        let (mut changes, mut evicted) = (0, Vec::new());
-        for item in &batch {
-            match item {
-                Item::Evict { peer, .. } => evicted.push(peer.clone()),
-                Item::Change { .. } | Item::Delete { .. } => changes += usize::from(item.is_written()),
-            }
-        }
-        state.sent.insert(nonce, Sent { first, changes, evicted, logged: None, acknowledged: false });
+        state.sent.insert(nonce, Sent { first, changes, is_complete: None, acknowledged: false });
         batch
     }
 
@@ -355,9 +360,9 @@ impl Queue {
         let mut state = self.state.lock();
         let mut changes = Vec::new();
         for item in items {
-            if let Item::Evict { peer, lease } = item {
+            if let Item::Evict { peer, lease, number } = item {
                 // A newer eviction of the peer stays.
-                state.evictions.entry(peer).or_insert(Eviction { lease, number: 0 });
+                state.evictions.entry(peer).or_insert(Eviction { lease, number });
                 state.evictions_due = false;
             } else if let Some((number, change)) = item.finish(outcome.clone())
                 && !state.is_overtaken(&change.peer, number)
@@ -386,10 +391,8 @@ impl Queue {
     }
 
     /// Marks the batch of an entry as seen in the log. Removes those changes from the entry that the
-    /// replica has already. Of a batch of this process, these are all decisions but those about peers
-    /// that the follower has changed since the first decision of the batch. Some of these are applied
-    /// twice, which makes no difference. Evictions stay in the entry, because the follower may have
-    /// loaded the peer again since it was evicted.
+    /// replica has already. Of a batch of this process, these are all but those of peers that the
+    /// follower has changed since the change was decided.
     pub(crate) fn mark_seen(&self, entry: &mut LogEntry) {
         let mut state = self.state.lock();
         if !state.sent.contains_key(&entry.nonce) {
@@ -399,16 +402,20 @@ impl Queue {
         entry.changes.iter().for_each(|(id, _)| state.outdate_reloads(id));
         let State { sent, overtaken, .. } = &mut *state;
         let Some(batch) = sent.get_mut(&entry.nonce) else { return };
-        let is_evicted = |id: &[u8]| batch.evicted.iter().any(|peer| peer.as_str().as_bytes() == id);
-        batch.logged = Some(entry.changes.iter().filter(|(id, _)| !is_evicted(id)).count());
-        let is_overtaken = |id: &[u8]| {
-            peer_id(id).is_some_and(|peer| overtaken.get(&peer).is_some_and(|newest| batch.first <= *newest))
-        };
-        if overtaken.is_empty() && batch.evicted.is_empty() {
-            entry.changes.clear();
-        } else {
-            entry.changes.retain(|(id, _)| is_evicted(id) || is_overtaken(id));
-        }
+        // The entry has the changes of the batch in the same order, without those that did not hold.
+        let (mut sent_changes, mut lacks) = (batch.changes.iter(), 0);
+        entry.changes.retain(|(id, _)| {
+            let change = sent_changes.find(|change| {
+                let is_found = change.peer.as_str().as_bytes() == id;
+                lacks += usize::from(!is_found && !change.is_eviction);
+                is_found
+            });
+            change.is_some_and(|change| {
+                overtaken.get(&change.peer).is_some_and(|newest| change.number <= *newest)
+            })
+        });
+        lacks += sent_changes.filter(|change| !change.is_eviction).count();
+        batch.is_complete = Some(lacks == 0);
         if batch.acknowledged {
             sent.remove(&entry.nonce);
         }
@@ -419,7 +426,7 @@ impl Queue {
         let mut state = self.state.lock();
         let Some(sent) = state.sent.get_mut(&nonce) else { return };
         sent.acknowledged = true;
-        if sent.logged.is_some() {
+        if sent.is_complete.is_some() {
             state.sent.remove(&nonce);
         }
     }
@@ -440,8 +447,7 @@ impl Queue {
     /// log later, the follower applies it like an entry of another process. If the follower has seen
     /// the entry already, returns whether it has all changes of the batch.
     pub(crate) fn forget(&self, nonce: Nonce) -> Option<bool> {
-        let sent = self.state.lock().sent.remove(&nonce)?;
-        sent.logged.map(|logged| logged == sent.changes)
+        self.state.lock().sent.remove(&nonce)?.is_complete
     }
 
     /// Forgets all batches. The follower then applies all entries of the log.
@@ -486,6 +492,11 @@ mod tests {
         outcome.expect("a decision")
     }
 
+    /// Adds the deletion of a peer that can't be parsed.
+    fn delete(queue: &Queue, name: &str) -> oneshot::Receiver<Outcome> {
+        queue.delete(peer(name), Vec::new())
+    }
+
     fn entry(nonce: Nonce, names: [&str; 2]) -> LogEntry {
         let changes = names.map(|name| (name.as_bytes().to_vec(), Vec::new())).to_vec();
         LogEntry { id: StreamId::default(), nonce, previous: None, changes }
@@ -517,10 +528,10 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         assert_eq!(names(Nonce::random()), ["p", "q"], "of another process");
-        let _outcomes = [decide(&queue, "p"), decide(&queue, "q")];
+        let _outcomes = [delete(&queue, "p"), delete(&queue, "q")];
         queue.take_batch(first);
         assert!(names(first).is_empty());
-        let _outcomes = [decide(&queue, "p"), decide(&queue, "q")];
+        let _outcomes = [delete(&queue, "p"), delete(&queue, "q")];
         queue.take_batch(second);
         queue.overtake(&peer("p"));
         assert_eq!(names(second), ["p"]);
@@ -577,15 +588,17 @@ mod tests {
     }
 
     #[test]
-    fn the_follower_applies_evictions_of_this_process() {
+    fn the_follower_applies_an_eviction_again_only_if_it_has_changed_the_peer_since() {
         let queue = Queue::default();
         let nonce = Nonce::random();
         let _outcome = decide(&queue, "p");
-        queue.evict(vec![evicted("q")]);
+        queue.overtake(&peer("q"));
+        queue.evict(vec![evicted("q"), evicted("r")]);
+        queue.overtake(&peer("r"));
         queue.take_batch(nonce);
-        let mut seen = entry(nonce, ["p", "q"]);
+        let mut seen = entry(nonce, ["q", "r"]);
         queue.mark_seen(&mut seen);
-        assert_eq!(seen.changes, [(b"q".to_vec(), Vec::new())]);
+        assert_eq!(seen.changes, [(b"r".to_vec(), Vec::new())]);
     }
 
     #[test]
@@ -593,7 +606,7 @@ mod tests {
         let queue = Queue::default();
         for (logged, expected) in [(&["p", "q"][..], Some(true)), (&["p"], Some(false))] {
             let nonce = Nonce::random();
-            let _outcomes = ["p", "q"].map(|name| queue.delete(peer(name), Vec::new()));
+            let _outcomes = ["p", "q"].map(|name| delete(&queue, name));
             queue.take_batch(nonce);
             let changes = logged.iter().map(|name| (name.as_bytes().to_vec(), Vec::new())).collect();
             let mut entry = LogEntry { id: StreamId::default(), nonce, previous: None, changes };
