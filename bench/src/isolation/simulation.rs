@@ -57,7 +57,8 @@ enum Action {
 
 impl Simulation {
     pub(crate) fn new(scenario: &Scenario) -> Result<Self, Box<dyn Error>> {
-        // The service uses the random number generator of its thread.
+        // The service runs on this thread, and draws its random numbers from the generator of the
+        // thread. That generator therefore gets the seed too.
         fastrand::seed(scenario.seed);
         let rng = fastrand::Rng::with_seed(scenario.seed);
         let samplers = if scenario.ours_only { &Sampler::ALL[..1] } else { &Sampler::ALL[..] };

@@ -10,8 +10,8 @@ use crate::addresses::Addresses;
 use crate::endpoint::root_cause;
 use crate::{ClientOptions, Error, tls};
 
-/// The time limit for connecting, summed over all addresses of a name. The time limit of the
-/// attempt applies as well.
+/// The maximum time for opening a connection, in total for all addresses of a host name. If
+/// [`ClientOptions::timeout`], the time limit of one attempt of a request, is shorter, it applies.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The connections of a client.

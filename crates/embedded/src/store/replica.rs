@@ -32,7 +32,7 @@ pub struct Change {
     pub peer: PeerId,
     /// The state on which the decision is based. `None` if the peer was unknown.
     pub before: Option<LeaseState>,
-    /// The state after the change. `None` if the peer is deleted.
+    /// The state after the change. `None` if the peer is deleted, or is unknown and stays so.
     pub after: Option<LeaseState>,
     /// The whole peer, in the encoding of [`RemoteState::Peer`]. `None` if the change concerns only
     /// the lease.
