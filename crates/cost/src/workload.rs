@@ -58,7 +58,7 @@ pub struct Cadence {
     /// The maximum number of peers that a discover lists.
     pub discover_limit: f64,
     /// Whether peers include their discovers in heartbeats. If there are more discovers than
-    /// heartbeats, the rest are separate requests.
+    /// heartbeat requests, the rest are separate requests.
     #[serde(rename = "riding")]
     pub discover_in_heartbeat: bool,
 }

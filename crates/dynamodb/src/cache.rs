@@ -63,8 +63,8 @@ impl LastCensus {
     }
 }
 
-/// Long-dormant peers that samples have found. The sweep takes peers from this queue and removes
-/// them from the index.
+/// Long-dormant peers that reads of the index have found. The sweep takes peers from this queue and
+/// removes them from the index.
 #[derive(Debug, Default)]
 pub(crate) struct DormantPeers(Mutex<VecDeque<Arc<StoredPeer>>>);
 

@@ -41,8 +41,8 @@ pub struct ConnectError(String);
 /// With the feature `credential-chain`, the Region, the credentials and the endpoint come from the
 /// same sources as for AWS's own tools: environment, profile (SSO, `aws login`,
 /// `credential_process`, assumed roles), web identity, container, instance metadata. Without the
-/// feature they come from the environment only. A loopback endpoint needs neither a Region nor
-/// credentials.
+/// feature they come from the environment only. A loopback endpoint with the scheme `http` needs
+/// neither a Region nor credentials.
 ///
 /// # Errors
 /// [`ConnectError`] says what is missing or malformed. This function does not call DynamoDB.

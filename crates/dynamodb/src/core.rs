@@ -22,8 +22,8 @@ use crate::source_bound::Newcomers;
 use crate::table::{Table, WriteOutcome};
 
 /// Maximum number of attempts of an operation whose conditional write is refused because another
-/// process has changed the peer. The operation fails only if this many changes of other processes
-/// to the same peer succeed meanwhile.
+/// process has changed the item. The operation fails if this many changes by other processes
+/// succeed meanwhile.
 pub(crate) const MAX_ATTEMPTS: u32 = 64;
 /// The longest pause between two attempts is two to the power of this number, in milliseconds.
 /// Within 64 ms, another process can complete the calls of one registration.
@@ -120,7 +120,7 @@ impl Core {
     /// most operations do, and costs one read unit.
     ///
     /// # Errors
-    /// [`StoreError`] if the item cannot be read.
+    /// [`StoreError`] if a call fails, or if the secret can be neither read nor created.
     pub(crate) async fn check(&self) -> Result<(), StoreError> {
         self.secret().await?;
         self.table.get(item::table_key()).await.map(drop)
@@ -149,8 +149,8 @@ impl Core {
     ///
     /// `refusal` is the item that the refusal contained, if there was one, and `attempt` is the
     /// number of the refused attempt, from 0. After the first attempt, the item in the refusal is
-    /// used. After later attempts, the item is read again after a random pause. Without the pause,
-    /// two processes could keep making each other's conditional writes fail.
+    /// used, if there is one. Otherwise the item is read again after a random pause. Without the
+    /// pause, two processes could keep making each other's conditional writes fail.
     pub(crate) async fn look_up_again(
         &self,
         peer: &PeerId,

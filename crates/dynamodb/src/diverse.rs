@@ -98,8 +98,8 @@ impl Core {
 struct Candidates {
     /// Uniform picks in the order in which they were drawn.
     picks: VecDeque<(RingPosition, PeerId)>,
-    /// All other entries, by the class of their network. When a peer drawn from a class is to be
-    /// listed, the class is removed.
+    /// All other entries, by the class of their network. Once a live peer of a class was drawn, the
+    /// entries of the class are removed.
     by_class: BTreeMap<NetworkClass, Vec<(RingPosition, PeerId)>>,
     /// The peers that were taken, and the peer that the query excludes.
     taken: HashSet<PeerId>,
@@ -158,8 +158,8 @@ impl Candidates {
     }
 
     /// Decides whether to list a live peer, whose entry was drawn from `class`. The peer is not
-    /// listed if the second half already lists a peer of its network. In either case, no further
-    /// entry of this class is drawn.
+    /// listed if the second half already lists a peer of its network. In either case, the other
+    /// entries of this class that were read so far are dropped.
     ///
     /// This is not called for a peer that turned out to be dormant, so another entry of its class
     /// can be drawn in the next round.

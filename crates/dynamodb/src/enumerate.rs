@@ -1,4 +1,5 @@
-//! Enumerations: all peers, page by page, in the order of their positions on the ring.
+//! Enumerations: all peers that match a query, page by page, in the order of their positions on the
+//! ring.
 //!
 //! The cursor of a page is the last position that the page covers. The position of a peer never
 //! changes, so peers that register or expire between two pages do not move the others.
@@ -21,7 +22,8 @@ use crate::sample::{Entries, matches};
 /// the sixteen lanes of a rare archetype. A page that has space left after the last round ends with
 /// a cursor, and the next page continues there.
 const MAX_ROUNDS: usize = 24;
-/// Minimum and maximum number of entries that one round reads.
+/// Minimum and maximum number of entries that one round requests. If the rest of the page's budget
+/// does not suffice for the minimum, the round requests fewer.
 const ROUND_ENTRIES: (usize, usize) = (50, 1_000);
 
 impl Core {

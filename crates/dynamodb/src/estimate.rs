@@ -73,7 +73,8 @@ impl Observation {
         usize::try_from(wanted).unwrap_or(usize::MAX)
     }
 
-    /// Whether more than half of the peers that were read were dormant or deleted.
+    /// Whether more than half of the peers that were read were dormant or deleted, or did not
+    /// match.
     pub(crate) fn mostly_dormant(&self) -> bool {
         const MIN_READ: u64 = 20; // the ratio among fewer peers is not significant
         self.peers_read >= MIN_READ && self.live * 2 < self.peers_read

@@ -36,7 +36,7 @@ impl Expression {
         Self::new("attribute_not_exists(#k)", &[("#k", KEY)], Vec::new())
     }
 
-    /// The registration is still the one that was read.
+    /// The item still has this generation.
     pub(crate) fn same_generation(generation: Generation) -> Self {
         Self::new("#g = :g", &[("#g", GENERATION)], vec![(":g", bytes(generation.0))])
     }
@@ -61,8 +61,8 @@ impl Expression {
         )
     }
 
-    /// The registration is still the one that was read, and neither its lease nor its proof is
-    /// newer than that of `renewed`.
+    /// The registration is still the one that was read, and its lease does not end later than that
+    /// of `renewed`. With `proven`, its proof is not newer than that of `renewed` either.
     pub(crate) fn not_newer_than(renewed: &StoredPeer, proven: bool) -> Self {
         let mut condition = Self::new(
             "#g = :g AND #e <= :e",

@@ -73,8 +73,8 @@ const LOCKED_SINCE: &str = "locked";
 const RECORD: &str = "jws";
 /// When the peer deregistered. Only a tombstone has this.
 const LEFT_AT: &str = "left";
-/// When a request last proved that its sender is the holder. Items that an earlier release wrote do
-/// not have this.
+/// When a request proved that its sender is the holder. Not every later proof is stored. Items that
+/// an earlier release wrote do not have this.
 pub(crate) const PROVEN_AT: &str = "proven";
 /// The [`Generation`] of a peer, a marker or a mailbox.
 pub(crate) const GENERATION: &str = "gen";
@@ -109,8 +109,8 @@ pub(crate) struct StoredPeer {
     pub(crate) holder: Holder,
     /// The signed registration and the lock of the name, if the peer signed.
     pub(crate) signed: Option<SignedPeer>,
-    /// When a request last proved that its sender is the holder. `None` if an earlier release wrote
-    /// the item.
+    /// The last stored time at which a request proved that its sender is the holder. `None` if an
+    /// earlier release wrote the item.
     pub(crate) stored_proof: Option<Timestamp>,
     pub(crate) generation: Generation,
     /// When the markers of the peer expire, in seconds since the epoch.

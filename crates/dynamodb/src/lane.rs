@@ -13,7 +13,8 @@
 //!   twelve bits.
 //!
 //! One query therefore reads a contiguous range of one lane of one list. Such a range is called a
-//! *window*.
+//! *window*. A random window of a sample may wrap around at the end of its lane, and is then read
+//! by two queries.
 
 use std::fmt;
 
@@ -34,8 +35,8 @@ pub(crate) struct RingPosition(pub(crate) u64);
 /// The index contains only keys, and no other attributes of the items. The class is therefore all
 /// that a query of the index returns about the network of a peer.
 ///
-/// A diverse sample treats the networks of one class as one network. The hash is keyed, so that an
-/// attacker cannot search for a network that shares the class of a given one.
+/// A diverse sample of a large network treats the networks of one class as one network. The hash is
+/// keyed, so that an attacker cannot search for a network that shares the class of a given one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct NetworkClass(u64);
 
@@ -130,8 +131,8 @@ pub(crate) enum LaneGroup {
 
 impl LaneGroup {
     /// The groups whose union contains the peers of a query. For each archetype, this is the group
-    /// of its normal form. If the query has the archetype in another form, it is also the group of
-    /// that form.
+    /// of its normal form. If the query has the archetype in another form, the group of that form
+    /// is included as well.
     pub(crate) fn for_query(archetypes: &[Archetype]) -> Vec<Self> {
         if archetypes.is_empty() {
             return vec![Self::All];
@@ -161,8 +162,8 @@ pub(crate) fn source_lane_key(source: Source) -> String {
 }
 
 /// The table's secret, which keys the hash. If the hash had no key, an attacker could compute
-/// positions. It could then choose ids that crowd the ring around a victim, so that the victim is
-/// sampled too rarely (see `window.rs`).
+/// positions. The attacker could then choose ids that crowd the ring around a victim, so that the
+/// victim is sampled too rarely (see `window.rs`).
 #[derive(Clone)]
 pub(crate) struct Secret([u8; Self::LEN]);
 

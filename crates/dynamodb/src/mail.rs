@@ -87,8 +87,8 @@ impl Core {
             match self.table.put(changed, unchanged).await? {
                 WriteOutcome::Done => return Ok(result),
                 WriteOutcome::Refused(item) => {
-                    // From the first refusal on, requests of this process that change the same
-                    // mailbox wait for each other.
+                    // Requests of this process whose write to the same mailbox was refused wait for
+                    // each other from then on.
                     if lock.is_none() {
                         lock = Some(self.lock(position).await);
                     }

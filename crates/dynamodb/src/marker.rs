@@ -24,9 +24,10 @@
 //!
 //! # How long a marker lives
 //!
-//! A marker is written with a time to live that ends two days after that of the peer's item. Most
-//! heartbeats therefore write only the peer's item. A heartbeat writes the markers as well if the
-//! item would otherwise outlive them.
+//! A marker is written with a time to live that ends two days after that of the peer's item. A
+//! heartbeat that extends the lease therefore usually writes only the peer's item. It writes the
+//! markers as well if the item would otherwise outlive them, or if the sweep has removed the peer
+//! from the index.
 
 use aurora_discovery_protocol::{Archetype, PeerId};
 

@@ -17,12 +17,13 @@ pub struct DynamoOptions {
     /// default is 5 s: shorter than the ten seconds that clients wait, and longer than a throttled
     /// partition needs to recover.
     pub deadline: Duration,
-    /// How long one attempt of a DynamoDB call may take. The default is 1 s: long enough to resend
+    /// How long one attempt of a DynamoDB call may take. With the feature `credential-chain`, this
+    /// bounds connecting and waiting for data separately. The default is 1 s: long enough to resend
     /// two lost packets, and short enough for several attempts within the deadline.
     pub attempt_timeout: Duration,
-    /// How long the snapshot of a small network is reused. The default is 4 s. Together with the
-    /// lag of reads with eventual consistency, which is less than a second, a list is at most five
-    /// seconds old.
+    /// How long the snapshot of a small network is reused. The default is 4 s. Reads with eventual
+    /// consistency usually lag by less than a second, so a list is rarely more than five seconds
+    /// old.
     pub snapshot_hold: Duration,
     /// A network counts as small if its table has at most this many items, including markers and
     /// dormant peers. A small network is read completely into a snapshot. The default is 1,000:

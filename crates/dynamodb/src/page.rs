@@ -59,8 +59,9 @@ impl<'q> PageBuilder<'q> {
     }
 
     /// Starts to fill the page with peers that do not match, after all peers that match were added.
-    /// Returns `false` if the query does not request this or the page is full. If it returns
-    /// `true`, [`Self::push`] adds only peers that do not match from then on.
+    /// Returns `false` if the query does not request this, if it has no archetypes, or if the page
+    /// is full. If it returns `true`, [`Self::push`] adds only peers that do not match from then
+    /// on.
     pub(crate) fn start_fill(&mut self) -> bool {
         self.filling = self.listed.is_some() && !self.is_full();
         self.filling

@@ -73,7 +73,7 @@ impl RecentWrites {
         }
     }
 
-    /// Remembers a deregistration.
+    /// Remembers a deregistration or an eviction.
     pub(crate) fn record_removal(&self, position: RingPosition, generation: Generation) {
         self.0.lock().insert(position, RecentWrite::Removed(generation));
     }
@@ -95,7 +95,7 @@ impl RecentWrites {
         inner.writes.range(from..=to).map(|(position, (_, written))| (*position, written.clone())).collect()
     }
 
-    /// The positions of the live peers of a source to which this process has written recently.
+    /// The positions of those live peers of a source that this process has written recently.
     pub(crate) fn live_of(&self, source: Source, now: Timestamp) -> Vec<RingPosition> {
         let mut inner = self.0.lock();
         inner.drop_expired();
@@ -108,7 +108,7 @@ impl RecentWrites {
     }
 
     /// Applies the writes of this process to the index entries of a range: adds peers that the
-    /// index does not list yet, and removes those that it still lists.
+    /// index does not list yet, and removes peers that it should no longer list.
     pub(crate) fn apply_to(
         &self,
         (from, to): (RingPosition, RingPosition),

@@ -79,8 +79,8 @@ impl Core {
         Err(unavailable("the peer is being changed by too many concurrent requests"))
     }
 
-    /// Returns a refusal if another client holds the peer, or if the limit of all live peers is
-    /// reached.
+    /// Returns a refusal if the stored peer does not permit the registration (it has another
+    /// holder, for example), or if a live peer would be added beyond the limit of all live peers.
     async fn refusal(
         &self,
         lookup: &Lookup,
@@ -107,7 +107,7 @@ impl Core {
         live.is_none_or(|stored| stored.holder.source != put.claim.source)
     }
 
-    /// The peer, if it is live or dormant.
+    /// The peer, if it is live, dormant or a tombstone.
     fn known<'a>(&self, lookup: &'a Lookup, now: Timestamp) -> Option<&'a StoredPeer> {
         match lookup {
             Lookup::Found(stored) => Some(&**stored).filter(|s| s.is_known(now, self.revival_window_millis)),

@@ -24,15 +24,16 @@ use crate::lane::{Lane, LaneGroup, NetworkClass, RingPosition};
 use crate::page::PageBuilder;
 use crate::window::{Drawn, RingRange, SamplingPlan};
 
-/// Up to this estimated number, the index entries of a query are listed completely. If they are in
-/// one lane group, each of its sixteen lanes has about 50 entries, which cost half a read unit.
+/// Up to this estimated number, or twice the limit of the query if that is more, the index entries
+/// of a query are listed completely. If 800 entries are in one lane group, each of its sixteen
+/// lanes has about 50 entries, which cost half a read unit.
 const MAX_LISTED_ENTRIES: u64 = 800;
 /// Number of lanes that are listed concurrently.
 const CONCURRENT_LANES: usize = 16;
 /// Maximum number of rounds. A round may find too few peers, because some windows are rejected and
 /// some picked peers are dormant. The next round then draws the missing ones. One sample in eight
-/// needs a second round. If a sample is too small even after the last round, the network has hardly
-/// any live peers.
+/// needs a second round. If a sample is too small even after the last round, hardly any of the
+/// peers in the index are live.
 pub(crate) const MAX_ROUNDS: u32 = 8;
 /// Number of windows that the first round reads in addition to those that suffice on average.
 const SPARE_WINDOWS: usize = 2;
@@ -69,7 +70,8 @@ impl Core {
         Ok(page.finish(total))
     }
 
-    /// Adds a sample of a large network to a page. Returns the number of live peers that match.
+    /// Adds a sample of a large network to a page. Returns the number of live peers that match, or
+    /// an estimate of it.
     async fn sample_into(
         &self,
         page: &mut PageBuilder<'_>,
@@ -77,9 +79,9 @@ impl Core {
         now: Timestamp,
     ) -> Result<Total, StoreError> {
         let known = self.sizes.get(&query.archetypes);
-        // If the response also contains the results of many renewals, the rest of the page's budget
-        // may be too small for a single window. This function then adds no peers to the page, and
-        // returns the last estimate.
+        // The rest of the page's budget may be too small for a single window, for example because
+        // the response also contains the results of many renewals. This function then adds no peers
+        // to the page, and returns the last estimate.
         if page.left() < page.groups() {
             return Ok(Total::Estimate(known.map_or(0, |seen| seen.estimated_live())));
         }
@@ -96,7 +98,7 @@ impl Core {
         let listed_at_most =
             MAX_LISTED_ENTRIES.max(to_u64(query.limit.min(page.readable())).saturating_mul(2));
         // Listing costs at least half a read unit for each lane of each group. Entries are listed
-        // only if this leaves at least half of the budget for reading the peers.
+        // only if this leaves at least half of the remaining budget for reading the peers.
         let affordable = 2 * u64::from(Lane::COUNT) * page.groups() <= page.left();
         if affordable && seen.estimated_entries() <= listed_at_most {
             return self.sample_from_list(page, query, now).await;
@@ -107,8 +109,9 @@ impl Core {
         self.sample_from_windows(page, query, seen, now).await
     }
 
-    /// Lists all index entries of the query, and reads their peers in random order until the page
-    /// is full. Returns the number of live peers that match.
+    /// Lists all index entries of the query, and reads their peers in random order (or in the order
+    /// of a diverse sample) until the page is full. Returns the number of live peers that match,
+    /// which is an estimate unless all peers were read.
     async fn sample_from_list(
         &self,
         page: &mut PageBuilder<'_>,
@@ -130,7 +133,7 @@ impl Core {
         let order = DiverseOrder::of(&entries, query.diverse);
         // If there are at most twice as many entries as the limit, all of their peers are read, so
         // that the total is exact. Reading continues when the page has reached the limit, but not
-        // when it has reached its size in bytes.
+        // when it has reached its size in bytes or the budget is spent.
         let read_all = entries.len() <= query.limit.saturating_mul(2);
         let mut seen = Observation { entries: to_u64(count), covered: 1 << 64, ..Observation::default() };
         let mut total = 0_u64;
@@ -186,8 +189,8 @@ impl Core {
             // several times. Only its first pick counts.
             let picks = picks.into_iter().filter(|(_, peer, _)| distinct.insert(peer.clone()));
             picked.extend(picks.map(|(position, peer, _)| (position, peer)));
-            // Surplus picks are kept for the next round, in the order in which they were drawn. Any
-            // other selection among them could bias the sample.
+            // Surplus picks are kept for the next round, in the order in which they were drawn.
+            // Using them in another order could bias the sample (see `SamplingPlan::draw`).
             let rest = picked.split_off(picked.len().min(wanted));
             let next = std::mem::replace(&mut picked, rest);
             let read = next.len();
@@ -243,8 +246,8 @@ impl Core {
         (from, to): RingRange,
     ) -> Result<(Entries, u64), StoreError> {
         let groups = LaneGroup::for_query(&query.archetypes);
-        // A peer with several of the archetypes is in several groups. `entries` has it once,
-        // because its position is the same in all of them.
+        // A peer with several of the archetypes is in several groups. The map has it once, because
+        // its position is the same in all of them.
         let queries = groups.iter().map(|group| self.query_range(group, from, to));
         let (mut entries, mut half_units) = (Entries::new(), 0);
         for (mut of_group, cost) in futures_util::future::try_join_all(queries).await? {
@@ -289,11 +292,11 @@ impl Core {
         }
     }
 
-    /// Reads the peers of index entries, and returns those that are live and have an archetype of
-    /// the query. They are shuffled, because the order of a batch read is not random.
+    /// Reads the peers of index entries, and returns those that are live and match the archetypes
+    /// of the query. They are shuffled, because the order of a batch read is not random.
     ///
-    /// Adds the numbers and the cost of the read to `seen`, and records dormant peers for the
-    /// sweep.
+    /// Adds to `seen` how many peers were read, how many of them matched, and what the read cost.
+    /// Records long-dormant peers for the sweep.
     pub(crate) async fn read_matching(
         &self,
         entries: Vec<(RingPosition, PeerId)>,
@@ -347,7 +350,7 @@ fn sample_from_snapshot(peers: &Peers, query: &Query, page: &mut PageBuilder<'_>
     total
 }
 
-/// Whether a peer is live, has an archetype of the query, and is not excluded by it.
+/// Whether a peer is live, matches the archetypes of the query, and is not excluded by it.
 pub(crate) fn matches(stored: &StoredPeer, query: &Query, now: Timestamp) -> bool {
     Core::is_listed(stored, &query.archetypes, now)
         && query.exclude.as_ref() != Some(&stored.registration.peer_id)

@@ -84,7 +84,7 @@ pub(crate) enum SourceAdmission<'a> {
 /// The markers of a source.
 #[derive(Debug)]
 struct Markers {
-    /// The markers that were read, in ascending order from the start of the lane.
+    /// The markers that were read, in ascending order of their positions.
     entries: Vec<(RingPosition, PeerId)>,
     /// The number of all markers. It is estimated if not all were read.
     total: u64,
@@ -169,7 +169,7 @@ impl Core {
         admitted.then(|| Admission { newcomers: &self.newcomers, source, position: newcomer })
     }
 
-    /// Lists the markers of a source, up to about `most` of them.
+    /// Lists the markers of a source, up to `most` of them.
     async fn markers_of(&self, source: Source, most: u64) -> Result<Markers, StoreError> {
         let (mut entries, mut start) = (Vec::<(RingPosition, PeerId)>::new(), None);
         loop {
@@ -236,7 +236,8 @@ impl Core {
             }
         }
         // `counted` has the positions that `live` accounts for. An exact number accounts only for
-        // the live peers that were found, and an extrapolated one for the peers of all markers.
+        // the live peers that were found, and an extrapolated one for the peers of all markers that
+        // were listed.
         population.live = to_u64(live.len());
         population.counted = if is_exact { live } else { listed };
         if !is_exact {

@@ -23,8 +23,8 @@ use crate::options::DynamoOptions;
 use crate::table::Table;
 
 /// Number of renewals of one batch that are written concurrently. With this number, a hundred
-/// renewals take only a few round trips, and a batch still leaves capacity of the table for other
-/// requests.
+/// renewals take about seven consecutive round trips, and a batch still leaves capacity of the
+/// table for other requests.
 const CONCURRENT_RENEWALS: usize = 16;
 
 /// Which of the [`Limits`] a store enforces, for documentation and tests.
@@ -35,8 +35,8 @@ pub struct Capabilities {
     pub bounds_peers: bool,
     /// `max_bytes`: not enforced. A table has no maximum size, and `max_peers` bounds its cost.
     pub bounds_bytes: bool,
-    /// `max_peers_per_source`: enforced. The number is exact up to a hundred peers of a source, and
-    /// an estimate beyond.
+    /// `max_peers_per_source`: enforced. Up to a hundred peers of a source are counted. Beyond
+    /// that, the number is an estimate.
     pub bounds_sources: bool,
     /// `max_peers_per_network` and `max_peers_per_site`: not enforced. Each would cost two more
     /// write units for every registration.
@@ -46,10 +46,9 @@ pub struct Capabilities {
     /// The bound on the peers that one source keeps alive by unproven heartbeats: not enforced,
     /// because each of these heartbeats would have to be written.
     pub bounds_unproven: bool,
-    /// `max_archetypes`: not enforced. The only data that the table has for an archetype are the
-    /// markers of its peers.
+    /// `max_archetypes`: not enforced, because the table does not store the number of archetypes.
     pub bounds_archetypes: bool,
-    /// Whether totals are always exact, even if more peers match than a page holds. They are
+    /// Whether totals are always exact, even if more peers match than a page holds. They may be
     /// estimates in a large network.
     pub exact_totals: bool,
 }
@@ -120,7 +119,8 @@ impl DynamoStore {
     /// Writes none of them.
     ///
     /// # Errors
-    /// [`StoreError`] if the table's secret cannot be read.
+    /// [`StoreError`] if the store is closed, or if the table's secret can be neither read nor
+    /// created.
     #[cfg(feature = "stand-in")]
     pub async fn count_index_keys(
         &self,
@@ -201,7 +201,8 @@ impl Store for DynamoStore {
             Ok(lookups) => lookups,
             Err(error) => return vec![Err(error); peers.len()],
         };
-        // The peers were read in batches. Each lease that is too short is now written separately.
+        // The peers were read in batches. Each renewal that needs a write is now written
+        // separately.
         let mut renewals = Vec::with_capacity(peers.len());
         for ((peer, claim), lookup) in peers.iter().zip(lookups) {
             let renewal = self.core.renew_from(peer, claim, lookup, now);

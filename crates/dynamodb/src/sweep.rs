@@ -7,8 +7,8 @@
 //! although each removal costs write units. If fewer are dormant, it is cheaper to keep reading
 //! them. A heartbeat that revives a peer adds it to the index again.
 //!
-//! The sweep does not search for dormant peers. It takes those that samples have found. Lists are
-//! correct without it, because every read checks the lease of a peer.
+//! The sweep does not search for dormant peers. It takes those that reads of the index have found.
+//! Lists are correct without it, because every read checks the lease of a peer.
 
 use std::sync::Arc;
 

@@ -52,9 +52,10 @@ const MEAN: u64 = 40;
 const LARGE_MEAN: u64 = 100;
 /// The limit of a query from which on `LARGE_MEAN` applies.
 const LARGE_FROM: usize = 200;
-/// Minimum number of accepted windows that the picks of one sample come from. The picks of one
-/// window are neighbours on the ring, so samples from few windows would often list the same peers
-/// together.
+/// An accepted window yields at most the limit of the sample divided by this number, rounded up.
+/// The picks of a large sample therefore come from about this many windows or more. The picks of
+/// one window are neighbours on the ring, so samples from few windows would often list the same
+/// peers together.
 const MIN_ACCEPTED_WINDOWS: usize = 7;
 /// Number of windows that are read concurrently.
 const CONCURRENT_READS: usize = 16;
@@ -170,8 +171,8 @@ impl SamplingPlan {
         if (start..=last).contains(&end) {
             return vec![(RingPosition(start), RingPosition(end))];
         }
-        // The window reaches the end of its lane, and continues at the lane's start. `over` is the
-        // number of positions that are left for the second range.
+        // The window extends beyond the end of its lane, and continues at the lane's start. `over`
+        // is the number of positions that are left for the second range.
         let over = (self.width - 1) - (last - start);
         vec![(RingPosition(start), lane.last()), (lane.first(), RingPosition(first + over - 1))]
     }

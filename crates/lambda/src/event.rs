@@ -92,7 +92,7 @@ impl<'de> Deserialize<'de> for Event {
     ///
     /// # Errors
     ///
-    /// If an event with a `requestContext` violates the payload format.
+    /// If the event is not JSON, or if it has a `requestContext` and violates the payload format.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Value::Object(event) = Value::deserialize(deserializer)? else { return Ok(Self::Other) };
         match event.get("requestContext") {

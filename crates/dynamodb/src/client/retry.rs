@@ -12,8 +12,8 @@ use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_dynamodb::error::BoxError;
 use serde::Deserialize;
 
-/// Maximum number of attempts per call, including the first one. Usually the deadline of the
-/// operation ends the attempts earlier.
+/// Maximum number of attempts per call, including the first one. If attempts time out, the deadline
+/// of the operation usually ends the call earlier.
 const MAX_ATTEMPTS: u32 = 8;
 /// The maximum pause before the second attempt. The maximum doubles with each further attempt, up
 /// to `MAX_BACKOFF`.
@@ -63,8 +63,8 @@ impl ClassifyRetry for TransientResponse {
     }
 }
 
-/// An interceptor that counts the attempts of one call. A deletion needs the count: if its second
-/// attempt finds no item, the first attempt may have deleted it.
+/// An interceptor that counts the attempts of one call. A deletion needs the count: if a later
+/// attempt finds no item, an earlier one may have deleted it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Attempts(Arc<AtomicU32>);
 

@@ -15,8 +15,8 @@ use crate::item::Item;
 const WRITE_BATCH: usize = 25;
 /// Maximum number of keys that DynamoDB accepts in a batch read.
 const READ_BATCH: usize = 100;
-/// Maximum number of times that a batch, or what is left of it, is sent. Usually the operation
-/// reaches its deadline earlier.
+/// Maximum number of times that a batch, or what is left of it, is sent. The pauses in between add
+/// up to about four seconds.
 const MAX_BATCH_ROUNDS: u32 = 12;
 /// The maximum pause before the unprocessed items of a batch are sent again for the first time. It
 /// doubles each time, up to [`MAX_BATCH_PAUSE`].
