@@ -24,7 +24,7 @@ use crate::subcommand::verify::VerifyArgs;
 use crate::transfer::TransferArgs;
 
 /// What `--version` prints after the name: the version, the commit if the build recorded it in
-/// `BUILD_COMMIT`, and the features.
+/// `BUILD_COMMIT`, and whether the build has the feature `dynamodb`.
 fn long_version() -> String {
     let commit = option_env!("BUILD_COMMIT").unwrap_or("not recorded");
     let features = if cfg!(feature = "dynamodb") { "dynamodb" } else { "none" };

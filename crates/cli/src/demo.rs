@@ -29,7 +29,7 @@ use schedule::Schedule;
 
 /// The leases of the demo. They are short, so that a crashed peer expires soon.
 const TTL: Ttl = Ttl::from_secs(3);
-/// The number of peers that a peer requests with each heartbeat.
+/// The number of peers that a peer requests with its registration and with each heartbeat.
 const PEERS_PER_REQUEST: u32 = 5;
 /// The time between two frames on the screen, and between two checks for due events.
 const FRAME: Duration = Duration::from_millis(100);
@@ -82,7 +82,8 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), Failure> {
     service.stop().await
 }
 
-/// The limits of the demo's service: leases of a few seconds, and all peers on one machine.
+/// The limits of the demo's service: it grants leases of a few seconds, and lists a few peers in
+/// the response to a heartbeat.
 fn limits() -> Limits {
     Limits {
         ttl_default: TTL,

@@ -33,7 +33,7 @@ pub(crate) async fn run(args: DoctorArgs) -> Result<(), Failure> {
     let (findings, is_reachable) = reach::examine(&client).await;
     report.add(findings)?;
     if is_reachable {
-        // If the service does not know the client's address, all other checks would fail for this
+        // If the service does not know the client's address, most other checks would fail for this
         // one reason.
         match address::unknown_client(&client).await {
             Some(finding) => report.add(vec![finding])?,

@@ -100,7 +100,7 @@ pub(crate) fn warn(message: impl std::fmt::Display) {
 }
 
 fn print_error(failure: &Failure, code: u8) -> ExitCode {
-    // If standard error is closed too, the exit code still reports the failure.
+    // If standard error is closed, the exit code still reports the failure.
     let _ = writeln!(io::stderr(), "error: {}", escape(&failure.to_string()));
     ExitCode::from(code)
 }

@@ -1,6 +1,6 @@
 //! What `aurora-discovery` prints without arguments: what to do first.
 
-/// At most 80 columns and 24 lines.
+/// At most 80 columns and 23 lines, which leaves a line for the prompt on a terminal of 24 lines.
 pub(crate) const GUIDE: &str = "\
 Aurora Discovery, a service through which the peers of a network find each other
 

@@ -98,7 +98,7 @@ fn multi_thread_runtime() -> Result<Runtime, Failure> {
     Builder::new_multi_thread().enable_all().build().map_err(|error| runtime_error(&error))
 }
 
-/// The runtime of a client, which sends one request at a time.
+/// The runtime of a subcommand that does not run a service.
 fn single_thread_runtime() -> Result<Runtime, Failure> {
     Builder::new_current_thread().enable_all().build().map_err(|error| runtime_error(&error))
 }

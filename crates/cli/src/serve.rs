@@ -55,8 +55,8 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
     serve(args, &log, stop, hangups).await.map_err(|failure| log.report(failure))
 }
 
-/// Completes at the first signal to stop. A second signal ends the process at once. That is safe at
-/// any time, because everything that the service has acknowledged is durable.
+/// Completes at the first signal to stop. A second signal ends the process at once. That is as safe
+/// as a crash: a store that is not in memory keeps all registrations that were acknowledged.
 fn stop_at_signal() -> impl Future<Output = ()> {
     let mut signals = StopSignals::receive();
     let (stop, stopped) = oneshot::channel();
@@ -116,7 +116,7 @@ async fn serve(
     let registry = Registry::new(store, limits).map_err(|error| Failure::Usage(error.to_string()))?;
     let server = Server::bind(serving, Arc::new(registry)).await.map_err(Failure::other)?;
     announce(&server, &args, &location);
-    // From here on, the system accepts connections.
+    // The system accepts connections since `Server::bind`.
     notify(State::Ready);
     let (tls, keys, audit) = (server.tls(), server.keys(), server.audit_log());
     let reloading = async {

@@ -103,7 +103,7 @@ fn command() -> clap::Command {
 }
 
 /// Adds a suggestion to the error for an unknown subcommand: the subcommand that the user probably
-/// meant.
+/// meant. If none is known, keeps clap's suggestions, without hidden subcommands.
 fn with_suggestion(mut error: ParseError) -> ParseError {
     if let ParseError::CommandLine(error) = &mut error
         && let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand)

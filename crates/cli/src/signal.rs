@@ -135,7 +135,8 @@ async fn received(signal: Option<&mut SignalStream>) {
 }
 
 /// Whether this process ignores SIGHUP. The standard library has no function for this. Linux lists
-/// the ignored signals as a hexadecimal mask, in which SIGHUP (1) is the lowest bit.
+/// the ignored signals as a hexadecimal mask, in which SIGHUP (1) is the lowest bit. On other
+/// systems, this returns false.
 fn hangup_is_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

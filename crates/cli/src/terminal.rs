@@ -51,8 +51,8 @@ impl LiveScreen {
         Self { terminal: Term::buffered_stdout(), started: false }
     }
 
-    /// Draws these lines in place of the previous ones. Lines that exceed the terminal's height are
-    /// omitted.
+    /// Draws these lines in place of the previous ones. Lines that do not fit above the last line
+    /// of the terminal, which stays empty, are omitted.
     pub(crate) fn draw(&mut self, lines: &[String], size: Size) -> io::Result<()> {
         if !self.started {
             self.started = true;

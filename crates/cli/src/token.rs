@@ -25,7 +25,8 @@ impl TokenArgs {
         self.token_file.as_ref().map(TokenFile::new)
     }
 
-    /// The token of a peer that is registered already.
+    /// The token of a peer that is registered already. `None` if the arguments name no token. Fails
+    /// if the file does not exist or can't be read.
     pub(crate) fn require(self) -> Result<Option<LeaseToken>, Failure> {
         let Some(file) = self.file() else { return Ok(self.token) };
         match file.read()? {

@@ -20,8 +20,8 @@ use crate::serve::{StoreKind, data_directory, open_dynamodb, open_embedded, open
 
 /// The version of the format.
 const VERSION: u32 = 1;
-/// The number of peers that are imported concurrently. One sync of the journal makes all of them
-/// durable.
+/// The number of peers that are imported concurrently. In the embedded store, one sync of the
+/// journal can make all of them durable.
 const CONCURRENT_IMPORTS: usize = 64;
 /// The maximum number of retries of an operation while the store is unavailable, for example
 /// because a table throttles.
@@ -219,7 +219,7 @@ async fn import_one(store: Arc<dyn Store>, clock: Clock, peer: PeerState) -> Res
 }
 
 /// Waits before an operation is retried, if the store is temporarily unavailable. Returns any other
-/// error.
+/// error, and also this one after [`MAX_RETRIES`] retries.
 async fn wait_for_store(error: StoreError, retries: &mut u32) -> Result<(), Failure> {
     match error {
         StoreError::Unavailable { retry_after_seconds, .. } if *retries < MAX_RETRIES => {

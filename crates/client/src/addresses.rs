@@ -80,7 +80,7 @@ impl Inner {
             found.into_iter().partition(|address| address.is_ipv4() == is_ipv4);
         // A resolver may return the addresses in another order each time. Sorting them by a keyed
         // hash gives an order that is random for each client and constant within a client. Each
-        // failure moves the start of that order by one address.
+        // call of `move_on` moves the start of that order by one address.
         for family in [&mut preferred, &mut other] {
             family.sort_by_cached_key(|address| self.order.hash_one(address));
             family.dedup();

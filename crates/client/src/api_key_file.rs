@@ -39,7 +39,8 @@ impl ApiKeyFile {
     /// Makes a new key and writes it to the file, which must not exist.
     ///
     /// # Errors
-    /// [`Error::KeyFile`] if the file exists or cannot be written.
+    /// [`Error::KeyFile`] if the file exists or cannot be written, or if the operating system
+    /// returns no random bytes.
     pub fn create(&self) -> Result<ApiKey, Error> {
         let mut random = [0; ApiKey::RANDOM_BYTES];
         getrandom::fill(&mut random).map_err(|error| self.error("cannot be made", &error))?;

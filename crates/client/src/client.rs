@@ -22,13 +22,14 @@ use crate::{ClientOptions, Enumeration, Error};
 /// share their connections.
 ///
 /// The client starts at a random endpoint. It stays with an endpoint that works, and moves to the
-/// next one when a request fails. After 5 to 10 minutes, it returns to the endpoint that it started
-/// at. If the host name of an endpoint has several addresses, the client also moves to the next
-/// address when a request fails.
+/// next one after a transient failure, except if the service limits the rate of requests (429).
+/// After 5 to 10 minutes, it returns to the endpoint that it started at. If the host name of the
+/// failed endpoint has several addresses, the client also moves to the next address.
 ///
-/// Every request is retried after transient failures, with exponentially growing waits and jitter.
-/// Retries are safe: if only the response to an attempt was lost, the next attempt has the same
-/// effect, or is refused with a code that the method documents.
+/// Requests are retried after transient failures, with exponentially growing waits and jitter. Only
+/// [`Client::health`] and [`Client::probe`] send their request once. Retries are safe: if only the
+/// response to an attempt was lost, the next attempt has the same effect, or is refused with a code
+/// that the method documents.
 ///
 /// # Runtime
 /// All async calls need a tokio runtime with time and I/O enabled, of either flavor. Creating a
@@ -42,7 +43,8 @@ impl Client {
     /// Creates a client without connecting, from its options or only the URLs of the service.
     ///
     /// # Errors
-    /// [`Error::Options`] if an endpoint is not an HTTP URL, or an option cannot be parsed.
+    /// [`Error::Options`] if an endpoint is not an HTTP URL, another option cannot be parsed, or no
+    /// HTTP client can be created.
     pub fn new(options: impl Into<ClientOptions>) -> Result<Self, Error> {
         Ok(Self { transport: Arc::new(Transport::new(&options.into())?) })
     }
@@ -57,7 +59,7 @@ impl Client {
     /// # Errors
     /// See [`Error`]. The code is `not_holder` while another client holds a live lease of this id.
     /// If that lease is token-only, the code is `not_holder` also for three lease durations after
-    /// its end.
+    /// its end. The code is `name_locked` if a key has locked the name.
     ///
     /// # Cancel safety
     /// If the future is dropped, the service may or may not have carried out the request. Sending
@@ -88,7 +90,8 @@ impl Client {
     /// # Errors
     /// See [`Error`]. The code is `peer_not_registered` if the service does not know the peer,
     /// which then has to register. The code is `not_holder` if the lease token in the request is
-    /// not the current one, because another client has taken over the id.
+    /// not the current one, for example because another client has taken over the id. It is
+    /// `not_holder` also if the registration is token-only and the request has no token.
     ///
     /// # Cancel safety
     /// If the future is dropped, the service may or may not have carried out the request. Sending
@@ -129,8 +132,10 @@ impl Client {
     /// Leaves a message in the mailbox of another peer.
     ///
     /// # Errors
-    /// See [`Error`]. The code is `peer_not_registered` if the receiver is not live, `no_mailbox`
-    /// if it has no mailbox, and `mailbox_full` if it has not fetched earlier messages. It is
+    /// See [`Error`]. The code is `peer_not_registered` if the sender or the receiver is not live,
+    /// `no_mailbox` if one of them has no mailbox, and `not_holder` if the lease token is not the
+    /// sender's. It is `stale_signature` if the message was signed with a wrong clock, and
+    /// `mailbox_full` if the receiver has not fetched earlier messages. It is
     /// `repeated_message` if the receiver was recently sent this message, or another one of the
     /// same session by the same sender. This also happens if an earlier attempt of the same call
     /// succeeded and its response was lost.
@@ -146,8 +151,8 @@ impl Client {
     /// request is added to the time limit of the client.
     ///
     /// # Errors
-    /// See [`Error`]. The code is `no_mailbox` if the peer has none, and `peer_not_registered` if
-    /// it is not live.
+    /// See [`Error`]. The code is `no_mailbox` if the peer has none, `peer_not_registered` if it is
+    /// not live, and `not_holder` if the lease token is not its own.
     ///
     /// # Cancel safety
     /// If the future is dropped, no message is lost. Messages that the request does not acknowledge

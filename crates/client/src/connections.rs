@@ -48,7 +48,8 @@ impl Connections {
     }
 
     /// Handles the failure of a request to `host` over the connections of `failed`. Replaces the
-    /// pool if new connections may work. This is so in two cases:
+    /// pool if new connections may work and the caller has not supplied the HTTP client. New
+    /// connections may work in two cases:
     ///
     /// - The host has several addresses. The new connections then go to the next address.
     /// - The request timed out. The machine at the other end of the old connections may be gone.

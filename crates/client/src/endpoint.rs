@@ -53,7 +53,7 @@ impl Endpoint {
         url
     }
 
-    /// The error for a response with an error status.
+    /// The error for a response whose status is not a success.
     pub(crate) fn refusal(&self, response: &RawResponse) -> Error {
         let (status, retry_after) = (response.status, retry_after(&response.headers));
         match serde_json::from_slice::<ErrorBody>(&response.body) {

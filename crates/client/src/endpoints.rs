@@ -16,8 +16,8 @@ const MIN_ABSENCE: Duration = Duration::from_secs(300);
 /// The endpoints of one service.
 ///
 /// All requests go to the current endpoint. Each client starts at a random endpoint, so that
-/// clients spread over the endpoints. When a request fails, the next endpoint of the list becomes
-/// the current one. After 5 to 10 minutes, the client returns to the endpoint that it started at,
+/// clients spread over the endpoints. When an endpoint fails, the next one of the list becomes the
+/// current one. After 5 to 10 minutes, the client returns to the endpoint that it started at,
 /// so that an endpoint that was down gets its clients back.
 #[derive(Debug)]
 pub(crate) struct Endpoints {

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use aurora_discovery_protocol::{Code, ErrorBody, Refusal};
 
-/// The reason why a request failed, as a sentence that a person can act on.
+/// The reason why an operation of this crate failed, as a sentence that a person can act on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The client cannot be created with these options.
+    /// An option is invalid, or a client, a signer or a request cannot be created.
     #[error("{0}")]
     Options(String),
     /// A value of the request is invalid, so the request was not sent.
@@ -68,7 +68,7 @@ pub enum Error {
         /// How long to wait before a retry, if the response has `Retry-After`.
         retry_after: Option<Duration>,
     },
-    /// The token file of a lease keeper cannot be read or written.
+    /// A token file cannot be read or written.
     #[error("the token file {} {cause}", path.display())]
     TokenFile {
         /// The path of the file.
@@ -76,7 +76,7 @@ pub enum Error {
         /// What is wrong with it.
         cause: String,
     },
-    /// The key file of a peer cannot be read or created.
+    /// The file of a peer's private key or of an API key cannot be read or created.
     #[error("the key file {} {cause}", path.display())]
     KeyFile {
         /// The path of the file.
@@ -84,7 +84,8 @@ pub enum Error {
         /// What is wrong with it.
         cause: String,
     },
-    /// The event handler of a lease keeper panicked, so that the keeper stopped.
+    /// The event handler of a lease keeper panicked, so that the keeper stopped. The keeper's task
+    /// may also have ended because its runtime was shut down.
     #[error("the lease keeper stopped because of a panic in its event handler: {message}")]
     HandlerPanicked {
         /// The message of the panic.
@@ -93,8 +94,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the same request may succeed later: the failure was in the connection, the time
-    /// limit or the capacity of the service.
+    /// Whether the same request may succeed later: the reason was the connection, the server's
+    /// certificate, the time limit, or a failure or an overload of the service.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Options(_)

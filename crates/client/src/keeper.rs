@@ -66,7 +66,7 @@ pub enum Event {
         /// The time until the next attempt.
         retry_in: Duration,
     },
-    /// The lease ended before it could be renewed, and other clients no longer see the peer. The
+    /// The lease ended before it could be renewed. Other clients may no longer find the peer. The
     /// keeper continues to try.
     Expired,
     /// A request succeeded after failures.
@@ -78,8 +78,8 @@ pub enum Event {
     Refused {
         /// The refusal, as a sentence.
         reason: String,
-        /// The time until the next attempt, if another client holds the id. `None` if the refusal
-        /// is permanent, so that the keeper has stopped.
+        /// The time until the next attempt, if another client holds the id or another key has
+        /// locked it. `None` if the refusal is permanent, so that the keeper has stopped.
         retry_in: Option<Duration>,
     },
     /// The peer was deregistered. The keeper has stopped.
@@ -135,13 +135,14 @@ impl LeaseKeeper {
         Self::spawn(Task::new(client, registration, None, true, on_event))
     }
 
-    /// Starts to keep `registration`, as [`LeaseKeeper::start`] does, with these options. It reads
-    /// the token file, whose token takes precedence over the one in `registration`, and checks that
-    /// the file can be written.
+    /// Starts to keep `registration`, as [`LeaseKeeper::start`] does, with these options. If there
+    /// is a token file, first reads it and checks that it can be written. A token in the file takes
+    /// precedence over the one in `registration`.
     ///
     /// # Errors
-    /// [`Error::TokenFile`] if the token file cannot be read or written. Nothing was registered
-    /// then.
+    /// [`Error::TokenFile`] if the token file cannot be read or written. [`Error::Options`] if the
+    /// options have a key and the operating system returns no random bytes. In both cases, nothing
+    /// was registered.
     ///
     /// # Panics
     /// If it is called outside of a tokio runtime.
@@ -198,7 +199,9 @@ impl LeaseKeeper {
     ///
     /// # Errors
     /// [`Error::HandlerPanicked`], or the errors of [`Client::heartbeat`] and
-    /// [`Client::deregister`]. A peer that is unknown or was taken over is not an error.
+    /// [`Client::deregister`]. A peer that is unknown or was taken over is not an error. If the
+    /// service has refused the registration permanently, and [`LeaseKeeper::ended`] has not
+    /// returned that refusal, this method returns it.
     ///
     /// # Cancel safety
     /// If the future is dropped, the keeper stops, but the peer may still be registered. Its lease

@@ -30,8 +30,8 @@ impl KeyFile {
     /// Reads the key. Returns `None` if the file does not exist.
     ///
     /// # Errors
-    /// [`Error::KeyFile`] if the file cannot be read, does not contain a private key of Ed25519, or
-    /// other users may read it.
+    /// [`Error::KeyFile`] if the file cannot be read or does not contain a private key of Ed25519,
+    /// or if other users have any permission on it.
     pub fn read(&self) -> Result<Option<SecretKey>, Error> {
         let text = private_file::read(&self.path).map_err(|error| self.error("cannot be read", &error))?;
         let Some(text) = text else { return Ok(None) };
@@ -42,7 +42,8 @@ impl KeyFile {
     /// Makes a new key and writes it to the file, which must not exist.
     ///
     /// # Errors
-    /// [`Error::KeyFile`] if the file exists or cannot be written.
+    /// [`Error::KeyFile`] if the file exists or cannot be written, or if the operating system
+    /// returns no random bytes.
     pub fn create(&self) -> Result<SecretKey, Error> {
         let mut random = [0; SecretKey::RANDOM_BYTES];
         getrandom::fill(&mut random).map_err(|error| self.error("cannot be made", &error))?;
@@ -63,7 +64,8 @@ impl KeyFile {
         }
     }
 
-    /// Rejects a file that other users may read, because they may have copied the key.
+    /// Rejects a file on which other users have any permission, because they may have copied or
+    /// replaced the key.
     #[cfg(unix)]
     fn check_mode(&self) -> Result<(), Error> {
         use std::os::unix::fs::PermissionsExt as _;

@@ -49,6 +49,7 @@ pub use aurora_discovery_protocol::{
     SignedRegisterRequest, SourcePrefix, Subject, SubjectRequest, Timestamp, Ttl, UnblockResponse, View,
 };
 
-// The libraries whose types appear in this API, so that callers can use the same versions.
+// The libraries whose types appear in this API, and the runtime that it needs, so that callers can
+// use the same versions.
 pub use futures_util::{Stream, StreamExt, TryStreamExt};
 pub use {reqwest, tokio};

@@ -42,7 +42,7 @@ pub struct ClientOptions {
 impl ClientOptions {
     /// The default time limit of one attempt.
     pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
-    /// The default time limit of a request including its retries.
+    /// The default of [`ClientOptions::patience`].
     pub const DEFAULT_PATIENCE: Duration = Duration::from_secs(30);
     /// The default number of retries.
     pub const DEFAULT_RETRIES: u32 = 3;
@@ -55,8 +55,9 @@ impl ClientOptions {
 
     /// Default options for a service with several endpoints, each as in [`ClientOptions::new`]. All
     /// of them must serve the same registry. The client starts at a random endpoint and stays with
-    /// one that works. When a request fails, it moves on to the next endpoint, and waits only after
-    /// all have failed. After 5 to 10 minutes, it returns to the endpoint that it started at.
+    /// one that works. After a transient failure other than a rate limit (429), it moves on to the
+    /// next endpoint, and waits only after all have failed. After 5 to 10 minutes, it returns to
+    /// the endpoint that it started at.
     ///
     /// ```
     /// # use aurora_discovery_client::{Client, ClientOptions};
@@ -86,15 +87,16 @@ impl ClientOptions {
         Self { timeout, ..self }
     }
 
-    /// The maximum number of retries after transient failures (no connection, 429, 500, 502, 503,
-    /// 504). With several endpoints, a retry is a whole round, in which the client tries every
-    /// endpoint once.
+    /// The maximum number of retries after transient failures (no connection, a rejected
+    /// certificate, no response in time, or the status 429, 500, 502, 503 or 504). With several
+    /// endpoints, a retry is a whole round, in which the client tries every endpoint once.
     pub fn retries(self, retries: u32) -> Self {
         Self { retries, ..self }
     }
 
-    /// The time limit of a request including its retries. No attempt starts after this limit. If
-    /// the wait before the next attempt would exceed it, the request fails at once.
+    /// How long after the start of a request the client may still start another attempt. If the
+    /// wait before the next attempt would exceed this, the request fails at once. An attempt that
+    /// has started may continue until [`ClientOptions::timeout`].
     pub fn patience(self, patience: Duration) -> Self {
         Self { patience, ..self }
     }

@@ -33,7 +33,8 @@ impl Probe {
         probe.header("content-type", "application/json")
     }
 
-    /// An OPTIONS request for `path`, as in a browser's preflight, with its headers.
+    /// An OPTIONS request for `path`, such as the preflight of a browser. The headers of a
+    /// preflight have to be added with [`Probe::header`].
     pub fn options(path: &str) -> Self {
         Self::new(Method::OPTIONS, path, None)
     }
@@ -68,7 +69,7 @@ pub struct ProbeResponse {
     headers: HeaderMap,
     /// The complete body.
     pub body: Vec<u8>,
-    /// The server's certificate in DER format, over HTTPS.
+    /// The server's certificate in DER format, if the request used HTTPS.
     pub certificate: Option<Vec<u8>>,
     /// The time from the start of the request to the last byte of the response.
     pub elapsed: Duration,

@@ -74,8 +74,8 @@ impl Signer {
     /// Signs `registration` and sends it. Signs and sends it again if the service says that the
     /// clock is wrong or that it knows a later record.
     ///
-    /// The lease token in `registration` is needed when the registration of a live peer is signed
-    /// for the first time: it proves that this client already holds the name.
+    /// The lease token in `registration` matters when the registration of a live peer is signed for
+    /// the first time: it proves that this client already holds the name.
     ///
     /// # Errors
     /// See [`Error`]. The code is `name_locked` if another key has locked the name.

@@ -37,14 +37,14 @@ pub(crate) struct OutgoingRequest<'a> {
     pub(crate) method: Method,
     pub(crate) path: &'a str,
     pub(crate) parameters: &'a [(&'a str, Cow<'a, str>)],
-    /// Headers of this request, in addition to those of the client.
+    /// Headers of this request, in addition to those in the client's options.
     pub(crate) headers: HeaderMap,
     pub(crate) body: Option<Vec<u8>>,
     /// How long the service may wait before it responds, in addition to the time limit.
     pub(crate) wait: Duration,
 }
 
-/// Where a request went: an endpoint, and the connections to it.
+/// Where a request goes: an endpoint, and the connections over which it is sent.
 #[derive(Debug)]
 pub(crate) struct Route {
     pub(crate) endpoint: Arc<Endpoint>,
@@ -162,8 +162,8 @@ impl Transport {
     /// Opens a stream that has no end, without retries. The time limit applies until it begins.
     #[cfg(feature = "watch")]
     pub(crate) async fn open(&self, request: &OutgoingRequest<'_>) -> Result<(Route, Response), Error> {
-        /// Ten years, which is effectively no limit. `None` would not mean that there is no limit:
-        /// it would apply the default time limit of the HTTP client, which may be the caller's.
+        /// Ten years, which is effectively no limit. With `None`, the HTTP client would apply its
+        /// default time limit, and an HTTP client that the caller has supplied may have one.
         const NO_LIMIT: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
         let route = self.route();
         let mut request = self.request(&route.endpoint, request);

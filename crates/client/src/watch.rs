@@ -45,8 +45,8 @@ pub enum WatchEvent {
     /// The service no longer has the changes since the last event, for example because it was
     /// restarted. Discard the known peers and enumerate again; the stream continues from here.
     Reset,
-    /// The connection failed. The stream will reconnect, at another endpoint if there is one, and
-    /// continue where it was.
+    /// The connection failed, or could not be opened. The stream will reconnect, at another
+    /// endpoint if that may do better, and continue where it was.
     Interrupted {
         /// The reason.
         error: Error,
@@ -154,7 +154,7 @@ struct Watcher {
     connection: Option<Connection>,
     reconnect_at: Option<Instant>,
     is_started: bool,
-    /// Failures since the latest event.
+    /// Failures since the latest frame.
     failures: u32,
     /// How long to wait before a reconnection, as the service requested. The service chooses a
     /// random value for each stream, so that clients do not reconnect all at once.

@@ -13,7 +13,7 @@ pub const NEEDS: Needs = Needs::NONE;
 const PATHS: [&str; 8] =
     ["/register", "/discover", "/heartbeat", "/health", "/livez", "/readyz", "/network", "/deregister"];
 
-/// One response of each kind that a client can cause.
+/// Responses of many kinds: successes, preflights, and refusals with different statuses.
 async fn responses_of_each_kind(target: &Target) -> Vec<Response> {
     let (client, stranger, id) = (Client::first(target), Client::second(target), unique("peer"));
     let body = json!({ "peer_id": id }).to_string();

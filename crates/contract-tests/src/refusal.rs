@@ -1,4 +1,4 @@
-//! All errors of the API that a client can cause.
+//! The errors for invalid keys, parameters, paths and methods.
 
 use serde_json::{Value, json};
 

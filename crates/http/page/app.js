@@ -23,7 +23,8 @@ const TICK = 1_000;
 // In a large network, the page requests this many peers of a selected archetype.
 const OF_ARCHETYPE = 200;
 
-// The address of the page is that of the service, with a stage or a prefix if there is one.
+// The address of the page is that of the service, including a path prefix (such as a stage of API
+// Gateway) if there is one.
 const endpoint = new URL(".", location.href).href.replace(/\/$/, "");
 const directory = new Directory();
 let client = new Client(endpoint, { patienceSeconds: 10 });

@@ -56,7 +56,8 @@ function command(title, text, isOpen) {
 }
 
 /**
- * Copies the text. Selects it instead if the browser does not allow copying (a page without HTTPS).
+ * Copies the text. Selects it instead if the browser does not allow copying, as on a page without
+ * HTTPS.
  * @param {HTMLElement} code
  * @param {HTMLElement} button
  */

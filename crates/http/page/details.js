@@ -98,7 +98,7 @@ export class Details {
     }
   }
 
-  /** Updates the countdown. */
+  /** Updates the countdown, and whether the peer is still shown. */
   tick() {
     if (this.#entry) {
       const isListed = this.#directory.entries.get(this.#entry.id) === this.#entry;

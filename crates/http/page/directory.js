@@ -5,7 +5,7 @@
 export const WHOLE_UP_TO = 2_000;
 export const SAMPLE = 1_000;
 
-// How long a change is shown as new, in milliseconds.
+// How long a peer that has joined is shown as new, in milliseconds.
 const NEW_FOR = 3_000;
 
 /** A peer, and what the page knows about its lease. Times are those of `performance.now()`. */

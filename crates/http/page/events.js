@@ -12,7 +12,7 @@ const LINES_AT_ONCE = 12;
 
 const TEXTS = { joined: "joined", changed: "registered again", left: "left", expired: "expired" };
 
-/** Shows joins and departures, the latest first. */
+/** Shows which peers joined, registered again or left, the latest first. */
 export class EventLog {
   #list;
   /** @type {{change: keyof typeof TEXTS, entry: import("./directory.js").Entry, at: Date}[]} */

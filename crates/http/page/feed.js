@@ -129,7 +129,7 @@ export class Feed {
   #schedule(seconds) {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
-      // A hidden page sends no requests. It lists the peers when it becomes visible again.
+      // A hidden page does not list the peers. It does so when it becomes visible again.
       if (!document.hidden) {
         this.#refresh();
       }

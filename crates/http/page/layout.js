@@ -9,7 +9,8 @@ const REPULSION = 0.9;
 const ATTRACTION = 0.035;
 const GRAVITY = 0.012;
 const FRICTION = 0.62;
-// The heat falls by this factor with each step, and nothing moves below the lowest heat.
+// All forces are multiplied by the heat. It falls by this factor with each step. Below the lowest
+// heat, the layout is at rest.
 const COOLING = 0.985;
 const LOWEST_HEAT = 0.02;
 

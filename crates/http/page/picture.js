@@ -1,12 +1,12 @@
-// The picture of the network on a canvas. The list of peers has the same content for readers who do
-// not see it.
+// The picture of the network on a canvas. The list of peers has the same content for readers who
+// can't see the picture.
 
 import { setText } from "./dom.js";
 import { Layout } from "./layout.js";
 import { number, visible } from "./text.js";
 
-// The maximum number of lines from one peer, and about the maximum of all lines together. In a large
-// network, each peer therefore has fewer.
+// The maximum number of random lines from one peer, and about the maximum of all random lines
+// together. In a large network, each peer therefore has fewer.
 const LINKS_OF_A_PEER = 5;
 const LINKS_IN_ALL = 2_400;
 // With at most this many peers, the name of each is below its dot.
@@ -36,7 +36,8 @@ export class Picture {
   /** @type {Set<Dot>} */
   #departing = new Set();
   /**
-   * The introductions that the page knows, by the id of the peer that got them.
+   * For the id of a peer, the ids of the peers that the service introduced to it, as far as the
+   * page knows.
    * @type {Map<string, string[]>}
    */
   #met = new Map();

@@ -26,7 +26,7 @@ export class Talk {
     this.#list = list;
   }
 
-  /** Whether this browser can open channels: it is a peer with a key. */
+  /** Whether this browser can open channels, which it can if it is a peer with a key. */
   get isReady() {
     return this.#connections !== undefined;
   }

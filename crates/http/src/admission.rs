@@ -1,12 +1,12 @@
-//! Decides which connections stay open when there are more than the limit.
+//! Decides which connections are admitted, and which are closed for others when a limit is reached.
 //!
 //! Each source (an IPv4 address or an IPv6 /64) and each network (an IPv4 /24, an IPv6 /56 or an
 //! IPv6 /48) may have only a part of all connections. Otherwise one client, possibly with several
 //! addresses, could hold all of them.
 //!
 //! If there is no room for a new connection, the server closes one that waits for its client,
-//! because that client may never send anything more. The server chooses a source that has many
-//! connections, and closes the connection of that source that has waited the longest.
+//! because that client may never send anything more. The server prefers sources that have many
+//! connections, and of those that it compares, the connection that has waited the longest.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
@@ -25,9 +25,9 @@ use crate::group::Group;
 /// random sample bounds the work for each new connection.
 const SAMPLE: usize = 32;
 
-/// When the total limit is reached, the server looks for a connection to close at this many
-/// sources: those with the most connections. If none of their connections waits for its client, the
-/// server searches a random sample of all connections.
+/// When the total limit is reached, the server first looks for a connection to close among those of
+/// this many sources, the ones with the most connections. If it finds none that waits for its
+/// client, it searches a random sample of all connections.
 const LARGEST_SOURCES: usize = 4;
 
 /// The open connections.

@@ -44,7 +44,7 @@ pub struct AuditLog {
 struct Shared {
     /// Whether the file is to be opened again before the next line.
     reopen: AtomicBool,
-    /// Lines that were not written and have not been counted yet.
+    /// The number of lines that were lost since the last call of [`AuditLog::take_lost`].
     lost: AtomicU64,
 }
 
@@ -53,7 +53,7 @@ impl AuditLog {
     /// 0600, because the log has the addresses of clients.
     ///
     /// # Errors
-    /// [`AuditError`] if it can't be opened.
+    /// [`AuditError`] if the file can't be opened, or if the writing thread can't be started.
     pub fn open(path: &Path) -> Result<Self, AuditError> {
         let error = |source| AuditError { path: path.to_owned(), source };
         let file = AuditFile::open(path).map_err(error)?;
@@ -65,11 +65,11 @@ impl AuditLog {
         Ok(Self { sender, shared })
     }
 
-    /// Opens the file again, after another process has renamed it.
+    /// Makes the writing thread open the file again, after another process has renamed it.
     pub fn reopen(&self) {
         self.shared.reopen.store(true, Relaxed);
         // Wakes the thread, which would otherwise keep the renamed file open until the next line.
-        // If the queue is full, the next line in it has the same effect.
+        // If the queue is full, the next message in it has the same effect.
         let _ = self.sender.try_send(Message::Wake);
     }
 

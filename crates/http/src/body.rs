@@ -29,8 +29,8 @@ pub(crate) struct BodyTimeout;
 /// if the budget has no room.
 ///
 /// Only a body that arrives in several pieces counts against the budget of `share`. The body of a
-/// heartbeat arrives in one piece. Heartbeats are therefore accepted even if clients that send
-/// slowly have used up the budget.
+/// heartbeat usually arrives in one piece. Heartbeats are therefore accepted even if clients that
+/// send slowly have used up the budget.
 pub(crate) async fn receive<B>(body: B, mut share: Share) -> Result<Bytes, Failure>
 where
     B: HttpBody<Data = Bytes>,

@@ -53,7 +53,7 @@ pub(crate) async fn compress_and_budget(
         if multiplexed.is_some() { COUNTED_FROM_BYTES_MULTIPLEXED } else { COUNTED_FROM_BYTES };
     // A stream of events has no known length and is passed on unchanged.
     let Some(length) = response.body().size_hint().exact() else { return response };
-    // The rate limit of pages is in kilobytes before compression.
+    // The rate limit of pages counts the kilobytes of all responses, before compression.
     service.rates.charge(Charge::Pages, address, usize::try_from(length / 1024).unwrap_or(usize::MAX));
     // The files of the web page at `/` are compressed already.
     let may_compress = length >= MIN_BYTES && !response.headers().contains_key(CONTENT_ENCODING);
@@ -86,7 +86,7 @@ pub(crate) async fn compress_and_budget(
     }
 }
 
-/// The refusal of a source that does not read what it requests.
+/// The refusal of a request because too many responses, in total or of its source, are unread.
 pub(crate) fn too_many_unread() -> Failure {
     Failure::unavailable("too many responses are waiting for clients to read them; try again")
 }

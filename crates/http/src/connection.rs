@@ -46,11 +46,11 @@ use state::{ConnectionState, Timeouts};
 use wrong_protocol::{CheckedIo, TlsHint};
 
 /// The maximum number of bytes of a request's head that the HTTP library accepts, and of data that
-/// it reads ahead. It is ten times what a browser sends, and the most that a slow connection can
-/// make the service hold. On HTTP/2 it limits the headers after decompression, because one
-/// compressed byte can stand for thousands. The library refuses a larger head with 431, and ends
-/// the connection if the head has more than four times this size. The service itself refuses a head
-/// of more than half this size, with a complete response (see `head`).
+/// it reads ahead on HTTP/1. It is ten times what a browser sends. On HTTP/2 it limits the headers
+/// after decompression, because one compressed byte can stand for thousands. The library refuses a
+/// larger head with 431. On HTTP/2, it ends the connection if the head has more than four times
+/// this size. The service itself refuses a head of more than half this size, with a complete
+/// response (see `head`).
 const MAX_HEAD_BYTES: u32 = 32 * 1024;
 /// The maximum number of concurrent requests on one HTTP/2 connection: enough for a browser that
 /// loads the web page, and a small part of the requests that may be in flight.
@@ -69,8 +69,9 @@ const CONNECTION_WINDOW_BYTES: u32 = 4 * STREAM_WINDOW_BYTES;
 /// or respond would otherwise delay the shutdown by the whole grace period.
 const LAST_REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long the response to a client that exceeds its rate is delayed. Such a client would
-/// otherwise send the next request at once, and could keep the service busy with refusals.
+/// How long a 429, and any other response to a client that exceeds its rate, is delayed. Such a
+/// client would otherwise send the next request at once, and could keep the service busy with
+/// refusals.
 const RATE_LIMITED_DELAY: Duration = Duration::from_millis(100);
 
 /// The state that all connections of a server share.
@@ -150,8 +151,8 @@ fn protocols() -> Builder<StreamExecutor> {
         .header_read_timeout(None)
         .max_buf_size(MAX_HEAD_BYTES as usize)
         // A client may close its sending side after its request and still read the response. If the
-        // client is gone altogether, its system resets the connection when the response, or the
-        // next event of a stream, is sent to it.
+        // client has closed its receiving side too, its system resets the connection when the
+        // response, or the next event of a stream, is sent to it.
         .half_close(true);
     builder
         .http2()
@@ -193,11 +194,11 @@ impl Connection {
             drop(guard);
             sleep(RATE_LIMITED_DELAY).await;
         }
-        // axum sets this header on every response, but a 204 must not have it (RFC 9110, 8.6).
+        // axum sets `Content-Length` on a 204 too, which must not have it (RFC 9110, 8.6).
         if response.status() == StatusCode::NO_CONTENT {
             response.headers_mut().remove(CONTENT_LENGTH);
         }
-        // HTTP/2 forbids this header and has GOAWAY instead.
+        // HTTP/2 forbids the header `Connection` and has GOAWAY instead.
         if self.server.service.is_draining() && !multiplexed {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
@@ -284,8 +285,9 @@ where
             if stage == Stage::Stopping {
                 silence = Silence::after(silence, &state);
             }
-            // The timer is only moved to an earlier time. If it fires before the deadline, it is
-            // set again, so that a deadline that moves to a later time costs no timer operation.
+            // The timer is moved only if the deadline is earlier. If the timer fires before the
+            // deadline, it is set again. A deadline that moves to a later time therefore costs no
+            // timer operation at that moment.
             let silence_ends = silence.as_ref().map(|silence| silence.ends);
             let deadline = state.deadline().into_iter().chain(silence_ends).min();
             if deadline.is_some_and(|deadline| deadline < timer.deadline()) {

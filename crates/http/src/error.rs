@@ -34,18 +34,18 @@ pub(crate) struct Failure {
     pub(crate) cause: Option<Cow<'static, str>>,
     /// The status, if it is not the one that `status` gives for the code.
     pub(crate) status: Option<StatusCode>,
-    /// What the client needs to sign its registration again.
+    /// What the client needs to sign its registration or its message again.
     pub(crate) resign: Option<Box<Resign>>,
 }
 
-/// What a client needs to sign a registration again.
+/// What a client needs to sign a registration or a message again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Resign {
-    /// The `seq` of the new signature must be above this number, the highest that the service
-    /// knows.
+    /// The `seq` of the new registration must be above this number, the highest that the service
+    /// knows for this peer.
     Above { seq: u64 },
-    /// The current time of the service, and a nonce that the client may sign instead of a time, if
-    /// the service accepts nonces.
+    /// The current time of the service. For a registration, also a nonce that the client may sign
+    /// instead of a time.
     Now { timestamp: Timestamp, nonce: Option<String> },
 }
 
@@ -88,7 +88,7 @@ impl Failure {
             }
             None => {}
         }
-        // Serializing strings never fails.
+        // Serializing strings and numbers never fails.
         serde_json::to_vec(&body).unwrap_or_default()
     }
 }
@@ -111,7 +111,7 @@ impl IntoResponse for Failure {
 }
 
 /// The value of `Retry-After`, drawn from `seconds` to twice as long, so that clients that were
-/// refused in the same second do not return in the same second.
+/// refused in the same second do not all return in the same second.
 pub(crate) fn retry_after(seconds: u32) -> HeaderValue {
     seconds.saturating_add(fastrand::u32(..=seconds)).into()
 }

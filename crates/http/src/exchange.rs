@@ -47,7 +47,8 @@ pub(crate) struct ConnectionDetails {
     /// The refusal of a request whose head is malformed.
     pub(crate) malformed: Option<Failure>,
     /// The refusal, if the trusted proxies did not say where the request came from. The origin then
-    /// has the address of the nearest proxy, which must not be mistaken for the client's.
+    /// has the address of the other end of the connection. This may be the address of a proxy,
+    /// which must not be mistaken for the client's.
     pub(crate) unknown_client: Option<Failure>,
 }
 

@@ -52,7 +52,7 @@ pub(crate) struct Figures {
 /// A gauge's name, its description, and its value.
 type Gauge = (&'static str, &'static str, f64);
 
-/// The figures of `/network` that are not counts of peers, without those that are unknown.
+/// Gauges for the figures of `/network`, except counts of peers and figures that are unknown.
 fn network_gauges(network: &NetworkResponse) -> Vec<Gauge> {
     let mut gauges = vec![("network_risks", "Risks that /network reports", network.at_risk.len() as f64)];
     if let Some(rates) = &network.rates {

@@ -20,7 +20,7 @@ impl Group {
     }
 
     /// The denominator of the largest share of a resource that the group may have: 8 means one
-    /// eighth.
+    /// eighth. For a `SourceBudget`, it is a share of what is left of the resource.
     pub(crate) fn fraction(self) -> usize {
         match self {
             Self::Source(_) => 8,

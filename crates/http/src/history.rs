@@ -27,7 +27,7 @@ pub(crate) struct Snapshot {
     /// Responses of `/discover` with the changes since a cursor, and streams of `/watch` that were
     /// opened. Here and in `streams`, the streams of observers are left out.
     pub(crate) follows: u64,
-    /// Streams of `/watch` that are open now.
+    /// Streams of `/watch` that were open at that moment.
     pub(crate) streams: u64,
 }
 
@@ -53,13 +53,13 @@ impl Snapshot {
         }
     }
 
-    /// Whether no client received any peer between this snapshot and `later`.
+    /// Whether no client requested peers or followed changes between this snapshot and `later`.
     fn is_silent_until(&self, later: &Self) -> bool {
         (self.pages, self.follows, self.streams) == (later.pages, later.follows, 0)
     }
 }
 
-/// The snapshots of the last five minutes, in order.
+/// The snapshots of the last five minutes and the one before them, in order.
 #[derive(Debug, Default)]
 pub(crate) struct History(Mutex<VecDeque<Snapshot>>);
 
@@ -68,9 +68,9 @@ pub(crate) struct History(Mutex<VecDeque<Snapshot>>);
 pub(crate) struct Summary {
     /// `None` until the history covers a minute.
     pub(crate) rates: Option<NetworkRates>,
-    /// For how many whole minutes no client received any peer, in a page, a delta or a stream.
+    /// For how many whole minutes no client has requested a page of peers or followed changes.
     pub(crate) silent_minutes: u64,
-    /// Whether any client received peers in deltas or a stream.
+    /// Whether any client followed changes, by requests with a cursor or with a stream.
     pub(crate) is_followed: bool,
     /// The maximum number of live peers.
     pub(crate) max_live: u64,
@@ -102,8 +102,8 @@ impl History {
     pub(crate) fn summary(&self, now: Snapshot) -> Option<Summary> {
         let snapshots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let first = *snapshots.front()?;
-        // The latest snapshots after which no client has received any peer, newest first. The
-        // silence began at the oldest of them.
+        // The latest snapshots after which no client has requested peers or followed changes,
+        // newest first. The silence began at the oldest of them.
         let silent = snapshots.iter().rev().take_while(|snapshot| snapshot.is_silent_until(&now));
         let silent_since = silent.last().filter(|_| now.streams == 0).map_or(now.at, |one| one.at);
         // A stream that was opened and closed between two snapshots shows in `follows`.

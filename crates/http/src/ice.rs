@@ -100,7 +100,7 @@ impl IceServers {
     }
 }
 
-/// The secret in a file, without the end of its line.
+/// The secret in a file, without white space at its end.
 fn read_secret(path: &Path) -> Result<String, IceError> {
     let text = fs::read_to_string(path).map_err(|source| IceError::Read { path: path.to_owned(), source })?;
     match text.trim_end() {

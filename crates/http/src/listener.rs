@@ -23,7 +23,7 @@ pub(crate) fn bind(address: SocketAddr, write_timeout: Duration) -> io::Result<(
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     // A restart must not wait for connections of the previous process to time out.
     socket.set_reuseaddr(true)?;
-    // Accepted connections inherit both options.
+    // Accepted connections inherit the following two options.
     socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
     #[cfg(target_os = "linux")]
     socket2::SockRef::from(&socket).set_tcp_user_timeout(Some(write_timeout))?;

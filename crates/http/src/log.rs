@@ -47,7 +47,8 @@ pub(crate) struct RequestLog {
 }
 
 impl RequestLog {
-    /// Logs failed requests, and one in `one_in` of the others; with 0, none of the others.
+    /// Logs failed requests, except those beyond the limits per second, and one in `one_in` of the
+    /// others. With 0, none of the others is logged.
     pub(crate) fn new(one_in: u32) -> Self {
         let [refusals, client_errors] =
             [MAX_REFUSALS_PER_SECOND, MAX_CLIENT_ERRORS_PER_SECOND].map(LineLimit::new);

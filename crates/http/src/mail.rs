@@ -1,9 +1,9 @@
 //! Responses of `/mailbox` that wait for messages.
 //!
-//! The head of such a response is sent at once, and its body when there is a message. While a
-//! request waits, no handler runs for it. It therefore does not count against `max_in_flight`, and
-//! the time limit of handlers does not apply. It counts against `max_watchers` instead, because it
-//! occupies its connection like a stream of `/watch`.
+//! The head of such a response is sent at once, and its body when a message arrives or the wait is
+//! over. While a request waits, no handler runs for it. It therefore does not count against
+//! `max_in_flight`, and the time limit of handlers does not apply. It counts against `max_watchers`
+//! instead, because it occupies its connection like a stream of `/watch`.
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -139,8 +139,9 @@ impl MailReader {
         }
     }
 
-    /// A stream of server-sent events, one for each message. It ends when the lease does, or when
-    /// another client has registered the peer.
+    /// A stream of server-sent events, one for each message. It ends when the lease has ended, when
+    /// another client has registered the peer, when the mailbox can't be read, or when the service
+    /// stops.
     pub(crate) fn events(self, letters: Vec<Letter>, now: Timestamp) -> Response {
         let retry = format!("retry: {}\n\n", 1_000 + fastrand::u32(..=4_000)).into_bytes();
         let mut events = Events {

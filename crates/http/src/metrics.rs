@@ -196,7 +196,7 @@ impl Metrics {
         }
     }
 
-    /// Counts heartbeats that were processed.
+    /// Counts the leases that heartbeats have renewed or revived.
     pub(crate) fn renewed<'a>(&self, leases: impl IntoIterator<Item = &'a GrantedLease>) {
         for lease in leases {
             if lease.revived { &self.revivals } else { &self.renewals }.inc();

@@ -38,15 +38,16 @@ pub struct ServiceOptions {
     /// How long a handler may take before its response becomes a 503. The default is longer than a
     /// short stall of a disk, and shorter than the time for which clients repeat a request.
     pub request_timeout: Duration,
-    /// One in this many successful requests is logged, in addition to those that fail. With 0, the
-    /// default, no successful request is logged, because a line takes more processor time than
-    /// handling a heartbeat.
+    /// One in this many successful requests is logged, in addition to the failed requests. (Most
+    /// kinds of failures are logged only up to a limit per second.) With 0, the default, no
+    /// successful request is logged, because a line takes more processor time than handling a
+    /// heartbeat.
     pub log_one_in: u32,
     /// The rates of each source; requests beyond them get 429. `None` by default, for transports
     /// whose callers are throttled before they reach the service, as by API Gateway.
     pub rate_limits: Option<RateLimits>,
     /// The maximum number of open `/watch` streams and of requests that wait for mail; others get
-    /// 503. One source may have about a ninth of them. Each occupies its connection for as long
+    /// 503. One source may have at most about a ninth. Each occupies its connection for as long
     /// as its client likes. The default leaves half of
     /// [`max_connections`](ServerOptions::max_connections) for other requests.
     pub max_watchers: usize,
@@ -57,7 +58,7 @@ pub struct ServiceOptions {
     /// of a network with two changes a second, or for 30 watchers of all changes among a million
     /// peers.
     pub watch_bytes_per_second: u32,
-    /// How often a stream without changes sends a comment. Proxies close connections that are
+    /// How often a stream without changes sends a comment. Some proxies close connections that are
     /// silent for half a minute.
     pub watch_keep_alive: Duration,
     /// How long a request to `/mailbox` may wait for a message at most. With 0, no request waits.
@@ -115,11 +116,13 @@ pub struct ServerOptions {
     /// The number of the operator's own proxies in front of the service, each of which appends to
     /// `X-Forwarded-For`. With 0 the header is ignored, because the client can put anything there.
     pub trusted_hops: usize,
-    /// The maximum number of open connections; others get 503 and are closed. Each takes a file
-    /// descriptor and about 30 KiB. The number is lowered if the system grants fewer open files.
+    /// The maximum number of open connections. A further connection replaces one that waits for its
+    /// client. If there is none to replace, the further connection is closed; without TLS, its
+    /// client usually gets a 503 first. Each connection takes a file descriptor and about 30 KiB.
+    /// The number is lowered if the system grants fewer open files.
     pub max_connections: usize,
-    /// How long a client may take to open a connection, including TLS, and to send a request's
-    /// head.
+    /// How long a client may take for the TLS handshake and the head of its first request together.
+    /// On HTTP/1, it is also the time limit for each later head, from its first byte.
     pub header_timeout: Duration,
     /// How long a client may take to send a request's body. By default, even a modem can send the
     /// maximum of 16 KiB in this time.
@@ -127,9 +130,10 @@ pub struct ServerOptions {
     /// How long a connection without requests is kept. Legacy clients send a heartbeat every 30 s,
     /// so their connections stay open.
     pub idle_timeout: Duration,
-    /// How long a client may take to read 4 kB for each second of this time, which is 120 kB with
-    /// the default. If it reads less, its connection is closed, or on HTTP/2 only the response is
-    /// reset. Even a slow mobile network is eight times as fast.
+    /// While a response is being sent, a client must read 4 kB per second, averaged over this time.
+    /// With the default, it must read 120 kB every 30 s. If it reads less, its connection is
+    /// closed. On HTTP/2, usually only the response is reset. Even a slow mobile network is eight
+    /// times as fast.
     pub write_timeout: Duration,
     /// How long the server still accepts and responds after it was asked to stop. In this time, it
     /// asks clients to close their connections: on HTTP/1 with each response, on HTTP/2 with

@@ -105,7 +105,7 @@ impl RequestId {
         Self(HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("unnamed")))
     }
 
-    /// An id from a trusted hop: 1 to 128 visible ASCII characters.
+    /// An id from a trusted hop. `None` unless it consists of 1 to 128 visible ASCII characters.
     pub fn accept(value: &HeaderValue) -> Option<Self> {
         let bytes = value.as_bytes();
         let fits = (1..=Self::MAX_LEN).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic);

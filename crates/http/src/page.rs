@@ -28,8 +28,8 @@ use crate::service::Service;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
                       connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
                       require-trusted-types-for 'script'";
-/// `no-cache`: browsers ask each time whether the file has changed, so that a new version of the
-/// service never runs old scripts.
+/// `no-cache`: browsers ask each time whether the file has changed, so that they never run old
+/// scripts with a new version of the service.
 const HEADERS: [(HeaderName, &str); 5] = [
     (CACHE_CONTROL, "no-cache"),
     (CONTENT_SECURITY_POLICY, POLICY),

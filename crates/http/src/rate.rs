@@ -23,18 +23,20 @@ use bucket::Buckets;
 /// service's own machine are trusted, and a proxy there may forward the requests of all clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimits {
-    /// All requests except heartbeats and health checks. A source with the default maximum of
-    /// 1,024 peers that discover every ten seconds needs half of the default rate.
+    /// All requests to paths of the API, except heartbeats and health checks. A source with the
+    /// default maximum of 1,024 peers that discover every ten seconds needs half of the default
+    /// rate.
     pub requests: Rate,
     /// Heartbeats. They have buckets of their own, so that a source that sends too many other
     /// requests can still renew its leases. In a heartbeat for several peers each peer counts,
     /// because it costs as much as a heartbeat of its own.
     pub heartbeats: Rate,
     /// The rate and burst of a network, as a multiple of those of a source. A network is an IPv4
-    /// /24 or an IPv6 /56. With 0, networks are not limited. The default is the ratio of the
-    /// default of `max_peers_per_network` to that of `max_peers_per_source`.
+    /// /24 or an IPv6 /56. With 0, networks are not limited. The default is the ratio of two limits
+    /// of the registry, the defaults of `max_peers_per_network` and `max_peers_per_source`.
     pub network_factor: u32,
-    /// The same for a site, which is an IPv6 /48, with the default of `max_peers_per_site`.
+    /// The same for a site, which is an IPv6 /48. The default is the ratio of the defaults of
+    /// `max_peers_per_site` and `max_peers_per_source`.
     pub site_factor: u32,
 }
 
@@ -55,10 +57,10 @@ impl Default for RateLimits {
     }
 }
 
-/// Pages are limited by their size. A source may get this many kilobytes of pages for each request
-/// that its rate permits. This is half of a page with the default maximum of peers. The bucket
-/// holds only what a source gets in one second, although the bucket of requests holds more: a burst
-/// of large pages would keep the service busy for seconds.
+/// Pages of peers are limited by their size. A source may get this many kilobytes of pages for each
+/// request that its rate permits. This is half of a page with the default maximum of peers. The
+/// bucket holds only what a source gets in one second, although the bucket of requests holds more:
+/// a burst of large pages would keep the service busy for seconds.
 const PAGE_KILOBYTES_PER_REQUEST: u32 = 100;
 
 /// The buckets that a request counts against.
@@ -69,7 +71,8 @@ pub(crate) enum Charge {
     /// Requests that are always served, such as health checks and requests for unknown paths.
     /// Beyond the rate, their responses are delayed.
     Others,
-    /// Pages, in kilobytes before compression.
+    /// The size of responses in kilobytes, before compression. Pages of peers account for most of
+    /// it.
     Pages,
     /// New connections, and work that a connection causes without a request that reaches the
     /// service.
@@ -104,8 +107,8 @@ impl RateLimits {
         Rate { per_second, burst: per_second }
     }
 
-    /// The rate of new connections: that of all requests and heartbeats together, because some
-    /// clients open a connection for each.
+    /// The rate of new connections: that of requests and heartbeats together, because some clients
+    /// open a connection for each request.
     fn connections(&self) -> Rate {
         let Self { requests, heartbeats, .. } = self;
         if requests.per_second == 0 || heartbeats.per_second == 0 {
@@ -193,7 +196,7 @@ impl Rates {
     }
 }
 
-/// The buckets for one kind of requests.
+/// The buckets for one [`Charge`]: those of all sources, networks and sites.
 #[derive(Debug)]
 struct Limiter {
     sources: Buckets<Source>,

@@ -12,8 +12,8 @@ use crate::connection::state::ConnectionState;
 use crate::error::Failure;
 
 /// What the service knows about a request in addition to its head. The service passes it to the
-/// handlers as the only extension of the request. Their extractors, `Context` and `RequestBody`,
-/// take what they need from it.
+/// handlers as an extension of the request. Their extractors, `Context` and `RequestBody`, take
+/// what they need from it.
 #[derive(Clone, Debug)]
 pub(crate) struct RequestContext {
     /// The source address of the request, in canonical form.

@@ -36,15 +36,15 @@ use crate::tls::{Tls, TlsError};
 /// probably ended.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// The length of the last part of a drain. In this part the system ignores new attempts to connect,
-/// while attempts that have already begun still complete. It is longer than the round trip to most
-/// clients.
+/// The length of the last part of a drain. In this part, Linux ignores new attempts to connect,
+/// while attempts that have already begun still complete. The part is longer than the round trip to
+/// most clients.
 const LAST_CONNECTIONS: Duration = Duration::from_millis(250);
 
 /// How long a shutdown waits at most until the last lines of the audit log are written.
 const AUDIT_FLUSH_TIME: Duration = Duration::from_secs(2);
 
-/// Why the server can't serve.
+/// Why the server can't serve, or could not close its store.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// The server can't listen on the address.
@@ -127,7 +127,7 @@ impl Server {
         self.tls.clone()
     }
 
-    /// The API keys, if they are in a file. [`KeyFile::reload`] reads it again.
+    /// The API keys, if they are in a file. [`KeyFile::reload`] reads the file again.
     pub fn keys(&self) -> Option<KeyFile> {
         self.keys.clone()
     }

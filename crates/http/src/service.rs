@@ -26,8 +26,8 @@ const MAX_UNFINISHED_BODY_BYTES: usize = 128 << 20;
 /// with pages that they do not read.
 const MAX_PENDING_RESPONSE_BYTES: usize = 128 << 20;
 
-/// How many requests that wait for their turn, for each processor, may run before the runtime looks
-/// for new requests again.
+/// For each processor, how many of the requests that wait for their turn (`Context::turn`) may run
+/// before the runtime looks for new requests again.
 const REQUESTS_PER_TURN: usize = 2;
 
 /// The state of the service, which the router passes to the handlers.

@@ -95,13 +95,14 @@ impl Tls {
         Ok(true)
     }
 
-    /// When the first of the certificates in the file expires, in seconds since 1970. `None` if the
-    /// certificates don't say.
+    /// The earliest expiry of the certificates in the file, in seconds since 1970. `None` if it
+    /// can't be read from any of them.
     pub fn expires_at(&self) -> Option<u64> {
         self.current.read().expires_at
     }
 
-    /// The time until the certificate expires; zero if it has expired.
+    /// The time until the certificate expires. Zero if it has expired, and `None` if its expiry is
+    /// not known.
     pub(crate) fn time_left(&self, now: SystemTime) -> Option<Duration> {
         let expiry = UNIX_EPOCH + Duration::from_secs(self.expires_at()?);
         Some(expiry.duration_since(now).unwrap_or_default())

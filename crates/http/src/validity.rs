@@ -29,8 +29,8 @@ pub fn certificate_expiry(der: &[u8]) -> Option<u64> {
     seconds(&element(not_before.rest)?)
 }
 
-/// When the first of the certificates in PEM format expires, in seconds since 1970; `None` if there
-/// is none.
+/// The earliest expiry of the certificates in PEM format, in seconds since 1970. Malformed
+/// certificates are ignored. `None` if no other certificate is left.
 pub fn pem_expiry(pem: &[u8]) -> Option<u64> {
     CertificateDer::pem_slice_iter(pem).flatten().filter_map(|cert| certificate_expiry(&cert)).min()
 }

@@ -28,7 +28,7 @@ pub(crate) struct Watchers {
     keep_alive: Duration,
     bytes: Arc<ByteBudget>,
     metrics: Arc<Metrics>,
-    /// Signals that all streams are to end.
+    /// Signals that all streams, and all requests that wait for mail, are to end.
     end: watch::Sender<bool>,
 }
 
@@ -43,8 +43,8 @@ impl Watchers {
         }
     }
 
-    /// A permit for one stream to `address`. `None` if the limit of watchers is reached, in total
-    /// or for the source.
+    /// A permit for one stream to `address`, or for one request from it that waits for mail. `None`
+    /// if the limit of watchers is reached: in total, for the source or for its network.
     pub(crate) fn permit(&self, address: IpAddr) -> Option<Share> {
         self.permits.take(address, 1)
     }
@@ -68,11 +68,11 @@ impl Watchers {
         )
     }
 
-    /// Completes when all streams are to end.
+    /// Completes when all streams, and all requests that wait for mail, are to end.
     pub(crate) fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut end = self.end.subscribe();
         async move {
-            // If the sender was dropped, no signal to end can arrive any more, so this never
+            // If the sender was dropped, no signal to end can arrive any more, so this future never
             // completes.
             if end.wait_for(|end| *end).await.is_err() {
                 std::future::pending::<()>().await;
@@ -85,7 +85,7 @@ impl Watchers {
         self.keep_alive
     }
 
-    /// Ends all streams. Clients reconnect on their own.
+    /// Ends all streams and all requests that wait for mail. Clients reconnect on their own.
     pub(crate) fn end(&self) {
         self.end.send_replace(true);
     }

@@ -13,7 +13,7 @@ use crate::{SettingError, Source, Sources};
 /// Why the settings can't be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ParseError {
-    /// The command line breaks a rule, or the user requested help.
+    /// The command line breaks a rule, or the user requested help or the version.
     #[error(transparent)]
     CommandLine(#[from] clap::Error),
     /// An environment variable or the file breaks a rule, or settings contradict each other.
@@ -27,7 +27,8 @@ pub enum ParseError {
 ///
 /// # Errors
 ///
-/// A value that breaks its rule, identified by its variable or flag.
+/// An argument that `T` does not declare, or a value that breaks its rule, identified by its
+/// variable or flag.
 pub fn parse<T: Args>(
     arguments: impl IntoIterator<Item = impl Into<OsString>>,
 ) -> Result<(T, Sources), ParseError> {
@@ -48,7 +49,7 @@ pub fn parse<T: Args>(
 ///
 /// # Errors
 ///
-/// A value that breaks its rule, or a request for help.
+/// An unknown argument, a value that breaks its rule, or a request for help or the version.
 pub fn matches(command: &mut Command, arguments: &[OsString]) -> Result<ArgMatches, ParseError> {
     command.try_get_matches_from_mut(arguments.iter()).map_err(|error| {
         // clap's error does not say which value is not UTF-8.
@@ -104,9 +105,9 @@ fn variable_not_in_utf8(command: &Command) -> Option<String> {
     found.or_else(|| command.get_subcommands().find_map(variable_not_in_utf8))
 }
 
-/// `command`, with every switch also accepting a value (`--memory=false`). A flag can then disable
-/// what the file or an environment variable enabled, and an environment variable can either enable
-/// or disable a switch.
+/// `command`, with every switch that is a setting also accepting a value (`--memory=false`). A flag
+/// can then disable what the file or an environment variable enabled, and an environment variable
+/// can either enable or disable a switch.
 pub fn allow_switch_values(command: Command) -> Command {
     // A flag without a variable is no setting.
     let is_switch = |arg: &Arg| matches!(arg.get_action(), ArgAction::SetTrue) && arg.get_env().is_some();

@@ -22,8 +22,8 @@ impl SettingsFile {
     ///
     /// # Errors
     ///
-    /// The file can't be read or is not TOML, or a key has a value of a type that no setting
-    /// accepts.
+    /// The file can't be read or is not TOML, a key has a value of a type that no setting accepts,
+    /// or a setting is set twice.
     pub fn read(path: PathBuf) -> Result<Self, SettingError> {
         let name = path.display();
         let invalid = |rule: String| SettingError::new(format!("{name}{rule}"));

@@ -13,7 +13,8 @@ const PREFIX: &str = "AURORA_";
 const SERVICE_LINK: &str = "_SERVICE_HOST";
 
 /// A warning for each variable that begins with `AURORA_` and that `command` and its subcommands do
-/// not read. Each names the most similar setting.
+/// not read, except for empty variables and those that Kubernetes sets. Each warning names the most
+/// similar setting.
 pub fn unknown_variables(command: &Command) -> Vec<String> {
     let set = env::vars_os().filter(|(_, value)| !value.is_empty());
     warnings(&variables(command), set.filter_map(|(name, _)| name.into_string().ok()).collect())

@@ -37,8 +37,8 @@ impl ValkeyArgs {
     ///
     /// # Errors
     ///
-    /// No server is given, or the file with the password or the file with the certificates can't be
-    /// read. The error names the setting to change.
+    /// No server is given, the file with the password or the file with the certificates can't be
+    /// read, or the password is not UTF-8. The error names the setting to change.
     pub fn options(
         &self,
         sources: &crate::Sources,

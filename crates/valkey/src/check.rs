@@ -19,8 +19,9 @@ const MAX_MEMORY_POLICY: &str = "maxmemory-policy";
 const APPEND_ONLY: &str = "appendonly";
 const APPEND_FSYNC: &str = "appendfsync";
 
-/// Refuses a server on which acknowledged registrations could be lost. With weak durability, this
-/// refuses only a server that deletes keys when its memory is full.
+/// Refuses a server that could lose acknowledged registrations, or that would take up to a second
+/// to confirm them. With weak durability, refuses only a server that deletes keys when its memory
+/// is full. Settings that the server does not reveal are not checked.
 pub(crate) async fn check_server(
     connection: &mut MultiplexedConnection,
     options: &ValkeyOptions,
@@ -43,8 +44,8 @@ pub(crate) async fn check_server(
     }
 }
 
-/// Runs each command that reads the keys of the registry outside a script. The error for a command
-/// that the user may not run names the command.
+/// Runs the commands that read peers, the log and the time outside a script. The error for a
+/// command that the user may not run names the command.
 pub(crate) async fn check_permissions(
     connection: &mut MultiplexedConnection,
     keys: &Keys,

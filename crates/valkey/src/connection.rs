@@ -32,7 +32,8 @@ pub(crate) enum Connector {
 #[derive(Debug, PartialEq, Eq)]
 struct SentinelUrl<'a> {
     tls: bool,
-    /// `user`, or `user:password`, as in the URL.
+    /// The text before the `@` of the URL: empty, `user`, or `[user]:password`, still
+    /// percent-encoded.
     credentials: &'a str,
     hosts: Vec<(&'a str, u16)>,
     service: &'a str,

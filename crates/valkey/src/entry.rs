@@ -8,12 +8,12 @@ use redis::Value;
 
 use crate::lease;
 
-/// Eight random bytes that identify an entry of the log.
+/// Eight random bytes that identify an entry of the log, or one version of a mailbox.
 ///
-/// Each entry also has the nonce of the entry before it, so a reader detects that it has missed
-/// entries. That happens if the log was trimmed, or if a server without the last entries became the
-/// primary. The ids of the stream can't show it, because the new primary may give the same ids to
-/// other entries.
+/// Each entry of the log also has the nonce of the entry before it, so a reader detects that it has
+/// missed entries. That happens if the log was trimmed, or if a server without the last entries
+/// became the primary. The ids of the stream can't show it, because the new primary may give the
+/// same ids to other entries.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Nonce(u64);
 

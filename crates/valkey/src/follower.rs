@@ -20,10 +20,11 @@ use crate::queue::Outcome;
 use crate::shared::Shared;
 
 /// How long the server waits for an entry before it responds that there is none, in milliseconds.
-/// After each response, the replica counts as current for `MAX_LAG`, which is much longer. It
-/// therefore stays current while nothing changes.
+/// After the follower has sent a request that reads the log to its end, the replica counts as
+/// current for `MAX_LAG`. That is much longer than this wait, so the replica stays current while
+/// nothing changes.
 const BLOCK_MILLIS: u64 = 1_000;
-/// The maximum number of entries in one response.
+/// The maximum number of entries of each stream in one response.
 const MAX_ENTRIES: usize = 256;
 /// How many peers the server returns for each `HSCAN`, approximately.
 const SCAN_COUNT: usize = 1_000;
@@ -70,8 +71,9 @@ impl Follower {
         let timeout = self.shared.options.response_timeout + Duration::from_millis(BLOCK_MILLIS);
         let mut connection = self.shared.connector.connect(timeout).await?;
         self.sample_time(&mut connection).await?;
-        // Continues after the last entry that was read, so that the requests that wait for messages are
-        // woken for those that arrived in the meantime. Another server may have fewer entries.
+        // The follower continues after the last arrival that it has read, so that it wakes the
+        // requests whose messages arrived while it was not connected. If the primary is now another
+        // server, its stream may end before that arrival.
         self.last_arrival = self.last_arrival.min(self.newest_arrival(&mut connection).await?);
         if !self.has_caught_up || !self.log_has_last(&mut connection).await? {
             self.load(&mut connection).await?;
@@ -87,8 +89,9 @@ impl Follower {
         }
     }
 
-    /// Reads the entries that were added to the log since the last call and applies them. If there
-    /// are none, the server waits for one.
+    /// Reads the entries that were added to the log since the last call and applies them. Also
+    /// wakes the requests whose messages have arrived since then. If there is nothing new, the
+    /// server waits up to [`BLOCK_MILLIS`].
     async fn read(&mut self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
         let Some(last) = self.last else { return Err(unexpected("no peers were read")) };
         let (asked_at, unseen) = (Instant::now(), self.shared.queue.unseen());
@@ -118,11 +121,11 @@ impl Follower {
             self.advance(LastEntry { id: entry.id, nonce: Some(entry.nonce) });
         }
         if is_all && self.shared.queue.lacks_any(&unseen) {
-            // The server acknowledged these batches before this read, but the log, which was read
-            // up to its end, does not contain them. Another server has therefore become the primary
-            // without them, and the replica has changes that are lost there. Or the writer already
-            // sends to another primary than the one that this connection leads to. Connects again,
-            // and then loads all peers.
+            // A server acknowledged these batches before this read, but the log, which was read up
+            // to its end, does not contain them. There are two possible reasons. Another server has
+            // become the primary without these batches, so their changes are lost. Or the writer is
+            // already connected to a new primary, while this connection still leads to the old one.
+            // In both cases, the follower connects again and then loads all peers.
             self.last = None;
             return Err(unexpected("the log lacks changes of this process"));
         }
@@ -141,7 +144,7 @@ impl Follower {
         }
     }
 
-    /// The newest entry of the stream of arrivals.
+    /// The id of the newest entry of the stream of arrivals. Zero if the stream is empty.
     async fn newest_arrival(&self, connection: &mut MultiplexedConnection) -> RedisResult<StreamId> {
         let mut command = redis::cmd("XREVRANGE");
         command.arg(&self.shared.keys.arrivals).arg("+").arg("-").arg("COUNT").arg(1);
@@ -190,7 +193,7 @@ impl Follower {
     }
 
     /// Whether the log on the server still has the last entry that the replica has. If not, the log
-    /// was trimmed, or this server never had that entry.
+    /// was trimmed, or this server never had that entry. Also false if the replica has no entry.
     async fn log_has_last(&self, connection: &mut MultiplexedConnection) -> RedisResult<bool> {
         let Some(LastEntry { id, nonce: Some(nonce) }) = self.last else { return Ok(false) };
         let mut command = redis::cmd("XRANGE");
@@ -214,7 +217,7 @@ impl Follower {
         // The writer requests a load only while it holds the lock. This load, which begins later, is
         // therefore the one that was requested.
         shared.load_requested.store(false, Relaxed);
-        // Peers that are not reverted are loaded.
+        // The result does not matter: a peer that can't be reverted is loaded below.
         let _ = shared.replica.revert(|| self.fail_waiting());
         shared.queue.forget_all();
         // If this method fails, the follower calls it again after it has reconnected.
@@ -237,8 +240,8 @@ impl Follower {
         // The server has no other peers, so the replica drops all others.
         shared.replica.retain(|id| stored.contains(id));
         shared.queue.outdate_all_reloads();
-        // Decisions that were made in the meantime were made on a replica that was partly loaded. To
-        // revert them could undo what was loaded, so their peers are read again.
+        // Decisions that were made in the meantime were made on a replica that was partly loaded.
+        // Reverting them could undo what was loaded, so their peers are read again instead.
         for change in self.fail_waiting() {
             self.read_peer(connection, &change.peer).await?;
         }
@@ -253,8 +256,8 @@ impl Follower {
     }
 
     /// Fails the decisions that wait in the queue, because they were made on a replica that is
-    /// outdated, or only partly loaded. Returns those that the follower has not overtaken, the latest
-    /// first.
+    /// outdated, or only partly loaded. Returns those whose peers the follower has not changed
+    /// since the decision, the latest first.
     fn fail_waiting(&self) -> Vec<Change> {
         let outcome = Outcome::Failed(unavailable("all peers are read again from Valkey"));
         self.shared.queue.finish(self.shared.queue.take_all(), &outcome)

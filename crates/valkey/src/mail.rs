@@ -1,5 +1,5 @@
-//! Mailboxes. Each receiver has one key, which the server deletes when the last message in it has
-//! expired.
+//! Mailboxes. The mailbox of each receiver has a key of its own. The server deletes the key when
+//! all messages in the mailbox, and all sessions that it remembers, have expired.
 //!
 //! To change a mailbox, a process reads it, decides with [`Mailbox`], and writes it with a script
 //! if no other process has changed it since. If a message has arrived, the script also appends its

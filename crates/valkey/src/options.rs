@@ -11,7 +11,7 @@ pub struct ValkeyOptions {
     /// `[user[:password]@]host[:port][/database]`. With `+sentinel` after the scheme, the hosts are
     /// Sentinels, separated by commas, and the path is `/service[/database]`.
     pub url: String,
-    /// The password, if it is not in the URL.
+    /// The password. It replaces the password in the URL, if there is one.
     pub password: Option<String>,
     /// The certificates of the authorities that TLS connections trust, in PEM format. They replace
     /// those that the system trusts.
@@ -20,7 +20,7 @@ pub struct ValkeyOptions {
     /// keys differ.
     pub name: String,
     /// The number of replicas that must have a registration on disk before it is acknowledged, in
-    /// addition to the primary.
+    /// addition to the primary. With weak durability, they must have it only in memory.
     pub replicas: u32,
     /// Whether to accept a server that can't confirm that a change is on disk. A crash of the
     /// server may then lose registrations that were acknowledged.

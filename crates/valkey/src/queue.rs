@@ -19,13 +19,15 @@ const MAX_BATCH: usize = 128;
 /// The maximum number of bytes of all records in a batch. A single change may have more.
 const MAX_BATCH_BYTES: usize = 16 << 10;
 
-/// The maximum number of decisions that wait. At the usual rate, the writer takes them within a second.
+/// Requests are refused while this many decisions wait. At the usual rate, the writer takes that
+/// many within a second.
 const MAX_WAITING: usize = 16_384;
-/// The smallest number of overtaken peers at which the queue looks for those that it can forget.
+/// After the queue has pruned its record of overtaken peers, it prunes the record again only when
+/// it has at least this many entries.
 const MIN_PRUNED: usize = 1_024;
 
-/// The queue of the writer. The store adds changes while it holds the lock of the index, so they
-/// are in the order in which they were decided.
+/// The queue of the writer. The store adds a decision while it holds the lock of the index, so the
+/// decisions are in the order in which they were made.
 #[derive(Default)]
 pub(crate) struct Queue {
     state: Mutex<State>,
@@ -36,28 +38,31 @@ pub(crate) struct Queue {
 struct State {
     /// The decisions that wait, and the deletions of peers that can't be parsed.
     waiting: VecDeque<Item>,
-    /// The evictions that wait, by their peers. Decisions about other peers do not wait behind them,
-    /// so their number is not bounded.
+    /// The evictions that wait, by their peers. Their number is not bounded, because decisions
+    /// about other peers do not wait behind them.
     evictions: BTreeMap<PeerId, Eviction>,
-    /// Whether evictions are sent even if no decision waits. [`Queue::evict`], which each sweep
-    /// calls, makes it true. A batch that failed makes it false, so that the writer does not send
-    /// the same evictions again and again.
+    /// Whether evictions are sent even if no decision waits. [`Queue::evict`], which the store
+    /// calls for each decision and each sweep, sets this if any evictions wait. When a batch with
+    /// evictions has failed, [`Queue::finish`] clears it, so that the writer does not send the same
+    /// evictions again and again.
     evictions_due: bool,
-    /// The number of items that were added so far. Each item has the number that it was added as.
+    /// The last number that was assigned. Each item and each reload gets the next number.
     added: u64,
     /// The peers that are being reloaded, by the numbers of [`Queue::reload`].
     reloads: HashMap<u64, Reloading>,
-    /// The peers that the follower has changed while decisions waited or were being written: the
-    /// number of the newest item at that moment. A decision up to that number must not be reverted,
-    /// because that would undo the follower's change. If it is written nevertheless, it comes after
-    /// the follower's change in the log, and the follower applies it again.
+    /// For each peer that the follower or a reload has changed while decisions waited or were being
+    /// written: the last number assigned at that moment. A decision about the peer with that number
+    /// or a lower one must not be reverted, because that would undo the follower's change. If the
+    /// server writes such a decision after all, the decision comes after the follower's change in
+    /// the log, and the follower applies it again.
     overtaken: HashMap<PeerId, u64>,
     /// The size of `overtaken` at which the entries that no decision needs are deleted.
     prune_at: usize,
     /// The batches that this process has sent to the server, by the nonces of their entries in the
-    /// log. The follower does not apply these entries, because the replica in memory has their
-    /// changes already. A batch is removed when the follower has seen its entry *and* the server
-    /// has acknowledged it. Either may happen first.
+    /// log. The replica in memory has most changes of these entries already, and the follower
+    /// applies only the others ([`Queue::mark_seen`]). An acknowledged batch is removed when the
+    /// follower has also seen its entry. Either may happen first. A batch that failed, or that
+    /// changed nothing, is removed at once.
     sent: HashMap<Nonce, Sent>,
     closed: bool,
 }
@@ -77,14 +82,14 @@ struct Reloading {
 
 /// A batch that was sent, and what has happened to it.
 struct Sent {
-    /// The lowest number of its items.
+    /// The lowest number among its decisions and the evictions on which they depend.
     first: u64,
     /// The changes that the script makes if all conditions hold, in order.
     changes: Vec<SentChange>,
-    /// Whether its entry in the log has all changes other than evictions, once the follower has read
-    /// the entry.
+    /// `None` until the follower has read the entry of the batch in the log. Then, whether the
+    /// entry has all changes of the batch, apart from evictions.
     is_complete: Option<bool>,
-    /// The writer has received the reply of the script.
+    /// Whether the server has replied that at least one of the changes was written.
     acknowledged: bool,
 }
 
@@ -115,12 +120,13 @@ pub(crate) enum Item {
 /// The result of writing a change.
 #[derive(Clone, Debug)]
 pub(crate) enum Outcome {
-    /// The decision holds. Its change, if there is one, is written, and confirmed if it is durable.
+    /// The decision holds. Its change, if there is one, is written. If the change must be durable,
+    /// it is also confirmed as the options require.
     Done,
     /// The decision does not hold, and its change is not written, because another process has changed
     /// the peer. The log up to this entry contains that other change.
     Conflict(StreamId),
-    /// The change failed. The error says whether it may have taken effect.
+    /// The change failed. If it may have taken effect nevertheless, the error says so.
     Failed(StoreError),
 }
 
@@ -140,19 +146,20 @@ impl Item {
         }
     }
 
-    /// The number that the item was added as.
+    /// The number that the item got when it was added.
     fn number(&self) -> u64 {
         let (Self::Change { number, .. } | Self::Evict { number, .. } | Self::Delete { number, .. }) = self;
         *number
     }
 
-    /// Whether this is a check whose request was cancelled. It need not be sent.
+    /// Whether this is a decision that changes nothing and whose request was cancelled. Such an
+    /// item need not be sent.
     fn is_abandoned(&self) -> bool {
         matches!(self, Self::Change { change, done, .. } if change.is_none() && done.is_closed())
     }
 
-    /// Sends the outcome to the request that waits for it, if there is one. Returns the decision and
-    /// its number.
+    /// Sends the outcome to the request that waits for it, if there is one. If the item is a
+    /// decision, returns it with its number.
     pub(crate) fn finish(self, outcome: Outcome) -> Option<(u64, Change)> {
         match self {
             // Sending fails if the request was cancelled, which makes no difference here.
@@ -214,8 +221,8 @@ impl State {
         of_peer.for_each(|reloading| reloading.is_stale = true);
     }
 
-    /// Deletes the entries of `overtaken` whose decisions are all finished, and whose batches the
-    /// follower has seen.
+    /// Deletes the entries of `overtaken` that are not needed any more, because all decisions up to
+    /// their numbers are finished and the follower has seen the batches of these decisions.
     fn prune(&mut self) {
         let waiting = self.waiting.front().map(Item::number);
         let sent = self.sent.values().map(|sent| sent.first);
@@ -234,7 +241,7 @@ impl Queue {
         outcome
     }
 
-    /// Whether [`MAX_WAITING`] decisions wait. Requests must then be refused.
+    /// Whether at least [`MAX_WAITING`] decisions wait. Requests must then be refused.
     pub(crate) fn is_full(&self) -> bool {
         self.state.lock().waiting.len() >= MAX_WAITING
     }
@@ -305,7 +312,7 @@ impl Queue {
     /// Takes the items of the next batch, and records the batch as sent under this nonce.
     ///
     /// An eviction comes before the decisions about the same peer that were made after it, because
-    /// they depend on it. Evictions on which no decision depends come last.
+    /// they depend on it. Evictions on which no decision of the batch depends come last.
     pub(crate) fn take_batch(&self, nonce: Nonce) -> Vec<Item> {
         let mut state = self.state.lock();
         let (mut bytes, mut needed, mut batch) = (0, 0, Vec::new());
@@ -354,8 +361,9 @@ impl Queue {
         Vec::from(std::mem::take(&mut self.state.lock().waiting))
     }
 
-    /// Sends `outcome` to the requests of these items, which are in the order in which they were
-    /// added. Returns the decisions to revert, the latest first. Evictions wait again.
+    /// Sends `outcome` to the requests of these items. The decisions among the items must be in the
+    /// order in which they were added. Returns the decisions to revert, the latest first. The
+    /// evictions among the items wait again.
     pub(crate) fn finish(&self, items: impl IntoIterator<Item = Item>, outcome: &Outcome) -> Vec<Change> {
         let mut state = self.state.lock();
         let mut changes = Vec::new();
@@ -374,8 +382,8 @@ impl Queue {
         changes
     }
 
-    /// Records that the follower changes a peer in the replica. It holds the lock of the index, so
-    /// that no decision is made in the meantime.
+    /// Records that the follower or a reload changes a peer in the replica. The caller must hold
+    /// the lock of the index, so that no decision is made in the meantime.
     pub(crate) fn overtake(&self, peer: &PeerId) {
         let mut state = self.state.lock();
         state.outdate_reloads(peer.as_str().as_bytes());
@@ -390,9 +398,10 @@ impl Queue {
         state.overtaken.insert(peer.clone(), newest);
     }
 
-    /// Marks the batch of an entry as seen in the log. Removes those changes from the entry that the
-    /// replica has already. Of a batch of this process, these are all but those of peers that the
-    /// follower has changed since the change was decided.
+    /// If this process has sent the batch of an entry, marks the batch as seen in the log, and
+    /// removes from the entry the changes that the replica has already. The replica lacks a change
+    /// of the batch only if the follower or a reload has changed the peer since the change was
+    /// decided. Does nothing for an entry of another process, or of a batch that was forgotten.
     pub(crate) fn mark_seen(&self, entry: &mut LogEntry) {
         let mut state = self.state.lock();
         if !state.sent.contains_key(&entry.nonce) {
@@ -444,8 +453,9 @@ impl Queue {
     }
 
     /// Forgets a batch that had no effect, or whose effect is unknown. If its entry appears in the
-    /// log later, the follower applies it like an entry of another process. If the follower has seen
-    /// the entry already, returns whether it has all changes of the batch.
+    /// log later, the follower applies it like an entry of another process. If the follower has
+    /// seen the entry already, returns whether it has all changes of the batch, apart from
+    /// evictions.
     pub(crate) fn forget(&self, nonce: Nonce) -> Option<bool> {
         self.state.lock().sent.remove(&nonce)?.is_complete
     }
@@ -455,7 +465,7 @@ impl Queue {
         self.state.lock().sent.clear();
     }
 
-    /// Closes the queue: all waiting items fail, and so does each one that is added later.
+    /// Closes the queue: all waiting decisions fail, and so does each one that is added later.
     pub(crate) fn close(&self) {
         let mut state = self.state.lock();
         state.closed = true;

@@ -37,7 +37,7 @@ pub(crate) struct Shared {
     pub(crate) queue: Queue,
     pub(crate) clock: StoreClock,
     pub(crate) counters: Counters,
-    /// The connection for mailboxes, and for peers that are read one at a time.
+    /// The connection for mailboxes, and for peers that are read again after a conflict.
     pub(crate) connection: SharedConnection,
     /// The writer holds this lock while it writes a batch, and the follower while it loads all
     /// peers, so that the two never happen at once.
@@ -51,7 +51,7 @@ pub(crate) struct Shared {
     /// How long peers may be listed from the replica while the server does not respond: one default
     /// lease duration.
     max_list_age: Duration,
-    /// Whether all peers have to be loaded again, or are being loaded.
+    /// Whether all peers are being loaded, or have to be loaded again because the load failed.
     outdated: AtomicBool,
     /// The last time at which the replica had everything that was in the log.
     current_at: Mutex<Option<Instant>>,
@@ -128,8 +128,9 @@ impl Shared {
         if self.closed.load(Relaxed) { Err(unavailable("the store is closed")) } else { Ok(()) }
     }
 
-    /// Fails unless changes may be decided: the store is open, the replica is current, and the time
-    /// of the server is known.
+    /// Fails unless changes may be decided: the store is open, and the replica is current. If the
+    /// options make the caller use the server's time, the store must also have read that time
+    /// within the last minute.
     pub(crate) fn check_current(&self) -> Result<(), StoreError> {
         self.check_open()?;
         if self.options.store_time && self.clock.is_stale() {
@@ -144,8 +145,8 @@ impl Shared {
     /// meantime.
     ///
     /// # Errors
-    /// Fails if the store is closed, or if the replica has not been current for longer than one
-    /// default lease duration.
+    /// Fails if the store is closed, or if the replica was last current more than one default lease
+    /// duration ago, or never.
     pub(crate) fn time_for_lists(&self, now: Timestamp) -> Result<Timestamp, StoreError> {
         self.check_open()?;
         if self.is_current() {

@@ -33,9 +33,9 @@ use crate::writer::Writer;
 
 /// How long the first load of all peers may take.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(120);
-/// The number of conflicts after which a change reads its peer from the server. After the first
-/// conflict, the store reads the other process's change from the log. If there is another conflict,
-/// the peer on the server may be one that can't be parsed.
+/// The number of conflicts after which the store reads the peer of a change from the server. After
+/// the first conflict, it only waits until the follower has read the other process's change from
+/// the log. If there is another conflict, the peer on the server may be one that can't be parsed.
 const CONFLICTS_BEFORE_RELOAD: u32 = 2;
 
 /// The store on a Valkey server, shared with any number of other processes.
@@ -51,7 +51,8 @@ impl ValkeyStore {
     /// must be those of the registry that uses the store.
     ///
     /// # Errors
-    /// [`OpenError`] describes the problem and what the operator can do about it.
+    /// Fails if the server can't be reached or used, or if loading takes too long. [`OpenError`]
+    /// describes the problem to the operator.
     pub async fn open(options: ValkeyOptions, limits: Limits) -> Result<Self, OpenError> {
         let shared = Arc::new(Shared::new(options, limits)?);
         let mut connection = shared.connector.connect(shared.options.response_timeout).await?;
@@ -101,7 +102,8 @@ impl ValkeyStore {
             }
             let mut outcome = None;
             let result = decide(&mut |change| outcome = Some(self.queue(change, durable)));
-            // An import whose name is known does not depend on the state of the peer.
+            // Only the import of a peer that is known already makes no decision that the server has
+            // to check.
             let Some(outcome) = outcome else { return Ok(result) };
             match outcome.await {
                 Ok(Outcome::Done) => return Ok(result),
@@ -153,7 +155,8 @@ impl ValkeyStore {
         }
     }
 
-    /// Queues a change, and the evictions that made room for it.
+    /// Queues a change. Before it, queues the evictions since the last call, some of which may have
+    /// made room for the change.
     fn queue(&self, change: Change, durable: bool) -> oneshot::Receiver<Outcome> {
         self.shared.queue.evict(self.shared.replica.take_evicted());
         let durable = durable && !change.is_none();

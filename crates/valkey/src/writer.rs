@@ -40,18 +40,18 @@ pub(crate) struct Writer {
 struct Reply {
     /// The last entry of the log after the batch.
     last: StreamId,
-    /// For each item of the batch, whether its condition holds, so that it is written.
+    /// For each item of the batch, whether its condition held.
     holds: Vec<bool>,
-    /// Whether the written changes are durable, or why not. `None` if no change of the batch must
-    /// be durable.
+    /// Whether the written changes are durable, or why not. `None` if no confirmation was needed:
+    /// no change of the batch must be durable, or the options require no confirmation.
     durable: Option<Result<(), String>>,
 }
 
-/// Why the writer got no reply from the script.
+/// Why a batch failed.
 enum Failure {
     /// The server refused to execute the script.
     Refused(RedisError),
-    /// The connection failed, so that the writer does not know whether the script was executed.
+    /// The connection failed, or a reply was malformed. The script may have been executed.
     Unknown(RedisError),
 }
 
@@ -94,7 +94,8 @@ impl Writer {
     async fn write_batch(&mut self) {
         let nonce = Nonce::random();
         let batch = self.shared.queue.take_batch(nonce);
-        // The follower may have emptied the queue since the writer saw an item in it.
+        // Since the writer saw an item in the queue, the follower may have emptied the queue, or
+        // the requests that waited for the items may have been cancelled.
         if batch.is_empty() {
             self.shared.queue.forget(nonce);
             return;
@@ -123,7 +124,8 @@ impl Writer {
         }
     }
 
-    /// Sends a batch. If one of its changes must be durable, also waits for the confirmation.
+    /// Sends a batch. If one of its changes must be durable, also waits for the confirmation that
+    /// the options require.
     async fn send(&mut self, nonce: Nonce, batch: &[Item]) -> Result<Reply, Failure> {
         let Some(connection) = &mut self.connection else {
             return Err(Failure::Refused(unexpected("there is no connection")));
@@ -181,8 +183,8 @@ impl Writer {
         let is_written = batch.iter().zip(&reply.holds).any(|(item, holds)| *holds && item.is_written());
         let (mut done, mut refused) = (Vec::new(), Vec::new());
         for (item, holds) in batch.into_iter().zip(&reply.holds) {
-            // An eviction that does not hold is finished too: another process has evicted or revived
-            // the peer.
+            // An eviction that does not hold is finished too: another process has deleted or
+            // changed the peer.
             if *holds || matches!(item, Item::Evict { .. }) { done.push(item) } else { refused.push(item) }
         }
         let conflicts: HashSet<_> = refused.iter().map(|item| item.peer().clone()).collect();
@@ -197,13 +199,15 @@ impl Writer {
             settle(&self.shared);
         } else {
             self.shared.counters.conflicts.add(conflicts.len() as u64);
-            // The store decided about the waiting changes of the same peers on the basis of changes
-            // that are not written. They are reverted too, and the store decides about them again.
+            // The waiting changes of the same peers were decided on the basis of the refused
+            // changes, so they are reverted too. The store then decides again about all of these
+            // changes.
             self.revert(|shared| {
                 let waiting = shared.queue.take_of(&conflicts);
                 let reverted = shared.queue.finish(refused.into_iter().chain(waiting), &conflict);
-                // While the batch is in `sent`, the queue records which of its peers the follower
-                // changes, and `finish` needs that record.
+                // This must come after `finish`, which needs the queue's record of the peers that
+                // the follower has changed. The queue may delete that record once the batch has
+                // left `sent`.
                 settle(shared);
                 reverted
             });
@@ -236,7 +240,8 @@ impl Writer {
             match seen {
                 None => changes.extend(of_batch),
                 Some(true) => {}
-                // The replica also has those changes of the batch that the script did not write.
+                // The replica also has those changes of the batch that the script did not write. A
+                // load removes them.
                 Some(false) => shared.load_requested.store(true, Relaxed),
             }
             changes
@@ -250,7 +255,7 @@ impl Writer {
     }
 
     /// Reverts the changes that `take` returns, the latest of which must come first. `take` is
-    /// called while the index is locked.
+    /// called while the index is locked. If the changes can't all be reverted, requests a load.
     fn revert(&self, take: impl FnOnce(&Shared) -> Vec<Change>) {
         if !self.shared.replica.revert(|| take(&self.shared)) {
             self.shared.load_requested.store(true, Relaxed);

@@ -239,8 +239,8 @@ async fn a_log_that_was_trimmed_in_the_meantime_is_noticed() {
 }
 
 /// Replaces the last entry of the log by one with the same id that deletes the peer `deleted`
-/// instead. A replica has such a log if it was promoted without that entry and then used the id for
-/// another one.
+/// instead. Also deletes the peer `lost`, which the replaced entry had registered. A replica has
+/// such a log if it was promoted without that entry and then used the id for another one.
 async fn reuse_last_id(connection: &mut MultiplexedConnection, options: &ValkeyOptions, deleted: &str) {
     type Entry = (String, Vec<Vec<u8>>);
     let log = key(options, "log");

@@ -8,7 +8,7 @@ use aurora_discovery_client::Event;
 use aurora_discovery_protocol::{Archetype, DiscoveredPage, PeerId, RegisterRequest};
 use tokio::time::Instant;
 
-/// The maximum number of log lines that are kept: more than fit below the peers on any terminal.
+/// The maximum number of log lines that are kept: more than fit below the peers on most terminals.
 const MAX_LOG_LINES: usize = 64;
 
 /// All peers, and the events so far.
@@ -136,9 +136,10 @@ impl Network {
     /// Compares the peers with the service's list: a crashed peer that is not in the list has
     /// expired.
     pub(super) fn reconcile(&mut self, listed: &HashSet<PeerId>, now: Instant) -> Vec<String> {
-        // The service's clock may be ahead of the local one. The service then drops a peer from its
-        // list shortly before the lease ends by the local clock. Until that end, the peer is not
-        // shown as expired.
+        // A lease is counted here from the moment when its event is recorded, which is later than
+        // the moment from which the service counts it. The service may therefore drop a peer from
+        // its list shortly before the lease ends here. Until that end, the peer is not shown as
+        // expired.
         let has_ended = |member: &Member| member.lease.is_none_or(|(ends, _)| ends <= now);
         let expired: Vec<_> = self
             .members

@@ -80,15 +80,15 @@ impl Schedule {
     pub(super) async fn stop_all(mut self) {
         for (_, keeper) in std::mem::take(&mut self.keepers) {
             self.leaving.spawn(async move {
-                // The service ends right afterwards, so a failure has no effect.
+                // If the deregistration fails, the lease expires soon.
                 let _ = keeper.stop().await;
             });
         }
         while self.leaving.join_next().await.is_some() {}
     }
 
-    /// The next event: at first each kind once, so that a short demo shows them all, and then
-    /// random ones, which keep the number of peers near the configured one.
+    /// The next event: at first each kind at least once, so that a short demo shows them all, and
+    /// then random ones, which keep the number of peers near the configured one.
     fn next_action(&mut self) -> Action {
         const FIRST: [Action; 4] = [Action::Crash, Action::Leave, Action::Join, Action::Join];
         let first = FIRST.get(self.actions).copied();

@@ -18,7 +18,8 @@ const NAME: usize = 12;
 const ARCHETYPES: usize = 16;
 /// How long a heartbeat is highlighted.
 const PULSE: Duration = Duration::from_millis(350);
-/// The minimum number of lines of the log that are shown, for any number of peers.
+/// The minimum number of lines of the log that are shown, for any number of peers, unless the
+/// terminal is too small.
 const MIN_LOG_LINES: usize = 5;
 
 /// The lines of a frame: a header, the peers with their leases, and the end of the log.

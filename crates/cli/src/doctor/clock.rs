@@ -16,7 +16,7 @@ const CHECK: &str = "clock";
 const WARN_SECONDS: f64 = 2.0;
 /// The difference, in seconds, above which the check fails. Legacy clients ignore peers whose
 /// `last_seen` is more than 300 s ago. If peers send a heartbeat every 200 s, a client whose clock
-/// is more than 100 s ahead of the service's ignores live peers.
+/// is more than 100 s ahead of the service's may ignore live peers.
 const FAIL_SECONDS: f64 = 100.0;
 /// Times are rounded down to whole seconds, so they are half a second too early on average.
 const ROUNDING: f64 = 0.5;

@@ -13,7 +13,7 @@ const CHECK: &str = "latency";
 /// delay.
 const SLOW: Duration = Duration::from_millis(500);
 /// The 99th percentile of the latencies above which the doctor warns. Clients give up after ten
-/// seconds, and a service that is this slow comes close to that limit.
+/// seconds, and a service that is this slow may reach that limit under a higher load.
 const VERY_SLOW: Duration = Duration::from_secs(3);
 
 /// Requests a page `requests` times, one after the other.

@@ -75,7 +75,7 @@ async fn check_renewal(client: &Client, peer: &TestPeer) -> Result<Finding, Erro
     };
     let renewed = peer.heartbeat(client).await?;
     if renewed.status != 200 {
-        // A 404 here means that one process lists the peer, and that another process, which
+        // A 404 here usually means that one process lists the peer, and that another process, which
         // received the heartbeat, does not know it. The two processes then have different
         // registries.
         let fix = if renewed.status == 404 {

@@ -11,8 +11,8 @@ pub(crate) struct TestPeer {
     name: String,
     /// Whether the service accepted a registration.
     pub(crate) is_accepted: bool,
-    /// The response to its last registration. `None` if no registration was accepted, or if the
-    /// response of an older version of the service lacks some keys.
+    /// The response to the last registration that was accepted. `None` if there was none, or if the
+    /// service is of an older version whose response lacks some keys.
     pub(crate) registered: Option<RegisterResponse>,
 }
 
@@ -33,8 +33,8 @@ impl TestPeer {
         ttl_seconds: Option<u32>,
         header: Option<(&str, &str)>,
     ) -> Result<ProbeResponse, Error> {
-        // If a proxy changes the source address between two requests, the token proves that this is
-        // the holder.
+        // If a proxy changes the source address between two requests, the token still proves that
+        // the doctor is the holder.
         let token = self.registered.as_ref().and_then(|registered| registered.lease_token.clone());
         let body = json!({
             "peer_id": self.name, "archetypes": [self.name], "ttl_seconds": ttl_seconds, "lease_token": token,

@@ -1,4 +1,4 @@
-//! A service within the process that stores nothing.
+//! A service within the process that stores nothing on disk.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,7 +12,8 @@ use tokio::task::JoinHandle;
 
 use crate::failure::Failure;
 
-/// A running service in memory. It ends with the runtime, unless it is stopped earlier.
+/// A running service in memory. It stops when this value is dropped, and ends with the runtime at
+/// the latest.
 pub(crate) struct MemoryService {
     address: SocketAddr,
     stop: oneshot::Sender<()>,

@@ -70,7 +70,7 @@ fn parameters(listen: IpAddr) -> Result<CertificateParams, rcgen::Error> {
     Ok(parameters)
 }
 
-/// Writes a file that only its owner can read.
+/// Writes a file. If it creates the file, only its owner can read it.
 fn write_secret(path: &Path, text: &str) -> io::Result<()> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);

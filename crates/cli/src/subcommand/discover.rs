@@ -53,7 +53,7 @@ pub(crate) struct DiscoverArgs {
     pub(crate) connect: ConnectArgs,
 }
 
-/// Lists live peers once, completely, or repeatedly.
+/// Lists a sample of the live peers, or all of them, or follows them.
 pub(crate) async fn run(args: DiscoverArgs) -> Result<(), Failure> {
     let client = args.connect.client()?;
     let request = request(&args)?;
@@ -86,7 +86,8 @@ fn request(args: &DiscoverArgs) -> Result<DiscoverRequest, Failure> {
 }
 
 impl DiscoverArgs {
-    /// Whether the peers are a random sample. With `--watch`, each request then draws a new one.
+    /// Whether `--watch` shows a random sample, which each request draws anew, instead of all
+    /// peers.
     fn is_sample(&self) -> bool {
         self.fill || self.diverse
     }

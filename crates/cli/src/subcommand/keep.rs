@@ -80,9 +80,9 @@ pub(crate) async fn run(args: KeepArgs) -> Result<(), Failure> {
         tokio::select! {
             result = keeper.ended() => return Ok(result?),
             () = &mut leave => return stop(keeper, grace).await,
-            // Even with `--replace`, the first keeper may not replace a live registration. It only
-            // reports that the id is live. It is then dropped, and a second keeper is started,
-            // which may replace the registration.
+            // Even with `--replace`, the first keeper may not replace a live registration. If the
+            // id is live, the first keeper only reports that. It is then dropped, and a second
+            // keeper, which may replace the registration, is started.
             Some(()) = found_live.recv(), if args.replace && !may_replace => may_replace = true,
             Some(()) = is_registered.recv(), if runs_program => break keeper,
         }

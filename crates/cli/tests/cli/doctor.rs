@@ -390,7 +390,7 @@ fn a_certificate_of_an_unknown_authority_is_reported_unless_the_authority_is_giv
 
 #[test]
 fn a_failed_connection_and_a_foreign_server_are_distinguished() {
-    // Nothing listens on port 1, because only root may.
+    // Nothing listens on port 1, because only root may listen there.
     examine("http://127.0.0.1:1", &[]).assert_finding("reach", "fail", "refused", "start the service there");
     let service = Service::in_memory();
     let tls = service.endpoint.replace("http", "https");

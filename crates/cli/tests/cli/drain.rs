@@ -14,9 +14,9 @@ const CLIENTS: usize = 16;
 const REQUESTS: usize = 50;
 /// The time limit for connecting and for a response. No restart takes as long.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// For how long a client keeps a connection on which it sends nothing. It is half of the drain of a
-/// second, after which the service closes idle connections. A client is busy, but the machine may
-/// pause it.
+/// For how long a client keeps a connection on which it sends nothing. The service drains for a
+/// second and then closes idle connections, and this is half of that time. A client normally sends
+/// without a break, but the machine may pause it.
 const MAX_IDLE: Duration = Duration::from_millis(500);
 
 /// A client that keeps its connection until a response closes it.

@@ -1,4 +1,4 @@
-//! A proxy as operators put it in front of the service, including its mistakes.
+//! A proxy as operators put it in front of the service, including their mistakes.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -45,7 +45,7 @@ pub(crate) async fn ports(client: &Client, satisfy: impl Fn(&[u16]) -> bool) -> 
 }
 
 /// Registers a peer at one process, and discovers, renews and deregisters it at another. `start`
-/// starts a process on an empty registry.
+/// starts a process on the registry that both share, which must be empty.
 pub(crate) async fn two_processes_share_a_peer(start: impl Fn() -> (String, Running)) {
     let ((one, _first), (other, _second)) = (start(), start());
     let (one, other) = (client(&one), client(&other));

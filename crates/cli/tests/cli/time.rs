@@ -1,5 +1,5 @@
-//! On the embedded store, neither a pause of the process nor a step of the wall clock changes when
-//! a lease ends.
+//! On the embedded store, a pause of the process ends no lease, and a step of the wall clock does
+//! not change when a lease ends.
 //!
 //! These tests wait in real time, because they are about the system's clocks and a real process.
 

@@ -9,7 +9,8 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 
 use crate::command::{Service, run};
 
-/// A certificate authority, and a certificate for loopback that it signed, in `directory`.
+/// Writes a certificate authority, a certificate for loopback that it signed, and the key of that
+/// certificate to files in `directory`. Returns their paths in this order.
 pub(crate) fn certificates(directory: &Path) -> [PathBuf; 3] {
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

@@ -66,7 +66,7 @@ fn the_version_names_the_program() {
 
 #[test]
 fn an_unreachable_service_exits_with_1_and_a_hint() {
-    // Nothing listens on port 1, because only root may.
+    // Nothing listens on port 1, because only root may listen there.
     let output = run(&["discover", "--endpoint", "http://127.0.0.1:1", "--retries", "0"]);
     assert_eq!(output.code, 1);
     assert!(output.err.contains("http://127.0.0.1:1 can't be reached"), "{}", output.err);

@@ -68,9 +68,10 @@ fn honor_retry_after(error: &Error, longest: Duration, pause: Duration) -> Durat
     error.retry_after().map_or(pause, |delay| delay.min(longest).saturating_add(pause))
 }
 
-/// The wait after a failure. While the lease runs, the first retries follow quickly, so that the
-/// lease is renewed in time. After its end, retries are about as frequent as heartbeats, because
-/// quick retries of all clients would overload a service that comes back after a long outage.
+/// The wait after a failure. Until a lease has ended, the first retries follow quickly, so that the
+/// peer is registered soon or its lease is renewed in time. After the end of the lease, retries are
+/// about as frequent as heartbeats, because quick retries of all clients would overload a service
+/// that comes back after a long outage.
 fn pause(failures: u32, highest: Duration, is_expired: bool, random: f64) -> Duration {
     if is_expired {
         highest.mul_f64(f64::midpoint(1.0, random))

@@ -5,8 +5,8 @@ use std::time::Duration;
 use aurora_discovery_protocol::Ttl;
 use tokio::time::Instant;
 
-/// The minimum interval between two heartbeats, whatever the service requests, so that no response
-/// can make a peer flood the service.
+/// The minimum heartbeat interval, apart from jitter, whatever the service requests, so that no
+/// response can make a peer flood the service.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(500);
 
 /// A lease. The client counts its duration from the moment before it sends the request. The service

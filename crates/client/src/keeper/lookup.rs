@@ -8,18 +8,18 @@ use crate::{Client, Error};
 /// id, and the registration has no token or not the current one.
 ///
 /// A keeper that must not replace a live registration calls this first, and makes its registration
-/// token-only if the id is known. The API cannot make a registration conditional on a free id, but
-/// two of its rules together have that effect:
+/// token-only if another client may hold the id. The API cannot make a registration conditional on
+/// a free id, but two of its rules together have that effect:
 ///
 /// - A heartbeat with a wrong token changes nothing. It gets 404 for an unknown id and 403 for a
 ///   known one, live or dormant.
-/// - A token-only registration does not replace a live one whose token it lacks. It does replace a
+/// - A token-only registration does not replace a live one whose token it lacks. It can replace a
 ///   dormant one.
 ///
 /// The second rule alone would keep the keeper from replacing a live registration. But if the
 /// response to a token-only registration is lost, the id is reserved under a token that no client
-/// knows. The keeper therefore sends a token-only registration only for an id that the service
-/// knows.
+/// knows. The keeper therefore sends a token-only registration only for an id that another client
+/// may hold.
 ///
 /// A live registration is replaced nevertheless in two cases:
 ///

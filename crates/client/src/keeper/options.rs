@@ -35,13 +35,15 @@ impl KeeperOptions {
     ///
     /// Once the token is on disk, the registration becomes token-only: without the token, no client
     /// can replace, renew or deregister it, not even from the same address. This holds while its
-    /// lease runs and for three lease durations after its end.
+    /// lease runs and for three lease durations after its end. A signed registration
+    /// ([`KeeperOptions::key`]) needs no such step, because only the key can replace it, and only
+    /// the token can renew or deregister it.
     pub fn token_file(self, path: impl Into<PathBuf>) -> Self {
         Self { token_file: Some(TokenFile::new(path)), ..self }
     }
 
-    /// Signs the registration with this key, which locks the name to the key: from then on, no
-    /// client without the key can register the name, and a restarted peer needs no token. See
+    /// Signs the registration with this key, which locks the name to the key: while the name is
+    /// locked, no client without the key can register it, and a restarted peer needs no token. See
     /// [`KeyFile`](crate::KeyFile).
     pub fn key(self, key: SecretKey) -> Self {
         Self { key: Some(key), ..self }
@@ -63,9 +65,9 @@ impl KeeperOptions {
     /// waits until the lease ends, and two keepers of one id on one host do not take over each
     /// other's registration.
     ///
-    /// This option does not matter in two cases. The keeper always replaces a registration whose
-    /// token it has. It never replaces one that was taken over from it, but waits until the other
-    /// lease ends.
+    /// This option does not matter in three cases. The keeper always replaces a registration whose
+    /// token it has, or whose name is locked to its key. It never replaces one that was taken over
+    /// from it, but waits until the other lease ends.
     pub fn replace(self, replace: bool) -> Self {
         Self { replace, ..self }
     }

@@ -68,7 +68,8 @@ pub(super) struct Task<F> {
 enum State {
     /// The peer is not registered.
     Absent,
-    /// A registration was sent, and its result is unknown, because no response has arrived.
+    /// A registration was sent, and its result is unknown, because no response, or only a transient
+    /// error, has arrived.
     Unresolved,
     /// Another client holds the id.
     HeldByAnother,
@@ -158,9 +159,9 @@ impl<F: FnMut(Event) + Send> Task<F> {
     }
 
     async fn register(&mut self, sent_at: Instant) -> Result<(Lease, Option<Event>), Error> {
-        // The first registration is normally not token-only. If the peer crashed before the token
-        // was on disk, not even the peer itself could use a token-only id until the reservation
-        // ends.
+        // The first registration is normally not token-only. If it were, and the peer crashed
+        // before the token was on disk, not even the peer itself could register the id while the
+        // service reserves it for the holder of the token.
         let must_yield = match &self.signer {
             // For a locked name, the service accepts each newer signature by the locking key, and
             // asks for no token. The keeper could therefore replace the registration of another

@@ -21,7 +21,7 @@ pub(crate) fn registered_as(ttl: u32, interval: u32, token: &str, observed: &str
     ))
 }
 
-/// The response of a service of an older version.
+/// The response of a service of an older version, which does not report the observed address.
 pub(crate) fn renewed(ttl: u32) -> Action {
     ok(format!(
         r#"{{"message":"Heartbeat updated","peer_id":"p","timestamp":"2025-10-02T12:00:00","ttl_expires":"2025-10-02T12:05:00","ttl_seconds":{ttl},"heartbeat_interval_seconds":0}}"#

@@ -44,7 +44,7 @@ impl KeyFile {
         Ok(Self { path: path.to_owned(), ring: KeyRing::new(read(path)?) })
     }
 
-    /// Reads the file again, and replaces the keys in use. Returns the number of the new keys.
+    /// Reads the file again, and replaces the keys in use. Returns the number of keys in the file.
     ///
     /// # Errors
     /// The file can't be read or has an invalid line. The previous keys then stay in use.

@@ -45,9 +45,10 @@ pub struct InvalidKeys {
 
 impl Keys {
     /// Parses a list with one key per line: a name, the scopes with commas between them, and the
-    /// SHA-256 of the key in hexadecimal digits, separated by white space. `#` begins a comment.
-    /// `;` also ends a line, for settings that hold only one line, such as environment variables. A
-    /// name may have several keys, so that a key can be replaced without an interruption.
+    /// SHA-256 of the key in hexadecimal digits, separated by white space. `#` begins a comment,
+    /// which lasts to the end of the line. Several keys may also share a line, with `;` between
+    /// them, for settings that hold only one line, such as environment variables. A name may have
+    /// several keys, so that a key can be replaced without an interruption.
     ///
     /// # Errors
     /// [`InvalidKeys`] names the first line that is wrong.

@@ -5,11 +5,11 @@ use std::fmt;
 /// What an API key permits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// To list and watch peers.
+    /// To list and watch peers, and to read the figures of the network.
     Read,
-    /// To register, renew and deregister peers.
+    /// To register, renew and deregister peers, and to send and fetch their messages.
     Write,
-    /// To evict and block peers.
+    /// To evict and block peers, and to list and end blocks.
     Admin,
 }
 

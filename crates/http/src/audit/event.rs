@@ -26,7 +26,8 @@ pub(crate) enum Action {
     Unblocked,
 }
 
-/// What a handler did. The handler adds it to the extensions of its response.
+/// What a request did, or that it was refused. A handler adds what it did to the extensions of its
+/// response. For a refused request, [`Audited::of_refusal`] creates this value.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Audited {
     pub(crate) action: Action,
@@ -75,7 +76,8 @@ impl Audited {
 
     /// What the log says about a refused request, or `None` if it says nothing. Requests that
     /// exceed a rate limit are left out, because they would fill the log. Requests that change no
-    /// peer are left out too, unless they were refused for lack of an API key.
+    /// peer are left out too, unless they were refused for lack of an API key with the required
+    /// scope.
     pub(crate) fn of_refusal(route: Route, failure: &Failure, body: &[u8]) -> Option<Self> {
         let scope = route.scope()?;
         let changes_peers = scope != Scope::Read && !matches!(route, Route::Mail | Route::Mailbox);

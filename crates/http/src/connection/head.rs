@@ -6,16 +6,16 @@ use http::{Request, StatusCode, Version};
 
 use crate::error::Failure;
 
-/// The maximum size of a request's target and headers, counted as HTTP/2 counts it. It is below the
-/// limit of the HTTP library, so that the service refuses the request itself: the library's
-/// response has no body and no CORS headers.
+/// The maximum size of a request's target and headers. The size of headers is counted as in HTTP/2.
+/// The maximum is below the limit of the HTTP library, so that the service refuses the request
+/// itself: the library's response has no body and no CORS headers.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// What HTTP/2 adds to the size of each header (RFC 9113, 6.5.2).
 const HEADER_OVERHEAD_BYTES: usize = 32;
 
 /// Refuses a head that is too large. Also refuses an HTTP/1 head that a proxy and the service could
-/// read differently: without `Host` or with several, or with a body in any other encoding than
-/// `chunked`.
+/// read differently: with several `Host` headers, without one on HTTP/1.1, or with any other
+/// `Transfer-Encoding` than a single `chunked`.
 pub(super) fn check<B>(request: &Request<B>) -> Result<(), Failure> {
     // One pass over the headers takes less time than looking up each by its hash.
     let mut size = request.uri().path_and_query().map_or(0, |target| target.as_str().len());

@@ -11,7 +11,7 @@ const FRAME_HEADER_BYTES: usize = 9;
 /// The type of the frame that begins a request.
 const HEADERS: u8 = 1;
 
-/// How far the frames of one connection have been read, and the highest stream so far.
+/// How far the frames of one connection have been read, and the highest stream id so far.
 #[derive(Debug, Default)]
 pub(super) struct HeadCounter {
     /// Whether the first bytes from the client were not the preface, so that it does not speak
@@ -25,7 +25,7 @@ pub(super) struct HeadCounter {
     frame_bytes: usize,
     /// How many bytes of the payload of the current frame are missing.
     payload: usize,
-    /// The highest stream so far. `HEADERS` on a known stream are trailers.
+    /// The highest stream id so far. `HEADERS` on a known stream are trailers.
     last_stream: u32,
 }
 

@@ -69,8 +69,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for MonitoredIo<S> {
             let heads = this.heads.count(received);
             this.state.heads_received(heads);
             spend_budget(heads * HEAD_COST, context);
-            // Ends the connection at once. Otherwise the library would decode all heads that have
-            // arrived before the connection's deadline is computed.
+            // Ends the connection at once. Otherwise the library would first decode all heads that
+            // have arrived.
             if this.state.has_too_many_refused_heads() {
                 return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
             }

@@ -14,7 +14,8 @@ use crate::origin::X_FORWARDED_FOR;
 /// must not fill the log.
 const REPEAT_SECONDS: u64 = 3_600;
 
-/// Warns if requests that a proxy has forwarded count as requests of the proxy itself.
+/// Warns if a request seems to have come through a proxy that is not configured. All clients of
+/// such a proxy count as one, with the proxy's address.
 pub(super) struct ProxyHint {
     started: Instant,
     /// When the next hint may be written, in seconds since `started`.

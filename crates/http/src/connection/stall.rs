@@ -2,9 +2,9 @@
 //! alone.
 //!
 //! hyper runs each stream as a task, and asks a body for more data only when the client has read
-//! the previous data. When the client has read enough, the body announces the time at which the
-//! stream will count as stalled. If the body does not announce a later time before then, the task
-//! ends, and hyper resets the stream.
+//! the previous data. At the start, and each time the client has read enough, the body announces
+//! the time at which the stream will count as stalled. If the body does not announce a later time
+//! before then, the task ends, and hyper resets the stream.
 
 use std::cell::Cell;
 use std::future::poll_fn;

@@ -4,11 +4,14 @@
 //! or the time that a client takes to read: hyper has a timeout only for the head of an HTTP/1
 //! request. A timer for each request would take more processor time than handling a heartbeat.
 //!
-//! Therefore each connection has only one timer, and reads and writes only store marks, which are
-//! atomics. After each poll, the connection computes its deadline from the marks, and moves the
-//! timer only if the deadline is earlier than the timer. Each request moves the deadline to a later
-//! time, which costs no timer operation. If the timer then fires before the deadline, it is set
-//! again, so no deadline is missed.
+//! Therefore one timer serves all phases of a connection. Reads and writes only record what they
+//! did in a few atomics, the *marks* of the connection. After each poll, the connection computes
+//! its deadline from the marks, and moves the timer only if the deadline is earlier than the timer.
+//! Each request moves the deadline to a later time, which costs no timer operation. If the timer
+//! then fires before the deadline, it is set again, so no deadline is missed.
+//!
+//! On HTTP/2, where a connection carries many requests, the modules `body` and `stall` add timers
+//! for single bodies and streams.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -39,8 +42,8 @@ const MIN_READ_BYTES_PER_MILLISECOND: u128 = 4;
 /// The maximum number of bytes that a client may send without effect. The count starts again when a
 /// request reaches the service, when a part of a body is read, or when an event stream makes
 /// progress. Without this limit, an HTTP/2 client could make the service read control frames, such
-/// as PING, without end. The limit is several times what a client may send on all streams at once
-/// before the first request reaches the service.
+/// as PING, without end. The limit is several times the flow-control window of a connection, so
+/// bodies that arrive before the service reads them do not exceed it.
 const MAX_IDLE_BYTES: usize = 1024 * 1024;
 
 /// The maximum number of requests on one HTTP/2 connection that the library may refuse by itself
@@ -102,7 +105,7 @@ pub(crate) struct ConnectionState {
     /// The number of requests on HTTP/2 whose head has begun to arrive but that have not reached
     /// the service. If there are many, the library has refused most of them by itself.
     unanswered_heads: AtomicUsize,
-    /// The number of bodies on HTTP/2 that have not arrived yet.
+    /// The number of bodies on HTTP/2 that the service is waiting for.
     awaited_bodies: AtomicUsize,
     /// The number of requests in progress, streams included.
     requests: AtomicUsize,
@@ -162,14 +165,15 @@ impl ConnectionState {
         RequestGuard(self)
     }
 
-    /// The deadline at which the connection is closed if no mark changes first; `None` while the
-    /// connection waits for the service itself.
+    /// The deadline at which the connection is closed if no mark changes first. `None` while the
+    /// connection waits for the service itself, or if only unread responses on HTTP/2 are left,
+    /// which have time limits of their own.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         if self.idle_bytes.load(Relaxed) > MAX_IDLE_BYTES {
             // This deadline has passed, so the connection ends now.
             return Some(self.opened);
         }
-        // A blocked write takes precedence: nothing else can proceed until the client reads.
+        // A blocked write takes precedence: no response can proceed until the client reads.
         let mut blocked_since = self.blocked_since.load(Relaxed);
         if self.is_multiplexed() {
             blocked_since = blocked_since.min(self.unread.last_pieces_blocked_since());
@@ -188,8 +192,8 @@ impl ConnectionState {
         Some(self.at(self.since.load(Relaxed)) + bound)
     }
 
-    /// Whether a request is in progress, and since when the connection has been waiting for its
-    /// client. `None` while it waits for the service itself.
+    /// Whether a request is in progress or its response is unread, and since when the connection
+    /// has been waiting for its client. `None` while it waits for the service itself.
     pub(crate) fn waiting_since(&self) -> Option<(bool, Instant)> {
         let blocked_since = self.blocked_since();
         if blocked_since != NEVER {
@@ -223,8 +227,8 @@ impl ConnectionState {
         }
     }
 
-    /// Whether the service has nothing to do on the connection: no handler runs, and no response
-    /// but that of an event stream waits for its client.
+    /// Whether the service has nothing to do on the connection: no handler runs, and no write waits
+    /// for the client, unless an event stream is open.
     pub(crate) fn is_done(&self) -> bool {
         let streams = self.streams.load(Relaxed);
         streams == self.requests.load(Relaxed) && (streams > 0 || self.blocked_since.load(Relaxed) == NEVER)
@@ -245,7 +249,7 @@ impl ConnectionState {
         self.reads.load(Relaxed)
     }
 
-    /// Whether an event stream is waiting for its client to read.
+    /// Whether an event stream is open while a write waits for the client to read.
     pub(crate) fn has_stalled_stream(&self) -> bool {
         self.streams.load(Relaxed) > 0 && self.blocked_since.load(Relaxed) != NEVER
     }
@@ -281,8 +285,8 @@ impl ConnectionState {
     pub(super) fn bytes_received(&self, count: usize) {
         self.idle_bytes.fetch_add(count, Relaxed);
         self.reads.store(self.reads.load(Relaxed).wrapping_add(1), Relaxed);
-        // On a multiplexed connection, bytes between requests are control frames, not the start of
-        // a head.
+        // On a multiplexed connection, bytes between requests may be control frames, which do not
+        // start a head.
         if self.phase.load(Relaxed) == IDLE && !self.multiplexed.load(Relaxed) {
             self.enter(HEAD);
         }
@@ -323,19 +327,20 @@ impl ConnectionState {
         }
     }
 
-    /// Records that the client has read all responses.
+    /// Records that no response in `unread` is left.
     pub(super) fn all_read(&self) {
         // The idle time of a slow reader starts now.
         self.since.store(self.now(), Relaxed);
     }
 
-    /// Since when the client has read too little, in milliseconds since `opened`, or [`NEVER`].
+    /// Since when the client has not met its read quota, in milliseconds since `opened`. [`NEVER`]
+    /// if no response waits for the client.
     fn blocked_since(&self) -> u64 {
         let blocked_since = self.blocked_since.load(Relaxed);
         if self.is_multiplexed() { blocked_since.min(self.unread.blocked_since()) } else { blocked_since }
     }
 
-    /// Records that all written data was sent.
+    /// Records that all written data was passed to the socket.
     pub(super) fn write_drained(&self) {
         if self.blocked_since.load(Relaxed) != NEVER {
             self.blocked_since.store(NEVER, Relaxed);
@@ -415,8 +420,8 @@ impl StreamGuard {
     pub(crate) fn progress(&self, interval: Duration) {
         self.state.bytes_used();
         // The next keep-alive is due after `interval`. From then on, the client has the write
-        // timeout to read. If the connection has not asked the stream for data by the end of it,
-        // the stream is stalled.
+        // timeout to read. If the connection has not asked the stream for data by the end of that
+        // time, the stream is stalled.
         let wait = interval + self.state.timeouts.write;
         stalls_after(wait);
         let millis = u64::try_from(wait.as_millis()).unwrap_or(NEVER / 2);

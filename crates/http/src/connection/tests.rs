@@ -104,7 +104,7 @@ impl Client {
         }
     }
 
-    /// Sends a byte almost every second. Returns the second in which the connection was closed.
+    /// Sends a byte every 0.99 s. Returns the second in which the connection was closed.
     async fn drip(&mut self, byte: &str) -> u64 {
         while self.stream.write_all(byte.as_bytes()).await.is_ok() {
             sleep(Duration::from_millis(990)).await;
@@ -252,7 +252,7 @@ async fn http2(window: u32) -> Client {
     client
 }
 
-/// An HTTP/2 connection on which a request was answered, and which never acknowledges a PING.
+/// An HTTP/2 connection on which a request was answered. Its client never acknowledges a PING.
 async fn silent_http2_client() -> Client {
     let mut client = connect(None);
     client.stream.write_all(&[CLIENT_PREFACE, b"\0\0\0\x04\0\0\0\0\0"].concat()).await.unwrap();
@@ -314,7 +314,8 @@ fn block_frame(stream: u16, block: &[u8]) -> Vec<u8> {
     [&[0, length[0], length[1], 1, 5, 0, 0, stream[0], stream[1]][..], block].concat()
 }
 
-/// Reads until the headers of the response to `stream`, or until the connection ends.
+/// Reads until the headers of the response to `stream` arrive. Returns `false` if the connection
+/// ends before that.
 async fn is_answered(client: &mut Client, stream: u16) -> bool {
     loop {
         let mut head = [0; 9];

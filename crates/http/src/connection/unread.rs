@@ -28,14 +28,14 @@ const PIECE_BYTES: usize = 32 * 1024;
 pub(super) struct Unread(Mutex<Vec<Arc<Progress>>>);
 
 impl Unread {
-    /// Since when the client has read too little of a response, in milliseconds since the
-    /// connection was opened, or [`NEVER`].
+    /// Since when the client has not met its read quota on some response, in milliseconds since the
+    /// connection was opened. [`NEVER`] if there is no unread response.
     pub(super) fn blocked_since(&self) -> u64 {
         self.0.lock().iter().map(|progress| progress.since.load(Relaxed)).min().unwrap_or(NEVER)
     }
 
-    /// The same for the responses whose last piece the library has taken. Their streams can't be
-    /// reset any more, so only the end of the connection frees what is left of them.
+    /// The same, but only for responses whose last piece the library has taken. Their streams can't
+    /// be reset any more, so only the end of the connection frees what is left of them.
     pub(super) fn last_pieces_blocked_since(&self) -> u64 {
         let unread = self.0.lock();
         let last = unread.iter().filter(|progress| progress.is_taken.load(Relaxed));
@@ -54,7 +54,7 @@ struct Progress {
     /// the connection was opened.
     since: AtomicU64,
     quota: ReadQuota,
-    /// Whether the library has taken all of it.
+    /// Whether the library has taken all pieces of the response.
     is_taken: AtomicBool,
 }
 

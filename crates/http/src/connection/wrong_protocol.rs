@@ -24,8 +24,8 @@ const USE_HTTPS: &str = "HTTP/1.1 400 Bad Request\r\nconnection: close\r\nconten
     content-length: 53\r\n\r\nThis port serves HTTPS: begin the URL with https://.\n";
 /// The time limit for that response.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
-/// The minimum time between two lines of the log about such clients. Scanners try TLS on every
-/// port, and must not fill the log.
+/// The minimum time between two lines of the log about TLS clients on a plain port. Scanners try
+/// TLS on every port, and must not fill the log.
 const HINT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// An I/O stream that checks the first byte that the client sends. If it belongs to the wrong
@@ -70,7 +70,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> CheckedIo<S> {
 impl<S: AsyncRead + Unpin> CheckedIo<S> {
     /// Reads what has arrived, because closing with unread bytes would reset the connection.
     fn discard(&mut self, context: &mut Context<'_>) {
-        const MAX_READS: usize = 16; // of a kilobyte each, which is more than a client sends unasked
+        const MAX_READS: usize = 16; // of 1 KiB each: more than a client sends before a response
         let mut unread = [0; 1024];
         for _ in 0..MAX_READS {
             let mut buffer = ReadBuf::new(&mut unread);

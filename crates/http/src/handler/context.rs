@@ -1,4 +1,4 @@
-//! What every handler needs to know about a request.
+//! What most handlers need to know about a request.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::rate::Charge;
 use crate::request_context::RequestContext;
 use crate::service::Service;
 
-/// Pages of at most this many peers are made at once. Larger pages wait for their turn (see
+/// Pages of at most this many peers are made without waiting. Larger pages wait for their turn (see
 /// `Context::may_make_page`). A small page takes so little time that other requests would gain
 /// nothing if it waited.
 const SMALL_PAGE_PEERS: u32 = 100;
@@ -77,10 +77,10 @@ impl Context {
         }
     }
 
-    /// Waits for the turn of a request that may arrive in bursts of thousands, or takes long. The
-    /// runtime looks for new requests only after it has run some dozens of tasks, or when no task is
-    /// left to run. Without turns, such a burst would therefore delay all requests that arrive
-    /// meanwhile, heartbeats too.
+    /// Makes the request wait for its turn. Handlers call this for requests that may arrive in
+    /// bursts of thousands, or that take long. The runtime looks for new requests only after it has
+    /// run some dozens of tasks, or when no task is left to run. Without turns, a burst would
+    /// therefore delay all requests that arrive meanwhile, heartbeats too.
     pub(crate) async fn turn(&self) {
         // Yielding while the permit is held lets the runtime look for new requests after every few
         // turns. The semaphore is never closed, so `acquire` does not fail.

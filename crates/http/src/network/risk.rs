@@ -4,10 +4,10 @@ use aurora_discovery_protocol::Archetype;
 
 use crate::history::Summary;
 
-/// With fewer peers, ratios are not reported, because a single peer is a large share.
+/// With fewer peers, there is no warning about ratios, because a single peer is a large share.
 const MIN_PEERS: u64 = 10;
-/// After this many minutes in which no client has requested peers, there is a warning. Legacy
-/// clients request them every ten seconds.
+/// After this many minutes in which no client has requested peers or followed changes, there is a
+/// warning. Legacy clients request peers every ten seconds.
 const SILENT_MINUTES: u64 = 3;
 /// From this ratio of undiscovered peers on, there is a warning. A peer is undiscovered if no page
 /// has listed it during its last lease. A lower ratio is normal: the next pages will list those

@@ -23,8 +23,8 @@ use super::Rate;
 
 /// The maximum number of keys with a bucket. They take 2 MB. Idle keys are removed twice a second,
 /// and a service handles about this many requests in that time. A key beyond the maximum is not
-/// limited: if it were refused, a few attackers could shut out all other clients. Its networks
-/// still are limited.
+/// limited: if it were refused, a few attackers could shut out all other clients. The networks of
+/// such a source have buckets of their own and still are limited.
 const MAX_KEYS: usize = 50_000;
 
 /// A token bucket for each key.

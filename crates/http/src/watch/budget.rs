@@ -1,7 +1,8 @@
 //! Limits the bytes per second that all streams together may send.
 //!
 //! A change is sent once to each watcher, so a few kilobytes of changes a second can become
-//! megabytes. All streams therefore share one token bucket. Each frame is charged when it is read
+//! megabytes. All streams therefore share one token bucket. A stream reads its changes in *frames*:
+//! the changes that it sends at once, about 16 KiB at most. Each frame is charged when it is read
 //! from the change log.
 //!
 //! A stream may read a frame only if the bucket has as many tokens as the stream's previous frame
@@ -10,8 +11,8 @@
 //! size, so that clients gain nothing by reconnecting.
 //!
 //! A stream that may not read waits. Meanwhile it holds only its position in the change log, and
-//! changes of the same peer collapse into one. Streams that have been behind for several seconds
-//! are ended, so that the others can catch up.
+//! changes of the same peer collapse into one. A stream that may not read although it has been
+//! behind for several seconds is ended, so that the others can catch up.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -97,7 +98,8 @@ impl StreamBudget {
         }
     }
 
-    /// Checks whether the stream may read a frame. Fails if the budget is used up.
+    /// Checks whether the stream may read a frame. Fails if the bucket has too few tokens for the
+    /// expected cost.
     pub(super) fn may_read(&mut self) -> Result<(), OverBudget> {
         let Some(buckets) = &self.budget.bytes else { return Ok(()) };
         let Err(wait) = buckets.check(&(), self.expected) else {

@@ -24,8 +24,8 @@ use crate::metrics::Metrics;
 /// The approximate maximum size of a frame, in bytes. A connection holds this much for a client
 /// that does not read.
 pub(super) const FRAME_BYTES: usize = 16 * 1024;
-/// How long a stream pauses after a write. Changes in the meantime are sent together, so a busy
-/// network wakes a watcher at most fifty times a second.
+/// How long a stream pauses after it has sent all changes. Changes in the meantime are sent
+/// together, so a busy network wakes a watcher at most fifty times a second.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// The body of a `/watch` response. It ends by itself only when the service stops, or when it has

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use crate::support::Service;
 
 const LEASE: u64 = 300;
-/// The time after which a lease has surely expired. The registry may let a lease last up to a third
-/// longer than it granted.
+/// The time after which a lease has surely expired. Some stores let a lease last up to a third
+/// longer than the response states.
 const LEASE_OVER: u64 = LEASE + LEASE / 3 + 1;
 const OWNER: &str = "203.0.113.7";
 const STRANGER: &str = "198.51.100.1";

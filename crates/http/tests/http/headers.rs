@@ -1,5 +1,4 @@
-//! Settings that change the headers of responses, the accepted headers of requests, or the rules
-//! for addresses and archetypes.
+//! The headers of responses and requests, and the rules for addresses and archetypes.
 
 use http::Method;
 use serde_json::json;

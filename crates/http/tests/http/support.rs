@@ -112,8 +112,8 @@ impl Service {
         tokio::time::timeout(TIMEOUT, self.serving.take().unwrap()).await.unwrap().unwrap()
     }
 
-    /// Lets the background tasks of the service run for a second without waiting for it: a paused
-    /// clock advances as soon as all tasks are idle. No request may be in progress.
+    /// Lets the background tasks of the service run for a second of tokio's clock, without a real
+    /// wait: a paused clock advances as soon as all tasks are idle. No request may be in progress.
     pub(crate) async fn run_background_tasks(&self) {
         tokio::time::pause();
         tokio::time::sleep(Duration::from_secs(1)).await;

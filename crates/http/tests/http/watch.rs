@@ -94,7 +94,7 @@ async fn metric(service: &Service, name: &str) -> u64 {
     value.trim_end_matches(".0").parse().unwrap()
 }
 
-/// Requests the metrics until one of them has the expected value.
+/// Requests the metrics until the one with this name has the expected value.
 async fn wait_for_metric(service: &Service, name: &str, expected: u64) {
     let changed = async { while metric(service, name).await != expected {} };
     timeout(TIMEOUT, changed).await.unwrap_or_else(|_| panic!("{name} does not become {expected}"));

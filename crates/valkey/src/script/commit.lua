@@ -4,8 +4,8 @@
 -- appended to the log as one entry.
 --
 -- The first line makes the server refuse the whole script before it starts if the server cannot
--- write. It cannot write if it is a replica, has too little memory, or has failed to write to its
--- disk.
+-- write. For example, it cannot write if it is a replica, has too little memory, or has failed to
+-- write to its disk.
 --
 -- KEYS  1  leases  hash: id of a peer -> its lease as text
 --       2  peers   hash: id of a peer -> its record

@@ -23,7 +23,7 @@ const ENDED_WITHOUT_CODE: u8 = 1;
 /// # Errors
 /// [`Failure::ProgramEnded`] with the exit code of the program, unless it is 0. The error of the
 /// keeper, if the keeper ended before the program. [`Failure::Other`] if the program can't be
-/// started.
+/// started, or the system can't report its end.
 pub(super) async fn run(
     mut keeper: LeaseKeeper,
     command: &[OsString],
