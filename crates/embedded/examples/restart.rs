@@ -28,7 +28,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     println!("registered 3 peers in {}", directory.display());
     registry.store().close().await?;
-    // Dropping the registry drops the store and its lock on the directory.
+    // `close` has released the directory, so another store can be opened in it.
     drop(registry);
 
     let (store, registry) = open(&directory)?;

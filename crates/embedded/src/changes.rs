@@ -3,16 +3,16 @@
 //!
 //! The index appends to the log while the index is locked exclusively, so the log has every change
 //! in the order in which it took effect. A *follower* is a client that reads the log, by requests
-//! with `since=` or by `/watch`. Followers read the log without locking the index. Recording starts
-//! when the first position is issued or the first watch begins, because there is no follower before
-//! that.
+//! with `since=` or by `/watch`. The index is not locked while a follower copies changes from the
+//! log. Recording starts when the first position is issued or the first watch begins, because there
+//! is no follower before that.
 //!
-//! A follower holds no queue, only a position: the number of changes before it (its offset). The
-//! log keeps the newest changes within a bound of count and bytes, so a slow follower costs no
-//! memory. When the changes that a follower still needs have been dropped, its position has
-//! expired, and it has to enumerate the peers again. Changes of one peer within a second are merged
-//! into one entry of the log, so a peer that registers very often does not push out the changes of
-//! other peers.
+//! No follower has a queue of its own. It has only a position in the log, given by the number of
+//! changes before it (the *offset*). The log keeps the newest changes within bounds on their number
+//! and bytes, so a slow follower costs no memory. When the changes that a follower still needs have
+//! been dropped, its position has expired, and it has to enumerate the peers again. Changes of one
+//! peer within a second are merged into one entry of the log, so a peer that registers very often
+//! does not push out the changes of other peers.
 
 mod change;
 mod collapse;
@@ -45,7 +45,7 @@ use watch::Watcher;
 /// microseconds, during which a thread that changes the index may have to wait.
 const CHUNK: usize = 256;
 /// Changes examined per response: about a millisecond of work. A response that reaches this bound
-/// before its page is full reports that more changes follow.
+/// ends there, even if its page is not full.
 const MAX_EXAMINED: usize = 16_384;
 
 /// The change log of one run of a store.

@@ -82,7 +82,9 @@ pub(crate) struct Index {
     changes: Arc<ChangeLog>,
     /// The time of the latest advance. Changes are recorded with this time.
     now: Timestamp,
-    /// The number of milliseconds that is added to `last_seen` when a peer is listed.
+    /// The wall clock minus the clock of this index, in milliseconds. It is added to the times that
+    /// are listed, exported, or stored in a checkpoint or in the record of an expiry or a
+    /// deregistration.
     time_offset: AtomicI64,
     /// The leases that ended and the dormant peers that were evicted since the last
     /// [`Index::take_swept`].
@@ -91,8 +93,7 @@ pub(crate) struct Index {
     evicted: Option<Arc<EvictedPeers>>,
     /// Distinguishes the slots of this process from those of an earlier one.
     incarnation: u64,
-    /// When the stored peers were loaded. The default, the Unix epoch, if there was nothing to
-    /// load.
+    /// When [`Index::restore`] completed the index. The Unix epoch if the store is in memory only.
     opened_at: Timestamp,
 }
 
@@ -106,7 +107,7 @@ pub(crate) struct Counts {
     pub(crate) expired: u64,
     /// Dormant peers that a heartbeat revived.
     pub(crate) revived: u64,
-    /// Dormant peers deleted because their revival window ended.
+    /// Dormant peers and tombstones deleted because their revival window or their lock ended.
     pub(crate) evicted_due: u64,
     /// Dormant peers deleted to make room for newcomers.
     pub(crate) evicted_for_room: u64,
@@ -156,17 +157,17 @@ impl Index {
         Arc::clone(self.evicted.get_or_insert_default())
     }
 
-    /// The difference between the wall clock and the times of this index, in milliseconds.
+    /// The wall clock minus the clock of this index, in milliseconds.
     pub(crate) fn time_offset(&self) -> i64 {
         self.time_offset.load(Relaxed)
     }
 
-    /// Sets the number of milliseconds that is added to `last_seen` when a peer is listed.
+    /// Sets the [`Index::time_offset`].
     pub(crate) fn set_time_offset(&self, millis: i64) {
         self.time_offset.store(millis, Relaxed);
     }
 
-    /// Number of known peers, live and dormant.
+    /// Number of known peers, live and dormant, including tombstones.
     pub(crate) fn known(&self) -> usize {
         self.slots.occupied()
     }

@@ -1,9 +1,9 @@
 //! The journal: appends records in order, makes many durable with one sync, and reads them back at
 //! the next start.
 //!
-//! It does not interpret records. The store appends while it holds its own lock, so the order of
-//! records is the order of changes. The request waits for the [`Commit`] after that lock is
-//! released.
+//! It does not interpret records. The store appends while it holds the lock of its index, so the
+//! order of records is the order of changes. After it has released that lock, the request that made
+//! the change waits for the [`Commit`].
 //!
 //! ```text
 //! append ──> filling batch ──(the thread swaps it)──> one frame, one sync ──> every Commit resolves
@@ -102,9 +102,10 @@ impl Journal<()> {
     ///
     /// A record may be replayed twice, and the checkpoint may contain the effects of later records.
     /// Replaying all records in order must end in the same state nevertheless. If another process
-    /// holds the lock of the directory, this blocks for at most `options.lock_wait`. The directory
-    /// then stays locked. A torn tail is cut off and reported. Damage is an error that contains its
-    /// offset, unless `options.drop_damaged` is set.
+    /// holds the lock of the directory, this blocks for at most `options.lock_wait`. On success,
+    /// the directory stays locked. A torn tail (the last batch, if a crash left it incomplete) is
+    /// cut off and reported. Damage is an error that contains its offset, unless
+    /// `options.drop_damaged` is set.
     pub fn recover(
         disk: Arc<dyn Disk>,
         options: JournalOptions,
@@ -119,8 +120,9 @@ impl<U: Send + 'static> Journal<U> {
     /// durable. Never blocks on the disk.
     ///
     /// With an `undo`, a failure of the disk reverts the change. Without one, the change stays and
-    /// the record is counted as lost. Records of evictions, expirations and revivals are appended
-    /// without an `undo`, because no request waits for them. They are called *background records*.
+    /// the record is counted as lost. The store appends the records of expirations, revivals and
+    /// its own evictions without an `undo`, because no request waits for them. They are called
+    /// *background records*.
     ///
     /// # Errors
     /// While the disk fails, if 32 MiB of records are waiting for the disk, if the record is larger
@@ -129,7 +131,10 @@ impl<U: Send + 'static> Journal<U> {
         self.queue.append(record, undo)
     }
 
-    /// Whether the journal accepts records. Cheap enough to call for every registration.
+    /// Checks that the journal is not failing. Cheap enough to call for every registration.
+    ///
+    /// # Errors
+    /// While the disk fails, and after the journal's thread has ended.
     pub fn health(&self) -> Result<(), Unavailable> {
         self.queue.health()
     }
@@ -151,11 +156,13 @@ impl<U: Send + 'static> Journal<U> {
     /// returned writer removes the older files.
     ///
     /// The store then writes its whole state to the writer, piece by piece, while the state
-    /// changes. Changes that a piece misses are in the new file. Blocks for about one sync: do not
-    /// hold a lock that [`Hooks::failed`] takes, neither here nor in [`CheckpointWriter::finish`].
+    /// changes. Changes that a piece misses are in the new file. Blocks until the pending batch is
+    /// durable and the new file exists: do not hold a lock that [`Hooks::failed`] takes, neither
+    /// here nor in [`CheckpointWriter::finish`].
     ///
     /// # Errors
-    /// While the disk fails, and while another checkpoint is being written.
+    /// While the disk fails, if a file cannot be created, while another checkpoint is being
+    /// written, and after [`Journal::close`].
     pub fn begin_checkpoint(&self) -> Result<CheckpointWriter, CheckpointError> {
         let permit = CheckpointPermit::acquire(&self.checkpointing)?;
         // From here on, records go to the new file, so the checkpoint may miss their changes.

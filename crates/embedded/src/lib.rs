@@ -3,9 +3,9 @@
 //! ## How it works
 //!
 //! Peers are found and listed in the index only. The journal is read only when the store is opened.
-//! A change is made in the index and appended to the journal under one lock, so both have the same
-//! order. The change is acknowledged once the journal reports it durable. If the journal fails, the
-//! change is reverted.
+//! A registration or deregistration changes the index and is appended to the journal under one
+//! lock, so both have the same order. It is acknowledged once the journal reports it durable. If
+//! the journal fails, it is reverted.
 //!
 //! With the feature `testing`, the module `testing` exports the journal and the file layer, for
 //! tests, benchmarks and fuzzing.
@@ -32,7 +32,7 @@ pub mod replica {
     pub use crate::store::{Applied, Change, RemoteState, Replica};
 }
 
-/// The journal and the file layer, without the store.
+/// The journal, the file layer, and a function that opens a store on any disk.
 #[cfg(any(test, feature = "testing"))]
 pub mod testing {
     use std::sync::Arc;

@@ -13,9 +13,9 @@ pub(crate) use waiter::{Waiter, Waiters};
 
 /// The memory for all messages and sessions, in bytes.
 const MAX_BYTES: usize = 64 << 20;
-/// The part of this memory that the messages of one source may use. It is enough for messages of a
-/// thousand bytes to 700 receivers. Loopback is exempt, because a proxy on the same machine may
-/// forward the requests of all clients.
+/// The part of this memory that the messages and sessions of one source may use. It is enough for
+/// messages of a thousand bytes to about 700 receivers. Loopback is exempt, because a proxy on the
+/// same machine may forward the requests of all clients.
 const MAX_SOURCE_BYTES: usize = MAX_BYTES / 64;
 
 /// All mailboxes.
@@ -36,8 +36,8 @@ struct State {
     figures: MailFigures,
 }
 
-/// The number and the size of the messages in all mailboxes, and counts of what happened to
-/// messages.
+/// The number of waiting messages, the bytes that all messages and sessions use, and counts of what
+/// happened to messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct MailFigures {
     pub(crate) waiting: usize,
@@ -48,7 +48,8 @@ pub(crate) struct MailFigures {
 }
 
 impl MailStore {
-    /// Puts a message into the mailbox of `to`, and wakes the requests that wait for it.
+    /// Puts a message into the mailbox of `to` if the limits permit it, and then wakes the requests
+    /// that wait for messages to `to`.
     pub(crate) fn deliver(&self, to: &PeerId, letter: Letter, now: Timestamp) -> Delivery {
         let delivery = self.state.lock().deliver(to, letter, now);
         if delivery == Delivery::Delivered {
@@ -57,7 +58,8 @@ impl MailStore {
         delivery
     }
 
-    /// Deletes the acknowledged messages of a mailbox, and returns the remaining ones.
+    /// Deletes the acknowledged messages of a mailbox. Returns those of the remaining messages that
+    /// have not expired.
     pub(crate) fn collect(&self, peer: &PeerId, acknowledged: &[MailId], now: Timestamp) -> Vec<Letter> {
         let mut state = self.state.lock();
         if !acknowledged.is_empty() && state.mailboxes.contains_key(peer) {
@@ -185,7 +187,8 @@ mod tests {
         }
     }
 
-    /// Sends messages to different receivers until one is refused. Returns their number.
+    /// Sends messages to different receivers until one is refused. Returns the number of messages
+    /// that were accepted.
     fn fill(store: &MailStore, from: &str, source: &str, expected: Delivery) -> u64 {
         for number in 0.. {
             let delivery =

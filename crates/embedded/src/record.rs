@@ -54,8 +54,8 @@ const HAS_PAGE: u8 = 2;
 const SIGNED: u8 = 4;
 
 impl<'a> Record<'a> {
-    /// Maximum number of bytes of a [`Record::Registered`] without its JSON and the text of its
-    /// signature.
+    /// Maximum number of bytes of a [`Record::Registered`] without its JSON and its signed
+    /// registration.
     pub(crate) const HEAD: usize =
         1 + 9 + TokenHash::LEN + 4 + 3 * 8 + 1 + OriginHash::LEN + 4 + StoredSignature::HEAD;
 
@@ -72,7 +72,7 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// Decodes a record that [`Record::encode`] wrote. Returns `None` for invalid bytes.
+    /// Decodes a record that this or an earlier release wrote. Returns `None` for invalid bytes.
     pub(crate) fn decode(bytes: &'a [u8]) -> Option<Self> {
         let (&kind, mut rest) = bytes.split_first()?;
         match kind {

@@ -1,6 +1,6 @@
-//! The lock and the signed registration of a peer that signed, encoded as bytes. They follow the
-//! text of the peer in its tail, and are a part of its record on disk. A peer that did not sign
-//! takes no memory for them.
+//! The lock and the signed registration of a peer that signed, encoded as bytes. In memory, they
+//! are stored after the peer's text (`index/memory/tail.rs`). On disk, they are a part of its
+//! record. A peer that did not sign takes no memory for them.
 
 use aurora_discovery_protocol::{PublicKey, Timestamp};
 use aurora_discovery_registry::{Lock, SignedPeer};

@@ -41,8 +41,9 @@ use checkpoint::Checkpointer;
 /// The embedded store: peers in memory, and their registrations on disk if it was opened with a
 /// directory.
 ///
-/// Heartbeats of live peers and all reads share the lock of the index. A change holds it
-/// exclusively for a few microseconds. The lock is never held while waiting for the disk.
+/// All reads and most heartbeats of live peers share the lock of the index. A change holds it
+/// exclusively, usually for a few microseconds. If leases are due, the operation that finds them
+/// first ends them, also with exclusive access. The lock is never held while waiting for the disk.
 pub struct EmbeddedStore {
     shared: Arc<Shared>,
     journal: Option<Arc<Journal<Undo>>>,
@@ -52,28 +53,31 @@ pub struct EmbeddedStore {
     restored: RestoreReport,
 }
 
-/// The part of the store that the threads of the journal and the checkpoint share.
+/// The part of the store that the journal's thread and the checkpoint's thread use too.
 struct Shared {
     index: RwLock<Index>,
     /// The index's change log, reachable without locking the index.
     changes: Arc<ChangeLog>,
     keys: Keys,
     closed: AtomicBool,
-    /// Whether a checkpoint is needed, because the journal lacks a change that the index has, or
-    /// contains damage that was dropped.
+    /// Whether a checkpoint is needed although the journal has not grown much: the journal may lack
+    /// a change that the index has, it contains damage that was dropped, or the last checkpoint
+    /// failed.
     checkpoint_wanted: AtomicBool,
-    /// Changes that were not made durable and could not be reverted. Expected to stay zero.
+    /// The number of changes that were not made durable and could not be reverted. It should stay
+    /// zero.
     failed_reverts: AtomicU64,
     /// The index's list of the peers that were evicted since the last [`Replica::take_evicted`],
     /// reachable without locking the index. `None` unless the store is a replica.
     evicted: Option<Arc<EvictedPeers>>,
 }
 
-/// The number of due leases and evictions that are processed while the index is locked exclusively
-/// once. They take about a tenth of a millisecond.
+/// The maximum number of due leases and evictions that are processed while the index is locked
+/// exclusively once. They take about a tenth of a millisecond.
 const ADVANCE_STEPS: usize = 256;
 
-/// When a client may retry after a disk failure, in seconds. The journal itself retries more often.
+/// After how many seconds a client may retry if the disk fails or the store is closed. The journal
+/// itself retries more often.
 const RETRY_AFTER_SECONDS: u32 = 5;
 
 #[async_trait]

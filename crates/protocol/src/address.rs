@@ -11,7 +11,7 @@ use crate::Invalid;
 /// connects to it.
 ///
 /// IP addresses are kept in canonical form. An IPv4-mapped IPv6 address becomes the IPv4 address,
-/// so that one host cannot be published under several spellings.
+/// so that equal addresses have the same text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Address {
@@ -30,8 +30,8 @@ impl Address {
     /// `0.0.0.0` or `::`.
     ///
     /// # Errors
-    /// [`Invalid`] for multicast, broadcast and link-local addresses, and for text that is neither
-    /// an address nor a DNS name.
+    /// [`Invalid`] for IP addresses that [`Address::from_ip`] refuses, and for text that is neither
+    /// an IP address nor a DNS name.
     pub fn parse(text: &str) -> Result<Option<Self>, Invalid> {
         if text.is_empty() {
             return Ok(None);

@@ -16,7 +16,7 @@ pub enum Subject {
     /// The peer with this id.
     #[serde(rename = "peer_id")]
     Peer(PeerId),
-    /// The peers whose registrations this key signed.
+    /// The peers whose registrations this key signed, and the peer whose name is this key.
     #[serde(rename = "key")]
     Key(PublicKey),
     /// The peers that registered from these addresses.
@@ -86,7 +86,8 @@ impl SubjectRequest {
     /// Reads a body.
     ///
     /// # Errors
-    /// A [`Refusal`] that names the key and the rule it breaks.
+    /// A [`Refusal`] that names the key and the rule it breaks, or that says that the body does not
+    /// have exactly one subject.
     pub fn from_body(body: &[u8]) -> Result<Self, Refusal> {
         Ok(Self { subject: Subject::from_object(&Object::from_body(body)?)? })
     }
@@ -113,7 +114,8 @@ impl BlockRequest {
     /// Reads a body.
     ///
     /// # Errors
-    /// A [`Refusal`] that names the key and the rule it breaks.
+    /// A [`Refusal`] that names the key and the rule it breaks, or that says that the body does not
+    /// have exactly one subject.
     pub fn from_body(body: &[u8]) -> Result<Self, Refusal> {
         let object = Object::from_body(body)?;
         Ok(Self {
@@ -135,7 +137,7 @@ impl BlockReason {
     /// The maximum length in characters.
     pub const MAX_CHARS: usize = 200;
 
-    /// Parses a reason.
+    /// Parses a reason. White space at its ends is removed.
     ///
     /// # Errors
     /// [`Invalid`] if it is empty, too long or has control characters.

@@ -10,7 +10,8 @@ use unicode_normalization::{IsNormalized, UnicodeNormalization as _, is_nfc_quic
 use crate::Invalid;
 
 /// One archetype: 1 to 64 characters of any script, without control characters and without white
-/// space at the ends. Invisible characters that make two names look alike are refused too.
+/// space at the ends. A registration must also contain no invisible characters, which make
+/// different names look alike.
 ///
 /// Archetypes are compared in Unicode normalization form C, so that `é` is the same whether
 /// it was entered as one character or as two. They are listed as the peer wrote them.
@@ -29,7 +30,7 @@ impl Archetype {
     /// Parses an archetype that a peer registers with.
     ///
     /// # Errors
-    /// [`Invalid`] if the text breaks a rule of [`Archetype`].
+    /// [`Invalid`] if the text breaks a rule for archetypes in registrations.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         if text.chars().any(is_invisible) {
             return Err(Invalid::rule(
@@ -166,7 +167,8 @@ impl Archetypes {
     /// Parses archetypes that a store or a service has kept, as [`Archetype::parse_stored`] does.
     ///
     /// # Errors
-    /// [`Invalid`] as from [`Archetypes::parse`].
+    /// [`Invalid`] if [`Archetype::parse_stored`] refuses one of them, or if together they exceed a
+    /// bound.
     pub fn parse_stored<T: AsRef<str>>(texts: &[T]) -> Result<Self, Invalid> {
         Self::parse_each(texts, Archetype::parse_stored)
     }

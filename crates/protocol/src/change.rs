@@ -94,8 +94,8 @@ pub enum ChangeKind {
     Joined,
     /// The peer registered again with different content.
     Changed,
-    /// The peer is no longer listed: it deregistered, its lease ended, or it gave up the followed
-    /// archetypes.
+    /// The peer is no longer listed: it deregistered, its lease ended, an operator evicted it, or
+    /// it gave up the followed archetypes.
     Left,
 }
 

@@ -17,8 +17,8 @@ pub enum Order {
     /// order, which may be `Diverse`.
     #[default]
     Sample,
-    /// A random sample, drawn independently for each request: half of it uniform, and half from
-    /// different networks, so that no network fills it.
+    /// A random sample, drawn independently for each request. Half of it is uniform, and half is
+    /// drawn from different networks, so that a network with many peers does not fill it.
     Diverse,
     /// An enumeration of all matching peers, page by page.
     All,
@@ -207,8 +207,8 @@ impl DiscoverRequest {
     }
 
     /// The query parameters that express this request, as names and values that are not yet
-    /// encoded. Parameters that have the API's default value are left out. The request therefore
-    /// also works on a service that knows only the original parameters.
+    /// encoded. Parameters that have the API's default value are left out. A request that uses no
+    /// newer option therefore also works on a service that knows only the original parameters.
     pub fn parameters(&self) -> Vec<(&'static str, Cow<'_, str>)> {
         let archetypes = self.archetypes.iter().map(|archetype| ("archetype", archetype.as_str().into()));
         let order = (self.order != Order::default()).then(|| ("order", self.order.as_str().into()));

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Code {
-    /// The body is not a JSON object in UTF-8, or a key in it is repeated.
+    /// The body is not a JSON object in UTF-8, repeats a key, or does not have exactly one of
+    /// several alternative keys.
     InvalidBody,
     /// A key of the body breaks its rule.
     InvalidField,
@@ -21,10 +22,9 @@ pub enum Code {
     CursorExpired,
     /// The request needs an API key. It has none, or one that the service does not know.
     Unauthorized,
-    /// A signature is missing or not valid. Either a registration is signed by another key than the
-    /// one that it names, is for another service, or is unsigned although this service accepts
-    /// signed registrations only. Or a message is not signed by the key of its sender's
-    /// registration.
+    /// A signature is missing or not accepted. For example, a registration is not signed by the key
+    /// that it names, is for another service, or is unsigned although this service accepts only
+    /// signed registrations. Or a message names another key than that of its sender's registration.
     InvalidSignature,
     /// The signature does not prove that it was made recently. Its time differs too much from the
     /// service's time, its nonce is not valid, or the `seq` of a registration is too far ahead of
@@ -35,13 +35,14 @@ pub enum Code {
     NotHolder,
     /// The peer's name is locked to a key, and the registration is not signed by that key.
     NameLocked,
-    /// An operator has blocked the peer, the key that signed it, or the source of the request.
+    /// An operator has blocked the peer, the key of its registration, or the source of the request.
     Blocked,
     /// The API key of the request does not permit it.
     Forbidden,
     /// The path does not exist.
     NotFound,
-    /// The registry does not know the peer. The client must register it.
+    /// The registry does not know the peer, so that the client must register it. For messages,
+    /// also: the sender or the receiver is not live.
     PeerNotRegistered,
     /// The path exists, but not with this method.
     MethodNotAllowed,

@@ -35,8 +35,8 @@ impl Heartbeat {
             let peer_id = object.required("peer_id", peer_id)?;
             let (lease_token, discover) = (lease_token(&object)?, discover(&object, bounds)?);
             let mail = object.optional("mail", boolean)?.unwrap_or(false);
-            // Without `mail`, the key is ignored: older clients may send a key of this name with
-            // another meaning.
+            // Without `mail`, the key `acknowledge` is ignored: older clients may send a key of
+            // this name with another meaning.
             let acknowledge = if mail { acknowledged(&object)? } else { Vec::new() };
             return Ok(Self::One(HeartbeatRequest { peer_id, lease_token, mail, acknowledge, discover }));
         };
@@ -171,7 +171,7 @@ pub struct HeartbeatsResponse<P = DiscoveredPage> {
     pub observed_address: Option<IpAddr>,
     /// The number of renewed leases.
     pub renewed: usize,
-    /// The result for each peer, in the order of the request.
+    /// One result for each peer, in the order in which the peers first occur in the request.
     pub results: Vec<HeartbeatResult>,
     /// The page for the `discover` key of the request.
     #[serde(flatten)]

@@ -59,7 +59,7 @@ impl PublicKey {
     }
 
     /// The key that owns the name `peer`, if the name is a `did:key`. Only this key may register
-    /// such a name.
+    /// the name, unless the operator ignores signatures.
     pub fn of_name(peer: &PeerId) -> Option<Self> {
         Self::decode(peer.as_str())
     }

@@ -11,8 +11,7 @@ use crate::request::{lease_token, peer_id};
 use crate::{Invalid, LeaseToken, PeerId, Refusal, SignedMessage};
 
 /// The id of a message in a mailbox: 16 hexadecimal digits on the wire. A service draws it at
-/// random, so that no two messages have the same id. An acknowledgement therefore deletes only the
-/// message that it names.
+/// random from 2^64 numbers, so that two messages practically never have the same id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct MailId(u64);

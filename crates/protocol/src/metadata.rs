@@ -9,9 +9,13 @@ use serde_json::value::RawValue;
 use crate::Invalid;
 use crate::object::{NUMBER_RULE, Text, numbers_fit, string_width};
 
-/// A JSON object of at most 4 KiB as written and at most 16 levels. It is returned byte for byte:
-/// numbers of any size, the order of keys and white space stay as they are. No object in it repeats
-/// a key, and every string is valid Unicode, so that all parsers read the same content.
+/// A JSON object of at most 4 KiB as written. It is returned byte for byte: all digits of numbers,
+/// the order of keys and white space stay as they are.
+///
+/// In a request, metadata must also have at most 16 levels, no object in it may repeat a key, every
+/// string must be valid Unicode, and every number must fit a double. All parsers then accept it,
+/// and read the same keys and strings. Metadata from a store or a response is not checked for this
+/// again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Metadata(Box<str>);
 
@@ -24,7 +28,8 @@ impl Metadata {
     /// Parses the metadata of a request.
     ///
     /// # Errors
-    /// [`Invalid`] if the text is not a JSON object or exceeds a bound.
+    /// [`Invalid`] if the text is not a JSON object, or if it breaks a rule for metadata in
+    /// requests.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let value: &RawValue =
             serde_json::from_str(text).map_err(|_| Invalid::rule("must be a JSON object"))?;
@@ -32,8 +37,8 @@ impl Metadata {
         if numbers_fit(text) { Ok(metadata) } else { Err(NUMBER_RULE) }
     }
 
-    /// Reads the metadata in a request body. `Object::from_body` has already checked the numbers in
-    /// the body.
+    /// Reads the metadata in a request. `Object::from_body` or `Object::in_text` has already
+    /// checked the numbers.
     pub(crate) fn from_raw(value: &RawValue) -> Result<Self, Invalid> {
         let text = value.get();
         if !text.starts_with('{') {

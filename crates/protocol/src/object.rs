@@ -11,7 +11,8 @@ use crate::{Invalid, Refusal, malformed};
 /// The keys of one JSON object, each with its value as unparsed JSON text.
 pub(crate) struct Object<'a> {
     entries: Vec<(Cow<'a, str>, &'a RawValue)>,
-    /// The prefix of a key's name in a refusal: `discover.` in a nested object, otherwise empty.
+    /// The prefix of a key's name in a refusal, for example `discover.` in a nested object. Empty
+    /// in the body itself.
     path: &'static str,
 }
 

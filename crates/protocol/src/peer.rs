@@ -35,7 +35,9 @@ pub struct Peer {
     /// The archetypes it carries. Empty in the contact view.
     #[serde(default)]
     pub archetypes: Archetypes,
-    /// When its lease was last acquired, renewed or restored. `None` in the contact view.
+    /// When its lease last began or was renewed: by a registration, a heartbeat, or a restart of
+    /// the service that gave it a new lease. A service may leave out some renewals. `None` in the
+    /// contact view.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_seen: Option<Timestamp>,
     /// Its metadata. Empty in the contact view.
@@ -90,9 +92,9 @@ impl PeerJson {
         Self { text: text.into(), front }
     }
 
-    /// Parses text that [`PeerJson::new`] wrote. It checks the syntax and every key except the
-    /// content of `metadata`, which was checked when the peer registered. This must be fast,
-    /// because a store may parse millions of such texts when it starts.
+    /// Parses text that [`PeerJson::new`] wrote. It checks the syntax, and every key except
+    /// `last_seen` and the content of `metadata`, which was checked when the peer registered. This
+    /// must be fast, because a store may parse millions of such texts when it starts.
     ///
     /// # Errors
     /// [`Invalid`] if the text is not a registration in this form.

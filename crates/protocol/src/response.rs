@@ -29,7 +29,7 @@ pub struct RegisterResponse<P = DiscoveredPage> {
     /// The source address of the request.
     pub observed_address: String,
     /// The lease token. A client that presents it is recognized as the holder from any address.
-    /// `None` for a signed registration, because its client chose the token itself.
+    /// `None` if the client of a signed registration chose the token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_token: Option<LeaseToken>,
     /// The key that the registration is signed with, if it is.

@@ -26,7 +26,7 @@ pub use sign::RecordTerms;
 
 /// The `typ` in the header of a signed registration.
 const RECORD_TYPE: &str = "aurora-peer+jws";
-/// The key of a request body that contains a signed registration.
+/// The JSON key under which a request body contains a signed registration.
 const FIELD: &str = "signed";
 /// The prefix of the payload's keys in a refusal.
 const PATH: &str = "signed.";
@@ -89,9 +89,10 @@ impl SignedRecord {
     /// others.
     ///
     /// # Errors
-    /// A [`Refusal`] with `invalid_field` if the text is not a compact JWS, if the payload is not a
-    /// JSON object without duplicate keys, or if a key breaks its rule. A [`Refusal`] with
-    /// `invalid_signature` if the header or the length of the signature is not accepted.
+    /// A [`Refusal`] with `invalid_field` if the text is not a compact JWS, if the header or the
+    /// payload is not a JSON object without duplicate keys, or if a key of the payload breaks its
+    /// rule. A [`Refusal`] with `invalid_signature` if a parameter of the header or the length of
+    /// the signature is not accepted.
     pub fn parse(text: &str) -> Result<Self, Refusal> {
         let jws = Jws::parse(text, RECORD_TYPE, FIELD)?;
         let claims = Claims::read(&jws.payload)?;
@@ -110,7 +111,8 @@ impl SignedRecord {
     /// that the service grants.
     ///
     /// # Errors
-    /// A [`Refusal`] that names the key and the rule it breaks.
+    /// A [`Refusal`] that names the key and the rule it breaks. It has the code `invalid_signature`
+    /// if the old key has not signed that this record's key replaces it.
     pub fn content(&self, ttl: RangeInclusive<Ttl>) -> Result<RecordContent, Refusal> {
         let payload = Object::in_text(&self.jws.payload, PATH)?;
         if payload.has("lease_token") {

@@ -1,7 +1,7 @@
 //! A minimal store in memory, and a registry that uses it.
 //!
-//! It shows the shape of a store. To stay short, it enforces no bounds, keeps dormant peers only
-//! until the next sweep, and lists every enumeration as one page.
+//! It shows the shape of a store. To stay short, it leaves out parts of the contract. For example,
+//! it enforces no bounds, its revival window is 0, and it lists every enumeration as one page.
 //!
 //! ```sh
 //! cargo run -p aurora-discovery-registry --example minimal_store
@@ -22,7 +22,7 @@ use aurora_discovery_registry::{
     Total, WebOrigin, choose_diverse, is_subject,
 };
 
-/// Dormant peers are deleted by the next sweep, so that there is no revival window.
+/// With a window of 0, the next sweep deletes every dormant peer whose name is not locked.
 const REVIVAL_WINDOW_MILLIS: u64 = 0;
 
 struct Entry {

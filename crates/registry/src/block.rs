@@ -1,5 +1,5 @@
-//! Blocks: the peers, keys and sources that an operator has blocked from registering and sending
-//! heartbeats.
+//! Blocks: the peers, keys and sources that an operator has blocked. The registry refuses their
+//! registrations, heartbeats and deregistrations, and their requests for mail.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -116,9 +116,9 @@ impl Blocks {
         Self::of(others.chain(block).collect())
     }
 
-    /// When the block ends that applies to a registration or a heartbeat. `None` if none applies.
-    /// The peer, its key or the source of the request may be blocked. If several are, the latest
-    /// end counts.
+    /// When the block ends that applies to a request about `peer`. `None` if none applies. The
+    /// peer, its key or the source of the request may be blocked. If several blocks apply, the
+    /// latest end counts.
     pub(crate) fn end_of(
         &self,
         peer: &PeerId,

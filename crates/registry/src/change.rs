@@ -32,8 +32,8 @@ pub trait Changes: Send + Sync {
     /// The store's failure.
     fn head(&self, now: Timestamp) -> Result<Position, StoreError>;
 
-    /// The net changes after the position `after`, limited to the archetypes of the query. Each
-    /// peer is reported once, in the state after its last change in this response.
+    /// The net changes from the position `after` to the position `next` of the result, limited to
+    /// the archetypes of the query. Each peer is reported at most once, as it was listed at `next`.
     ///
     /// # Errors
     /// The store's failure.
@@ -62,7 +62,8 @@ pub trait Changes: Send + Sync {
 pub enum PositionLookup<T> {
     /// The log contains all changes after the position.
     Known(T),
-    /// The position was valid once, but changes after it are no longer in the log.
+    /// The position was valid once, but it is from another run of the store, or changes after it
+    /// are no longer in the log.
     Expired,
     /// The position is not from this store.
     Foreign,
@@ -119,8 +120,8 @@ pub enum WatchRead<T> {
 pub struct LoggedChange {
     /// What the change means to this watcher.
     pub kind: ChangeKind,
-    /// One JSON object: the peer as it was listed after the change, or the id of a peer that is no
-    /// longer listed.
+    /// One JSON object: the peer as it was listed after the change, or the id of a peer that no
+    /// longer matches.
     pub json: Vec<u8>,
     /// The position after the change.
     pub position: Position,
@@ -153,8 +154,8 @@ pub struct Watcher {
 pub struct WatchEvent {
     /// What the change means to this watcher.
     pub kind: ChangeKind,
-    /// One JSON object: the peer as it was listed after the change, or the id of a peer that is no
-    /// longer listed.
+    /// One JSON object: the peer as it was listed after the change, or the id of a peer that no
+    /// longer matches.
     pub json: Vec<u8>,
     /// The cursor after the change.
     pub cursor: String,

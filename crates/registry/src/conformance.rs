@@ -72,7 +72,7 @@ pub struct Guarantees {
     pub bounds: Bounds,
     /// Whether `total` is exact even if a page does not hold all matching peers.
     pub exact_totals: bool,
-    /// Whether `census` reflects changes immediately.
+    /// Whether `census` is exact and reflects changes immediately.
     pub exact_census: bool,
     /// Whether the store keeps mailboxes.
     pub mail: bool,

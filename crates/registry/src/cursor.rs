@@ -12,10 +12,10 @@ pub struct Position(pub Vec<u8>);
 /// A position as clients carry it: base64url of a version byte, a checksum (`check`) and the
 /// position.
 ///
-/// The checksum covers the query and the position. A cursor is therefore valid only for the query
-/// that it was issued for, and a cursor that was truncated or altered in transit is detected. The
-/// checksum is not a secret: a forged cursor gives access to nothing that a plain request would
-/// not.
+/// The checksum covers the archetypes of the query and the position. A cursor is therefore valid
+/// only for the archetypes that it was issued for, and a cursor that was truncated or altered in
+/// transit is detected. The checksum is not a secret: a forged cursor gives access to nothing that
+/// a plain request would not.
 #[derive(Clone, Copy, Debug)]
 pub struct Cursor;
 
@@ -25,7 +25,7 @@ impl Cursor {
     /// Longer text is rejected without decoding it.
     const MAX_LEN: usize = 512;
 
-    /// Encodes a position for a query for the peers that carry any of `archetypes`.
+    /// Encodes a position in the result of a query for peers that carry any of `archetypes`.
     pub fn encode(position: &Position, archetypes: &[Archetype]) -> String {
         let mut bytes = vec![Self::VERSION];
         bytes.extend_from_slice(&Self::check(&position.0, archetypes));
@@ -33,7 +33,7 @@ impl Cursor {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// Decodes a cursor. `None` if it was not issued for this query.
+    /// Decodes a cursor. `None` if it was not issued for these archetypes.
     pub fn decode(text: &str, archetypes: &[Archetype]) -> Option<Position> {
         if text.len() > Self::MAX_LEN {
             return None;
@@ -46,8 +46,8 @@ impl Cursor {
     }
 
     fn check(position: &[u8], archetypes: &[Archetype]) -> [u8; Self::CHECK_LEN] {
-        // The checksum is a truncated SHA-256 over the query and the position. All state is in the
-        // cursor, so any process can continue the enumeration, and no process stores anything
+        // The checksum is a truncated SHA-256 over the archetypes and the position. All state is in
+        // the cursor, so any process can continue the enumeration, and no process stores anything
         // between two pages. `limit`, `view` and `exclude` are not covered: a client may change
         // them from page to page, because they do not change the order in which peers are
         // enumerated.

@@ -20,8 +20,8 @@ pub const fn diverse_halves(limit: usize) -> (usize, usize) {
     (limit.div_ceil(2), limit / 2)
 }
 
-/// Chooses a diverse sample of up to `limit` candidates: distinct peers in random order, each with
-/// its network. `random` returns a number below its argument.
+/// Chooses a diverse sample of up to `limit` of the candidates. `candidates` has distinct peers in
+/// random order, each with its network. `random` returns a number below its argument.
 ///
 /// The function alternates between two steps. First it takes the next candidate in the given order.
 /// Then it draws a network uniformly, from those that it has not drawn yet, and takes the first
@@ -74,7 +74,7 @@ pub fn choose_diverse<T, N: Eq + Hash>(
 }
 
 /// Merges the halves of a diverse sample alternately. A page that is cut off at its maximum size in
-/// bytes then keeps equally many peers of both halves.
+/// bytes then keeps about equally many peers of both halves.
 pub fn interleave<T>(uniform: Vec<T>, different: Vec<T>) -> Vec<T> {
     let mut merged = Vec::with_capacity(uniform.len() + different.len());
     let mut different = different.into_iter();

@@ -37,7 +37,8 @@ pub enum Error {
     /// The signed registration is for another service.
     #[error("the signed registration is for another service")]
     OtherAudience,
-    /// The signature or the content of the signed registration is not valid.
+    /// The signature or the content of the signed registration is not valid, or a message names
+    /// another key than that of its sender's registration.
     #[error(transparent)]
     InvalidRecord(Refusal),
     /// The source of the request already keeps its maximum number of peers alive by unproven
@@ -58,7 +59,7 @@ pub enum Error {
         /// The maximum number of archetypes of one peer.
         max: u32,
     },
-    /// An operator has blocked the peer, the key that signed it, or the source of the request.
+    /// An operator has blocked the peer, the key of its registration, or the source of the request.
     #[error("the peer, its key or its address is blocked until {until}")]
     Blocked {
         /// When the block ends.
@@ -67,10 +68,11 @@ pub enum Error {
     /// The subject is not blocked.
     #[error("the subject is not blocked")]
     NotBlocked,
-    /// The list of blocks has its maximum size.
+    /// The new block would make the list of blocks larger than its maximum size.
     #[error("the list of blocks is full")]
     TooManyBlocks,
-    /// The registry does not know the peer.
+    /// The registry does not know the peer, or the peer is dormant and wants to send or receive
+    /// messages.
     #[error("the peer is not registered")]
     NotRegistered,
     /// The requested duration is outside the operator's bounds.

@@ -23,7 +23,7 @@ impl TokenHash {
         Self(hash)
     }
 
-    /// Converts the hash of the token that a signed registration contains.
+    /// Takes the first 16 bytes of the token hash in a signed registration.
     pub fn of_signed(hash: &SignedTokenHash) -> Self {
         let mut half = [0; Self::LEN];
         half.copy_from_slice(&hash.0[..Self::LEN]);
@@ -54,7 +54,8 @@ pub struct Holder {
     pub source: Source,
     /// The hash of the current lease token.
     pub token: TokenHash,
-    /// The web page that made the registration, if one did.
+    /// The web page that made the registration. `None` if no page made it, or if the page hid its
+    /// origin.
     pub page: Option<OriginHash>,
     /// Whether only the token may change, renew or end the registration. Set for every signed
     /// registration.

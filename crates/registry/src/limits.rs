@@ -6,10 +6,10 @@ use aurora_discovery_protocol::{DiscoverBounds, Order, Timestamp, Ttl};
 
 use crate::AddressPolicy;
 
-/// The divisor for jitter: each heartbeat interval is shortened at random by up to a fifth. If
-/// heartbeats of many peers fall into the same second and the interval is 100 s, the next
-/// heartbeats are spread over twenty seconds. The average interval is a tenth shorter, so that the
-/// number of heartbeats grows by about a tenth.
+/// The divisor for jitter: each heartbeat interval except the first is shortened at random by up to
+/// a fifth. If heartbeats of many peers fall into the same second and the interval is 100 s, the
+/// next heartbeats are spread over twenty seconds. The average interval is a tenth shorter, so that
+/// the number of heartbeats grows by about a tenth.
 const JITTER_PART: u32 = 5;
 /// The number of leases after which a peer counts as steady. Most peers that leave early have left
 /// by then.
@@ -30,7 +30,8 @@ pub struct Limits {
     pub max_bytes: u64,
     /// The maximum number of live peers from one source. It is enough for a household or a small
     /// cluster, but one machine cannot fill the registry. Loopback is exempt, because programs on
-    /// the service's own machine are trusted.
+    /// the service's own machine are trusted. The same number bounds the peers that one source
+    /// keeps alive by unproven heartbeats.
     ///
     /// For this limit and the next four, 0 means no limit. An operator needs that, for example, if
     /// all clients of the service come from one proxy.
@@ -43,14 +44,15 @@ pub struct Limits {
     pub max_peers_per_site: u32,
     /// The maximum number of live peers that may publish the same address and port without coming
     /// from that address. Without this limit, one client could register many peers with the address
-    /// of a victim, and the whole network would then contact the victim.
+    /// of a victim, and the whole network would then contact the victim. Peers with a local address
+    /// or with port 0 are not counted.
     pub max_peers_per_address: u32,
     /// The maximum number of live peers that may publish the same address, whatever the port,
     /// without coming from it. The peers of one source may use half of this limit, and half of
     /// `max_peers_per_address`.
     pub max_peers_per_host: u32,
-    /// The maximum number of archetypes of one peer, at most 32. Each costs two write units on a
-    /// DynamoDB table.
+    /// The maximum number of archetypes of one peer. The API allows at most 32, even if this is
+    /// higher. Each costs two write units on a DynamoDB table.
     pub max_archetypes_per_peer: u32,
     /// The maximum number of different archetypes of live peers, because each one takes memory.
     pub max_archetypes: u32,
@@ -63,7 +65,8 @@ pub struct Limits {
     /// to a third longer if the store extends leases.
     pub ttl_max: Ttl,
     /// How long after the end of its lease a heartbeat revives a peer, in milliseconds. The default
-    /// covers a laptop that sleeps overnight.
+    /// covers a laptop that sleeps overnight. A peer whose name is locked by a signature can
+    /// instead be revived until the lock ends.
     pub revival_window_millis: u64,
     /// The maximum heartbeat interval that the service requests, in seconds. The default is well
     /// below 300 s: legacy clients drop a peer whose `last_seen` is more than 300 s old, and
@@ -81,14 +84,15 @@ pub struct Limits {
     /// The maximum size of the peers in one page, in bytes. API Gateway and Lambda allow 6 MB, but
     /// clients should not need that much memory.
     pub page_bytes: usize,
-    /// The maximum cost of a page in read units, for a store whose provider bills each read. A page
-    /// in the response to a request that also changes peers then gets only a part of this and of
-    /// `page_bytes`; see [`Limits::page_bytes_beside`]. `None` if reads are not billed.
+    /// The maximum cost of a page in read units, for a store whose provider bills each read. If a
+    /// request also changes peers, its changes and its page share this cost, so that the page may
+    /// be smaller than `page_bytes`; see [`Limits::page_bytes_beside`]. `None` if reads are not
+    /// billed.
     pub page_read_units: Option<u32>,
     /// The maximum number of changes in the change log. If a network has one million peers, and a
-    /// tenth of them is replaced every five minutes, there are 670 changes per second. The default
-    /// then covers a minute and a half, which is three times as long as a stalled watcher may stay
-    /// connected.
+    /// tenth of them is replaced every five minutes, there are 670 changes per second: one when a
+    /// peer leaves, and one when another joins. The default then covers a minute and a half, which
+    /// is three times as long as a stalled watcher may stay connected.
     pub max_changes: usize,
     /// The maximum size of the change log in bytes. It is enough for `max_changes` peers of the
     /// size that legacy clients publish. If the peers are larger, the log holds fewer changes.
@@ -100,7 +104,7 @@ pub struct Limits {
     /// What the signatures of registrations mean.
     pub signatures: SignaturePolicy,
     /// The name of the service. A signed registration may name the only service that may accept it.
-    /// If this is `None`, all such registrations are refused.
+    /// If this is `None`, all such registrations are refused, unless signatures are ignored.
     pub audience: Option<String>,
 }
 
@@ -221,8 +225,9 @@ impl Limits {
         Ok(())
     }
 
-    /// The time until the first heartbeat of a lease, in seconds: a third of the lease, so that two
-    /// heartbeats in a row may be lost.
+    /// The time from a registration to the first heartbeat, in seconds: a third of the lease, so
+    /// that the lease survives a lost heartbeat. It is at least 1 s, and at most
+    /// `heartbeat_interval_max_seconds`.
     pub fn heartbeat_interval_seconds(&self, ttl: Ttl) -> u32 {
         (ttl.as_secs() / 3).clamp(1, self.heartbeat_interval_max_seconds.max(1))
     }
@@ -231,9 +236,9 @@ impl Limits {
     /// interval is drawn independently. If many peers come back in the same second after a restart,
     /// their heartbeats therefore soon spread out.
     ///
-    /// The interval of most peers is at most a third of the lease. A steady peer has shown that its
-    /// heartbeats arrive, so its interval may be almost half of the lease. Two whole intervals then
-    /// fit into the lease, so that one heartbeat may be lost.
+    /// The interval of a peer that is not steady is at most a third of the lease. A steady peer has
+    /// shown that its heartbeats arrive, so its interval may be almost half of the lease. Two whole
+    /// intervals then fit into the lease, so that one heartbeat may be lost.
     pub fn heartbeat_cadence(&self, ttl: Ttl, steady: bool) -> RangeInclusive<u32> {
         // `ttl - 1` makes two intervals end strictly before the lease does, even if `ttl` is even.
         // Jitter only shortens the interval, so that `latest` remains a safe upper bound. The

@@ -15,17 +15,18 @@ use crate::{Caller, Delivery, Error, Held, Letter, Registry, SidHash, Source, St
 ///
 /// # What is kept
 /// A mailbox keeps each message until its receiver acknowledges it, or for [`Letter::LIFE_MILLIS`].
-/// [`Mailbox::deliver`] has the bounds of a mailbox. A store changes mailboxes only by the methods
-/// of [`Mailbox`]. It may also bound the messages in all mailboxes together, and those of each
-/// source. If the process or the server that keeps messages ends, they may be lost.
+/// [`Mailbox::deliver`] enforces the bounds of one mailbox. A store changes mailboxes only by the
+/// methods of [`Mailbox`]. It may also bound the messages in all mailboxes together, and those of
+/// each source. If the process or the server that keeps messages ends, they may be lost.
 ///
 /// # Atomicity
-/// Each method is atomic for each mailbox. If the future of a call is dropped, or if it returns
-/// `Err`, it may or may not have taken effect. In both cases, only messages that were acknowledged
+/// Each method is atomic for each mailbox. If a call returns `Err`, or if its future is dropped,
+/// the call may or may not have taken effect. In both cases, only messages that were acknowledged
 /// or have expired are deleted.
 ///
 /// # Rules
-/// The store does not decide who may send or receive; the registry does, by [`Mailboxes::peer`].
+/// The store does not decide which client may send or receive. The registry decides it from what
+/// [`Mailboxes::peer`] returns.
 ///
 /// [`Mailbox`]: crate::Mailbox
 /// [`Mailbox::deliver`]: crate::Mailbox::deliver
@@ -89,13 +90,15 @@ impl AcceptedMail {
 
 impl Registry {
     /// Checks that a message comes from the peer that it names as its sender, and that the sender
-    /// may send it. The message is not delivered yet, so that the caller of this function can first
-    /// count it against the sender's rate limit.
+    /// may send it. The lease token proves this. The signature is verified by the receiver and not
+    /// here. The message is not delivered yet, so that the caller of this function can first count
+    /// it against the sender's rate limit.
     ///
     /// # Errors
     /// [`Error::NoMailboxes`], [`Error::StaleMessage`], [`Error::NotRegistered`],
-    /// [`Error::NotHolder`], [`Error::NoMailbox`], [`Error::InvalidRecord`] if another key signed
-    /// the message, [`Error::Blocked`], or the store's failure.
+    /// [`Error::NotHolder`], [`Error::NoMailbox`], [`Error::InvalidRecord`] if the message names
+    /// another key than that of the sender's registration, [`Error::Blocked`], or the store's
+    /// failure.
     pub async fn accept_mail(
         &self,
         request: MailRequest,

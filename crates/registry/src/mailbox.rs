@@ -1,7 +1,7 @@
 //! The mailbox of one peer: the messages that wait for it, and the rules that bound them.
 //!
-//! Every store keeps one [`Mailbox`] for each receiver, and changes it only by the methods of that
-//! type.
+//! A store that supports messages keeps one [`Mailbox`] for each receiver, and changes it only by
+//! the methods of that type.
 //!
 //! A *session* is one attempt of two peers to connect: the offer of one peer and the answer of the
 //! other have the same session id (`sid`). A mailbox remembers the sessions of the messages that it

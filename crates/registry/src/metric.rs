@@ -3,7 +3,7 @@
 /// One metric that a store reports about its own work, for monitoring.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoreMetric {
-    /// The name: lower case, ending with the unit, without the prefix `aurora_`.
+    /// The name: lower case, with the unit if there is one, without the prefix `aurora_`.
     pub name: &'static str,
     /// A description of one sentence, without a full stop.
     pub help: &'static str,

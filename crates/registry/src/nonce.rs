@@ -52,7 +52,8 @@ impl Nonces {
             .encode(code(&self.secret(store).await?, peer, key, minute(now)).finalize().into_bytes()))
     }
 
-    /// Whether a nonce was issued for the peer and the key at most [`LIFE_MINUTES`] ago.
+    /// Whether a nonce was issued for the peer and the key in this minute or in one of the
+    /// [`LIFE_MINUTES`] minutes before it.
     pub(crate) async fn accepts(
         &self,
         nonce: &str,

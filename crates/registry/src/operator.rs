@@ -15,12 +15,12 @@ use crate::{Block, BlockList, Claim, Error, Evicted, Registry, Source, StoreErro
 /// When the copy of the blocks is this old, in milliseconds, [`Registry::obey_blocks`] reads the
 /// blocks again.
 const REFRESH_MILLIS: u64 = 5_000;
-/// How old the copy may be before a request reads the blocks itself, in milliseconds. This is
-/// needed in a process that does not call [`Registry::obey_blocks`]. Every block is thus in force
-/// in all processes within ten seconds.
+/// How old the copy may be before a request reads the blocks itself, in milliseconds, if other
+/// processes share the store. This is needed in a process that does not call
+/// [`Registry::obey_blocks`]. Every block is thus in force in all processes within ten seconds.
 const MAX_AGE_MILLIS: u64 = 8_000;
-/// The maximum size of the list in bytes: about a thousand blocks. An item of DynamoDB may have
-/// 400 kB, and each process reads all of it every few seconds.
+/// The maximum size of the list in bytes: about a thousand blocks. An item of DynamoDB may be
+/// larger (400 kB), but each process reads the whole list every few seconds.
 const MAX_LIST_BYTES: usize = 128 << 10;
 /// The maximum number of attempts to change the list. An attempt fails if another process changes
 /// the list at the same time.
@@ -110,9 +110,10 @@ impl Registry {
     /// Reads the blocks again if the copy is more than a few seconds old, and deletes the peers of
     /// all blocks that are not in `enforced`. Then replaces `enforced` by the subjects of the
     /// blocks in force. The owner of the clock calls this about once a second, with `enforced` from
-    /// the previous call, or `None` at first. Returns the number of deleted peers.
+    /// the previous call, or `None` at first. At the first call on a shared store, all blocks in
+    /// the list count as enforced. Returns the number of deleted peers.
     ///
-    /// Another process may have accepted a peer before it knew of the block. Every process
+    /// Another process may have accepted a peer before it knew of the block. Every running process
     /// therefore deletes the peers of a block as soon as it learns of the block. When the last
     /// process has learned of it, no such peer remains. This also completes the work of a request
     /// that stored a block and ended before it had deleted the peers.

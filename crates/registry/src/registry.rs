@@ -132,7 +132,7 @@ impl Registry {
     /// [`Error::SignatureRequired`], [`Error::NameLocked`], [`Error::TtlOutOfBounds`],
     /// [`Error::TooManyArchetypes`], [`Error::SourceIsLinkLocal`], [`Error::AddressNotPublic`],
     /// [`Error::NotHolder`], [`Error::Blocked`], [`Error::Full`], or the store's failure. Unless
-    /// the store failed, nothing has changed.
+    /// the store failed, the new registration is not stored.
     pub async fn register(
         &self,
         mut request: RegisterRequest,

@@ -18,9 +18,9 @@ impl Registry {
     /// request: the caller lists the peers.
     ///
     /// # Errors
-    /// As [`Registry::register`], and [`Error::OtherAudience`], [`Error::StaleSignature`],
-    /// [`Error::InvalidRecord`] and [`Error::StaleRecord`]. Unless the store failed, nothing has
-    /// changed.
+    /// As [`Registry::register`] except [`Error::SignatureRequired`], and [`Error::OtherAudience`],
+    /// [`Error::StaleSignature`], [`Error::InvalidRecord`] and [`Error::StaleRecord`]. Unless the
+    /// store failed, the new registration is not stored.
     pub async fn register_signed(
         &self,
         request: SignedRegisterRequest,
@@ -72,8 +72,9 @@ impl Registry {
         }
     }
 
-    /// Checks every rule for a record that does not depend on the peers in the store. `now` is the
-    /// time that responses contain.
+    /// Checks the audience, the freshness and the signature of a record, and whether its key may
+    /// sign for the name. None of this depends on the peers in the store. `now` is the time that
+    /// responses contain.
     async fn verify(&self, record: &SignedRecord, now: Timestamp) -> Result<PublicKey, Error> {
         if record.audience().is_some_and(|audience| self.limits().audience.as_deref() != Some(audience)) {
             return Err(Error::OtherAudience);

@@ -41,7 +41,7 @@ impl Source {
     }
 
     /// The network of this source whose peers are bounded together, in addition to the bound per
-    /// source: an IPv4 /24 or an IPv6 /56, which is the most that providers assign to one
+    /// source: an IPv4 /24 or an IPv6 /56. Providers usually assign at most a /56 to one IPv6
     /// subscriber.
     pub fn network(self) -> Network {
         match self {
@@ -96,7 +96,7 @@ impl Source {
     }
 }
 
-/// A range of addresses whose peers share a limit, because one party usually controls all of it.
+/// A range of addresses whose peers share a limit, because one party may control all of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Network {
     /// An IPv4 /24, by its upper 24 bits.

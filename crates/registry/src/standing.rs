@@ -8,9 +8,10 @@ use aurora_discovery_protocol::{Timestamp, Ttl};
 
 use crate::{Claim, Holder, Lock, PutResult, Signature, SignedPeer, Signing};
 
-/// The number of leases without proof after which any client may replace a live peer. Without this
-/// rule, a stranger could keep a name alive by unproven heartbeats forever, and a holder that has
-/// lost its token and its address could never register its name again.
+/// The number of leases without proof after which any client may replace a live peer that is not
+/// token-only. Without this rule, a stranger could keep a name alive by unproven heartbeats
+/// forever, and a holder that has lost its token and its address could never register its name
+/// again.
 const UNPROVEN_LEASES: u64 = 12;
 /// The number of leases for which a token-only name stays reserved after its lease has ended.
 const RESERVED_LEASES: u64 = 3;
@@ -20,7 +21,9 @@ const RESERVED_LEASES: u64 = 3;
 pub struct Standing {
     /// The holder.
     pub holder: Holder,
-    /// When the holder last proved itself: by registering, or by a proven heartbeat.
+    /// When the holder last proved itself, as far as the store knows: by a registration, or by a
+    /// heartbeat whose proof was stored because [`Standing::proof_is_due`]. If a store gives new
+    /// leases when it is opened, that counts as a proof, too.
     pub proven_at: Timestamp,
     /// The duration of the lease.
     pub ttl: Ttl,
@@ -66,7 +69,7 @@ impl Standing {
     }
 
     /// Whether the peer has deregistered, and only the lock of its name remains. Registrations are
-    /// checked against the lock. For all other calls the peer is unknown.
+    /// checked against the lock. For heartbeats, deregistrations and queries, the peer is unknown.
     pub fn is_tombstone(&self) -> bool {
         self.lock.is_some_and(|lock| lock.is_tombstone())
     }
@@ -84,7 +87,8 @@ impl Standing {
     ///
     /// If the name is locked, the locking key must have signed the registration, or must have
     /// signed that the new key replaces it. The sequence number must also be higher than that of
-    /// the last record. If the name is not locked, [`Standing::check_replacement`] decides.
+    /// the last record. If the name is not locked, or if the operator ignores signatures,
+    /// [`Standing::check_replacement`] decides.
     ///
     /// # Errors
     /// The refusal: [`PutResult::Locked`], [`PutResult::Stale`] or [`PutResult::Held`].
@@ -136,8 +140,8 @@ impl Standing {
             return Ok(());
         }
         // A wrong token counts as no token, so that a restarted client that still has an old token
-        // is not locked out. Only the current token can make a live registration token-only.
-        // Otherwise a neighbour at the same address could lock out the holder permanently.
+        // is not locked out. The address alone cannot make the registration token-only. Otherwise a
+        // neighbour at the same address could lock out the holder permanently.
         let by_address = !self.holder.token_only && claim.comes_from(&self.holder);
         // A replacement is refused only while the peer is live or its name is reserved. In both
         // cases, `held` does not use the revival window, so 0 is passed for it.
@@ -166,8 +170,8 @@ impl Standing {
     /// What a heartbeat with `claim` proves.
     ///
     /// # Errors
-    /// [`Held`] if the heartbeat must not renew the lease: its token is wrong, or the peer is
-    /// token-only and there is no token.
+    /// [`Held`] if the heartbeat must not renew the lease: its token is wrong, or it has no token
+    /// although the peer is token-only and the holder rule applies.
     pub fn check_renewal(
         &self,
         claim: &Claim,
@@ -177,8 +181,8 @@ impl Standing {
         if claim.has_token_of(&self.holder) {
             return Ok(Proof::Proven);
         }
-        // A client whose token is wrong has lost the name to another client in the meantime. The
-        // refusal tells the client so.
+        // If a client has a token and it is wrong, another client has usually taken over the name
+        // in the meantime. The refusal tells the client so.
         if claim.token.is_some() || (self.holder.token_only && !claim.holder_rule_disabled) {
             return Err(self.held(now, revival_window_millis));
         }
@@ -187,7 +191,7 @@ impl Standing {
     }
 
     /// Whether a proven heartbeat has to store the time of the proof. It has to if the stored time
-    /// is more than a lease ago.
+    /// is more than one lease duration in the past.
     pub fn proof_is_due(&self, now: Timestamp) -> bool {
         now.millis_since(self.proven_at) > self.ttl.as_millis()
     }
@@ -196,8 +200,7 @@ impl Standing {
     fn is_free(&self, now: Timestamp) -> bool {
         let lapsed = !self.is_live(now) && !self.is_reserved(now);
         let abandoned = now.millis_since(self.proven_at) >= UNPROVEN_LEASES * self.ttl.as_millis();
-        // A token-only peer is never abandoned: heartbeats renew it only with its token, so every
-        // one of them is a proof.
+        // A token-only peer is never abandoned, because every heartbeat that renews it is a proof.
         lapsed || (abandoned && !self.holder.token_only)
     }
 

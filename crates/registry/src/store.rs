@@ -32,30 +32,33 @@ use crate::{
 ///
 /// # Atomicity and order
 /// Each method is atomic for each peer. Concurrent callers observe one order of `put`, `renew` and
-/// `remove` for a `peer_id`. If two clients register an unused id at the same time, one of them
-/// succeeds. A caller reads its own writes: immediately in the same process, and from other
-/// processes within the staleness that the store documents.
+/// `remove` for a `peer_id`. If two clients with different sources register an unused id at the
+/// same time, exactly one of them succeeds. A caller reads its own writes: immediately in the same
+/// process, and from other processes within the staleness that the store documents.
 ///
 /// # Durability
 /// When `put` or `remove` returns success, the change survives a crash of the process and a power
-/// failure. The effect of `renew` may be lost with the process. If a store cannot receive
-/// heartbeats while it is stopped, its next start gives one whole lease to every peer that was live
-/// when it stopped. If the future of a call is dropped, or if it returns `Err`, the change may or
-/// may not have taken effect, but never in part. A call that returns `Unavailable` because nothing
-/// can be written has had no effect.
+/// failure, unless the store keeps everything in memory. The effect of `renew` may be lost with the
+/// process. If a store cannot receive heartbeats while it is stopped, its next start gives one
+/// whole lease to every peer that was live when it stopped. If the future of a call is dropped, or
+/// if it returns `Err`, the change may or may not have taken effect, but never in part. A call that
+/// returns `Unavailable` because nothing can be written has had no effect.
 ///
 /// # Bounds
-/// When a bound of `Limits` is reached, `put` rejects newcomers but never members. Before it
-/// rejects a newcomer, it deletes dormant peers to make room. A source may have twice
-/// `max_peers_per_source` peers in the store, live and dormant. A newcomer beyond that evicts the
-/// peer of its source that has been dormant for longest.
+/// A store that several processes share may leave out some of the bounds, and documents which. When
+/// a bound of `Limits` is reached, `put` rejects newcomers but never members. Before it rejects a
+/// newcomer, it deletes dormant peers to make room. A source may have twice `max_peers_per_source`
+/// peers in the store, live and dormant. A newcomer beyond that evicts the peer of its source that
+/// has been dormant for longest.
 ///
 /// A *member* is a live peer whose holder makes the request, as decided by the claim in the
 /// request. A member may always keep or reduce what it has. What it adds is checked like a
 /// newcomer: another source, another address, more bytes, or an archetype that the store does not
 /// have yet.
 ///
-/// No bound refuses a revival. Peers that are already stored are never checked against bounds.
+/// No bound refuses a proven renewal or revival. An unproven one may be refused; see
+/// [`Renewal::UnprovenLimit`]. If a store is opened with lower bounds than before, it keeps all
+/// peers that it has.
 ///
 /// # Cost
 /// The cost of `sample`, `enumerate` and `census` depends on what they return, not on the size of
@@ -72,9 +75,9 @@ pub trait Store: Send + Sync + 'static {
     /// Registers a peer. If it is known, the whole registration is replaced and a new lease of
     /// `put.ttl` starts.
     ///
-    /// Refused if [`Standing::check_registration`] does not permit it. A caller that presents the
-    /// current token keeps it, unless the registration is signed. In all other cases
-    /// `put.new_token` becomes the token.
+    /// Refused if [`Standing::check_registration`] does not permit it, or if it would exceed a
+    /// bound. A caller that presents the current token keeps it, unless the registration is signed.
+    /// In all other cases `put.new_token` becomes the token.
     ///
     /// [`Standing::check_registration`]: crate::Standing::check_registration
     async fn put(&self, put: PutRequest, now: Timestamp) -> Result<PutResult, StoreError>;
@@ -141,9 +144,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// Lists a uniform random sample of the live peers that match, without repetition. For each
     /// call, every subset of these peers that has the size of the sample is equally likely,
-    /// independently of earlier calls and of the archetypes and ages of the peers. If both bounds
-    /// (`limit` and `page_bytes`) allow it, all matching peers are listed, in unspecified order,
-    /// and `total` is exact.
+    /// independently of earlier calls and of the archetypes and ages of the peers. A store that
+    /// does not read all matching peers need only draw each of them with the same probability: it
+    /// may list some pairs of peers together more often than other pairs. If both bounds (`limit`
+    /// and `page_bytes`) allow it, all matching peers are listed, in unspecified order, and `total`
+    /// is exact.
     ///
     /// A query for several archetypes samples the union of their peers. A store usually keeps one
     /// list per archetype, and a peer with several of the archetypes is in several of these lists.
@@ -151,8 +156,8 @@ pub trait Store: Send + Sync + 'static {
     /// and count it once.
     ///
     /// If `query.fill` is set and archetypes are given, and fewer than `limit` peers match, the
-    /// list continues with a uniform random sample of the other live peers, as far as `page_bytes`
-    /// allows. `total` counts only the peers that match.
+    /// list continues with a uniform random sample of the other live peers, up to `limit` and as
+    /// far as `page_bytes` allows. `total` counts only the peers that match.
     ///
     /// # Diverse samples
     /// If `query.diverse` is set, half of the list (rounded up) is uniform as above, and the rest
@@ -182,11 +187,12 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<Enumeration, StoreError>;
 
-    /// Counts the peers, and the peers of the `archetypes` most frequent archetypes.
+    /// Counts the peers, and the peers of the `archetypes` most frequent archetypes. A store may
+    /// return estimates if the network is large.
     async fn census(&self, archetypes: usize, now: Timestamp) -> Result<Census, StoreError>;
 
-    /// Ends due leases and evicts due dormant peers. The owner of the clock calls it about once a
-    /// second. The result of no other method depends on it.
+    /// Does the store's periodic work, such as ending leases and evicting dormant peers. The owner
+    /// of the clock calls it about once a second. The result of no other method depends on it.
     async fn sweep(&self, now: Timestamp) -> Result<Swept, StoreError>;
 
     /// Whether the store can keep its guarantees. `Err` gives the reason; reading may still work.
@@ -477,7 +483,7 @@ pub struct ArchetypeCensus {
 }
 
 /// The leases that ended and the peers that were evicted since the previous sweep, in this sweep or
-/// during other calls.
+/// during other calls. Both are 0 if the store does not notice these events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
     /// Leases that ended.

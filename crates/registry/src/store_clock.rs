@@ -52,8 +52,8 @@ impl Moment {
         Self { monotonic: Instant::now(), since_boot: since_boot() }
     }
 
-    /// The time since an earlier moment. The two clocks differ by the time for which the machine
-    /// was suspended.
+    /// The time since an earlier moment. The monotonic clock leaves out the time for which the
+    /// machine was suspended, so the longer of the two measured durations is returned.
     fn since(self, earlier: Self) -> Duration {
         let awake = self.monotonic.saturating_duration_since(earlier.monotonic);
         awake.max(self.since_boot.saturating_sub(earlier.since_boot))

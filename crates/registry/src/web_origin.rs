@@ -48,8 +48,8 @@ impl WebOrigin {
     }
 
     /// Whether the address of a request from this origin may count as proof that its client is the
-    /// holder. `registered_by` is the page that made the registration, or `None` if no page made
-    /// it.
+    /// holder. `registered_by` is the page that made the registration, or `None` if no page with a
+    /// known origin made it.
     pub fn trusts_address(self, registered_by: Option<OriginHash>) -> bool {
         match self {
             Self::None => true,

@@ -3,9 +3,10 @@
 //! Successive changes of one peer may be merged into one. A follower may have read some of them
 //! before the merge, so a merged change keeps the states in between. A follower that reads all
 //! available changes each time learns exactly whether a peer joined or changed. If it reads page by
-//! page, a page may end between two changes that are merged later. The follower may then get
-//! `joined` for a peer that it already knows, or `left` for a peer that it does not know. This is
-//! acceptable, because the follower still never keeps a peer that is no longer listed.
+//! page, a page may end between the numbers of two changes that were merged. The follower has then
+//! not read the earlier change, although its position is after it, and may get `joined` for a peer
+//! that it already knows. Any follower may get `left` for a peer that it does not know. Both are
+//! acceptable, because a follower still never keeps a peer that is no longer listed.
 
 use std::sync::Arc;
 
@@ -72,8 +73,8 @@ impl Change {
     /// reference counts, the pointer in the log and the overhead of three allocations.
     const COST: usize = size_of::<Self>() + 16 + 24 + 3 * 16;
     /// The maximum number of states that a merged change keeps. A peer that only changes its
-    /// content needs one state. Each change of the archetypes adds a state. When a merged change
-    /// has this many states, the next change of the peer gets an entry of its own in the log.
+    /// content needs at most one state. Each change of the archetypes adds a state. When a merged
+    /// change has this many states, the next change of the peer gets its own entry in the log.
     const MAX_STATES: usize = 32;
 
     pub(super) fn new(peer: &[u8], before: Option<&ArchetypeHashes>, after: Option<ListedPeer<'_>>) -> Self {
@@ -219,9 +220,9 @@ impl Filter {
     }
 
     /// Whether the peer matched before the change or in a state in between, so that a follower may
-    /// know it. The position of a follower is not sufficient to decide this: the follower may have
-    /// learned of the peer from an enumeration, or from a page that ended before a change that was
-    /// merged later.
+    /// know it. The position of a follower is not sufficient to decide this. The follower may have
+    /// learned of the peer from an enumeration, or its position may be between the numbers of two
+    /// merged changes, of which it has not read the earlier one.
     fn may_know(&self, change: &Change) -> bool {
         let mut states = change.between.iter().map(|state| state.archetypes.as_ref());
         self.matches(change.before.as_ref()) || states.any(|archetypes| self.matches(archetypes))

@@ -121,8 +121,9 @@ impl Log {
         Read::Changes(self.changes.range(from + 1..).take(limit).map(|(_, change)| change.clone()).collect())
     }
 
-    /// Whether all changes from offset `from` on that pass a filter are still in memory. Dropped
-    /// changes that do not concern the filter do not matter.
+    /// Whether all changes from offset `from` on that pass a filter are certainly still in memory.
+    /// If some of the changes since `from` were dropped, this is certain only if no change since
+    /// `from`, dropped or not, concerns the filter.
     pub(super) fn check(&self, filter: &Filter, from: u64) -> Read<()> {
         if from > self.end() {
             Read::Ahead

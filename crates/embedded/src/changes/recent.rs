@@ -9,7 +9,8 @@ use hashbrown::HashMap;
 /// still sees every change.
 const MERGE_MILLIS: u64 = 1_000;
 
-/// The last change of each peer that changed within the last second or so.
+/// The last change of each peer that changed recently. Entries older than [`MERGE_MILLIS`] are
+/// ignored, and are removed from time to time.
 #[derive(Default)]
 pub(super) struct RecentChanges {
     /// By the hash of the peer's id.
@@ -39,7 +40,7 @@ impl RecentChanges {
         }
     }
 
-    /// Records a change at `now` that was not merged. At most about `max` entries are kept.
+    /// Records a change at `now` that was not merged. At most about twice `max` entries are kept.
     pub(super) fn begin(&mut self, peer: u64, number: u64, now: Timestamp, max: usize) {
         if self.by_peer.len() >= self.purge_at {
             self.by_peer.retain(|_, recent| recent.is_current(now));

@@ -56,9 +56,9 @@ impl Watch for Watcher {
     }
 
     fn read(&mut self, max_bytes: usize) -> WatchRead<LoggedChange> {
-        // The changes between the start of the wait and the first wake-up do not concern this
-        // watcher, and may have been dropped from the log by now. Without skipping them, the
-        // watcher could be reported as lagging although it missed nothing.
+        // The changes between the start of the wait and the one that the signal recorded do not
+        // concern this watcher, and may have been dropped from the log by now. Without skipping
+        // them, the watcher could be reported as lagging although it missed nothing.
         self.offset = self.signal.first_change().map_or(self.offset, |first| self.offset.max(first));
         let (mut occurrences, mut bytes, mut examined, from) = (Vec::new(), 0, 0, self.offset);
         loop {

@@ -70,7 +70,7 @@ impl Disk for StdDisk {
     fn list(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in Dir::read_from(&self.directory)? {
-            // Journal and checkpoint names are UTF-8, so other names are ignored.
+            // All files of the store have names in UTF-8, so other names are ignored.
             names.extend(entry?.file_name().to_str().map(str::to_owned));
         }
         Ok(names)

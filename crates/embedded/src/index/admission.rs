@@ -131,7 +131,8 @@ impl Index {
         (bytes > before && others + bytes > self.limits.max_bytes).then_some(ExceededLimit::Bytes)
     }
 
-    /// Evicts dormant peers, oldest first, until `entry` fits.
+    /// Evicts dormant peers until `entry` fits, those whose evictions are scheduled first. Before
+    /// that, it may evict one dormant peer of the same source, whether or not space is needed.
     pub(crate) fn make_room(
         &mut self,
         entry: &Entry,
@@ -156,9 +157,9 @@ impl Index {
         }
     }
 
-    /// Evicts the longest dormant peer of a source, if a registration adds a peer to the source and
-    /// the source already has twice as many peers, live and dormant, as may be live. Otherwise a
-    /// source that keeps registering new ids would fill the memory with dormant peers.
+    /// Evicts the oldest dormant peer of a source, if a registration adds a peer to the source and
+    /// the source already has twice as many peers, live and dormant, as may be live. Without this,
+    /// a source that keeps registering new ids would fill the memory with dormant peers.
     fn evict_dormant_of_source(
         &mut self,
         source: Source,

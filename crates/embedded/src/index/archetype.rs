@@ -102,7 +102,8 @@ impl ArchetypeTable {
     pub(crate) fn remove_member(&mut self, number: u32, position: u32) -> Option<u32> {
         let members = &mut self.entries[number as usize].members;
         let before = u32::try_from(members.len()).unwrap_or(u32::MAX);
-        // The last member moves into the gap, so removal does not depend on the number of members.
+        // The last member moves into the gap, so the cost of a removal does not depend on the
+        // number of members.
         let moved = members.swap_remove(position);
         self.update_ranking(number, before, before - 1);
         moved

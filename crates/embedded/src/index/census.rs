@@ -19,7 +19,8 @@ impl Index {
         }
     }
 
-    /// The live peers of one archetype.
+    /// The number of live peers of one archetype, and whether they are known to come from several
+    /// sources. Only some of the peers are compared, so sources with few peers may be missed.
     pub(crate) fn archetype_census(&self, archetype: &Archetype) -> ArchetypeCensus {
         let Some(number) = self.archetypes.find(archetype.key()) else { return ArchetypeCensus::default() };
         let members = self.archetypes.members(number).as_slice();

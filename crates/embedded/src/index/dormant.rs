@@ -1,4 +1,5 @@
-//! The dormant peers of each source, in the order in which their leases ended.
+//! The dormant peers of each source, in the order in which they became dormant. After a restart,
+//! they are in the order of their scheduled evictions.
 //!
 //! The links of each list are stored in the peers' tails (`memory/tail.rs`). The table has only the
 //! ends of each list, so that a source without dormant peers takes no memory.
@@ -35,7 +36,7 @@ impl DormantLists {
         self.find(source).map_or(0, |list| list.len)
     }
 
-    /// The slot of the peer of a source that has been dormant for longest.
+    /// The slot of the first peer in the list of a source, which became dormant first.
     pub(crate) fn oldest(&self, source: PackedSource) -> Option<u32> {
         self.find(source).map(|list| list.oldest)
     }

@@ -126,8 +126,8 @@ impl Entry {
         Self { peer_id, hash, archetypes, dormant: false, content }
     }
 
-    /// The size of the peer in bytes, as it will count against `max_bytes`, without archetypes that
-    /// the index does not have yet.
+    /// The size of the peer in bytes, as it will count against `max_bytes`. The archetypes
+    /// themselves count in addition, once for all peers, in the table of archetypes.
     pub(crate) fn cost(&self) -> u64 {
         let peer = self.content.json.encoded();
         let text = Slot::allocated(peer.front().len() + peer.back().len());
@@ -135,7 +135,7 @@ impl Entry {
         tail::cost(text + signature, self.archetypes.as_slice().len(), self.content.host_key)
     }
 
-    /// The length of its record.
+    /// An upper bound of the length of its record.
     pub(crate) fn record_len(&self) -> usize {
         let signature = self.content.signed.as_ref().map_or(0, |signed| signed.record.len());
         Record::HEAD + signature + self.content.json.as_str().len()

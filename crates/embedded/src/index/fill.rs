@@ -9,8 +9,8 @@ use super::Index;
 
 impl Index {
     /// Completes a sample of `query`. If the sample has fewer peers than the limit and the query
-    /// asks for filling, a uniform random sample of the other peers follows it. The index must be
-    /// up to `now`, and unchanged since `page` was made.
+    /// asks for filling, a uniform random sample of the other peers follows it, as far as the page
+    /// has space. The index must be up to `now`, and unchanged since `page` was made.
     pub(crate) fn fill(&self, mut page: Page, query: &Query, now: Timestamp) -> Page {
         let listed = page.peers.len();
         let cut = page.total.value() > listed as u64;

@@ -114,7 +114,8 @@ impl Index {
         }
     }
 
-    /// Deletes a peer completely. The caller writes the record.
+    /// Deletes a peer completely, without a record. If the deletion must be durable, the caller
+    /// appends the record.
     pub(crate) fn remove(&mut self, number: u32) {
         self.record_departure(number);
         self.leave_state(number);

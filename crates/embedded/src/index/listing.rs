@@ -22,8 +22,8 @@ pub(super) struct Scope<'a> {
 }
 
 impl Scope<'_> {
-    /// Total length of the dense arrays. It fits into 32 bits, because a query has few archetypes,
-    /// and each of them has fewer members than there are slot numbers.
+    /// Total length of the dense arrays. It fits into 32 bits: a query has at most eight
+    /// archetypes, and a store in memory has far fewer than 500 million peers.
     pub(super) fn positions(&self) -> u32 {
         let positions: usize = self.members.iter().map(|members| members.len()).sum();
         u32::try_from(positions).unwrap_or(u32::MAX)
@@ -102,7 +102,8 @@ impl Index {
 
     /// An upper bound of the bytes that a peer's signed registration takes in a list.
     fn max_signed_len(&self, number: u32, view: View) -> usize {
-        // Other views don't need the tail, which is stored in another part of memory.
+        // Only the full views list it. The others need not read the tail, which is stored in
+        // another part of memory.
         if !view.is_full() {
             return 0;
         }

@@ -29,7 +29,7 @@ pub(crate) enum Ordered<'a> {
 
 /// Number of members at which the bitmap is built, which keeps the members ordered.
 const ORDERED_FROM: usize = 128;
-/// Number of members at which the bitmap is dropped. Lower than `ORDERED_FROM`, so that changes
+/// Number of members below which the bitmap is dropped. Lower than `ORDERED_FROM`, so that changes
 /// around one size do not rebuild the bitmap repeatedly.
 const ORDERED_UNTIL: usize = 64;
 /// Below this capacity it is not worth releasing memory.

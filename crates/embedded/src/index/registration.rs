@@ -15,13 +15,13 @@ pub(crate) enum RemovalDecision {
     Granted { slot: u32, is_live: bool },
     /// Another client holds the registration.
     Held(Held),
-    /// The peer is not known.
+    /// The peer is not known, or has already deregistered.
     Unknown,
 }
 
 impl Index {
-    /// Stores a peer in its slot, or in a new slot. Performs no checks: [`Index::admit`] must have
-    /// been called.
+    /// Stores a peer in its slot, or in a new slot. Performs no checks: for a registration,
+    /// [`Index::admit`] must have been called.
     pub(crate) fn insert(&mut self, entry: &Entry, slot: Option<u32>) {
         let number = slot.unwrap_or_else(|| self.allocate_slot(entry));
         let listed_before = self.recorded_archetypes(number);

@@ -153,8 +153,8 @@ impl Index {
                 }
             }
         }
-        // Records are not in the order in which leases ended, so the lists of dormant peers are
-        // built again.
+        // The records were not in the order in which leases ended, so the lists of dormant peers
+        // are built again, in the order of the scheduled evictions.
         evictions.sort_unstable();
         self.dormant = DormantLists::new();
         for (_, number) in &evictions {

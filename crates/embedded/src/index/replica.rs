@@ -19,7 +19,8 @@ pub struct LeaseState {
     pub last_seen: Timestamp,
     /// When the peer registered.
     pub registered_at: Timestamp,
-    /// When the holder last proved itself.
+    /// When the holder last proved itself. It may be up to one lease duration before the latest
+    /// proof, because not every proof is stored.
     pub proven_at: Timestamp,
     /// When the peer deregistered, if only the lock of its name remains.
     pub left_at: Option<Timestamp>,

@@ -28,8 +28,8 @@ use super::members::Members;
 const ESTIMATE_DRAWS: usize = 64;
 
 impl Index {
-    /// A page of live peers. Each subset of the page's size is equally likely, unless the query
-    /// requests a diverse sample. The index must be up to `now`.
+    /// A page of the live peers that match. Each subset of the page's size is equally likely,
+    /// unless the query requests a diverse sample. The index must be up to `now`.
     pub(crate) fn sample(&self, query: &Query, now: Timestamp) -> Page {
         let mut rng = fastrand::Rng::new();
         self.sample_by(query, now, |below| rng.u32(..below))
@@ -89,8 +89,9 @@ impl Index {
         draws.total(matching)
     }
 
-    /// Returns all matching peers if there are few. They are shuffled as well: if the page is cut
-    /// by its size in bytes, no peer may be preferred.
+    /// Examines all positions, and returns up to `limit` of the matching peers in random order. The
+    /// order is random even if all peers are returned: if the page is cut by its size in bytes, no
+    /// peer may be preferred.
     fn sample_of_few(
         &self,
         scope: &Scope<'_>,

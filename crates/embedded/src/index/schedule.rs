@@ -7,8 +7,8 @@ use aurora_discovery_protocol::Timestamp;
 /// The schedule.
 ///
 /// A heartbeat does not move its peer's entry here. It only raises the end of the lease in the
-/// slot. When the entry comes due, it is put back with the actual time. So an entry is never later
-/// than the event that it represents.
+/// slot. If the entry comes due before the lease ends, it is put back with the actual end. So an
+/// entry is never later than the event that it represents.
 #[derive(Default)]
 pub(crate) struct Schedule {
     expiries: Deadlines,

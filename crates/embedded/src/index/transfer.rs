@@ -38,7 +38,8 @@ impl Index {
 }
 
 impl Entry {
-    /// A peer from another store, with its times shifted by `offset` milliseconds.
+    /// A peer from another store, with its times shifted by `offset` milliseconds. The times of its
+    /// lock are not shifted.
     pub(crate) fn import(state: PeerState, offset: i64, now: Timestamp, keys: &Keys) -> Self {
         let lease = Lease {
             ttl: state.ttl,

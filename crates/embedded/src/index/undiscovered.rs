@@ -65,7 +65,7 @@ impl Index {
     /// The ratio of live peers that no page has listed during their last lease, estimated from a
     /// uniform random sample. A peer that registered less than a lease ago counts as listed,
     /// because pages may not have had enough time to list it. The same applies to all peers in the
-    /// first lease after the process started. The index must be up to `now`.
+    /// first lease after a start that loaded them. The index must be up to `now`.
     pub(crate) fn undiscovered_ratio(&self, now: Timestamp) -> f64 {
         let live = self.live.as_slice();
         let coarse_now = CoarseTime::of(now);

@@ -1,4 +1,4 @@
-//! The outcome of a batch of records. All callers whose records are in the batch wait for it.
+//! The outcome of a batch of records, which all callers that wait for one of its records share.
 
 use std::fmt;
 use std::future::Future;
@@ -56,8 +56,8 @@ impl fmt::Display for Unavailable {
 
 impl std::error::Error for Unavailable {}
 
-/// A record on its way to the disk. Resolves when the record is durable, or when it is certain that
-/// it never will be.
+/// A record on its way to the disk. Resolves when the record is durable, or with an error when the
+/// journal could not make it durable.
 ///
 /// Dropping it ends only the wait. The record is still written.
 #[must_use = "the record is not durable yet; drop it on purpose where that is meant"]

@@ -27,8 +27,8 @@ const SYNC_EVERY: u64 = 4 << 20;
 #[non_exhaustive]
 pub enum CheckpointError {
     /// The journal failed, so the checkpoint may include changes that were reverted. This variant
-    /// also reports that the store has no journal or is being closed, or that another checkpoint is
-    /// being written.
+    /// also reports that the store has no journal or is being closed, that another checkpoint is
+    /// being written, or that the data directory was removed or replaced.
     #[error(transparent)]
     Journal(#[from] Unavailable),
     /// A disk operation failed.
@@ -129,8 +129,8 @@ impl CheckpointWriter {
     /// Completes the checkpoint and removes the files that it replaces. Blocks on the disk.
     ///
     /// # Errors
-    /// If a disk operation fails, or the journal failed after the checkpoint began. No older file
-    /// has been removed then.
+    /// If a disk operation fails, if the journal failed after the checkpoint began or is closed, or
+    /// if the next start would not find the checkpoint. No older file has been removed then.
     pub fn finish(mut self) -> Result<CheckpointReport, CheckpointError> {
         if !self.frame.is_empty() {
             self.end_frame(self.frames);

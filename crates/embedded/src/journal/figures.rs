@@ -8,7 +8,8 @@ use std::time::Duration;
 pub(crate) const SYNC_BUCKETS_MICROS: [u64; 12] =
     [50, 100, 200, 400, 800, 1_600, 3_200, 6_400, 12_800, 51_200, 204_800, 1_000_000];
 
-/// A snapshot of the journal's figures. Counts start with the process.
+/// A snapshot of the journal's figures. All except `bytes_since_checkpoint` are zero when the
+/// journal is opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JournalFigures {
     /// Bytes of journal that a restart would read in addition to the checkpoint.
@@ -38,7 +39,7 @@ pub struct JournalFigures {
 /// The counters behind [`JournalFigures`], updated concurrently.
 #[derive(Default)]
 pub(crate) struct Counters {
-    /// Bytes in journal files since recovery began.
+    /// Bytes of the frames that recovery read from journal files, and of those appended since.
     journal_bytes: AtomicU64,
     /// The value of `journal_bytes` when the newest checkpoint began.
     checkpointed_bytes: AtomicU64,

@@ -99,8 +99,8 @@ impl JournalFile {
         Ok(())
     }
 
-    /// Releases preallocated space that was not used. A failure only wastes the space until the
-    /// next start.
+    /// Releases preallocated space that was not used. If this fails, the space stays allocated
+    /// until later frames use it or the file is removed.
     pub(crate) fn trim(&self) {
         if self.allocated_end > self.end
             && let Err(error) = self.file.set_len(self.end)

@@ -5,9 +5,9 @@
 
 use crc32fast::Hasher;
 
-/// The version of the whole format. Releases before signed registrations wrote version 1. The number
-/// was raised so that they refuse newer files. Otherwise they would skip the records of signed peers
-/// in them.
+/// The version of the whole format. Releases before signed registrations wrote version 1. The
+/// number was raised so that they refuse newer files. Otherwise they would skip the records of
+/// signed peers in them.
 pub(crate) const VERSION: u32 = 2;
 
 /// The earliest version that is read. The first byte of each record determines how the record is
@@ -68,8 +68,8 @@ pub(crate) struct FileHeader {
     /// The files are ordered by this number. A checkpoint holds everything before the journal file
     /// of its own generation.
     pub(crate) generation: u64,
-    /// A random number that is part of every checksum, so that a frame of another file is never
-    /// accepted as one of this file.
+    /// A random number that is part of every frame's checksums, so that a frame of another file is
+    /// not accepted as one of this file.
     pub(crate) salt: u64,
     /// The sequence of the next frame at the time the file was created. It shows whether the end of
     /// the previous file was lost.

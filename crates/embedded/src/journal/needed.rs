@@ -39,8 +39,8 @@ impl NeededFiles {
         self.add(file_name::checkpoint(generation), generation, file)
     }
 
-    /// Files of earlier generations are no longer needed, because a checkpoint of this generation
-    /// is complete.
+    /// Removes the files of earlier generations from the list. They are no longer needed, because a
+    /// checkpoint of this generation is complete.
     pub(crate) fn forget_before(&self, generation: u64) {
         self.files.lock().retain(|file| file.generation >= generation);
     }

@@ -118,8 +118,8 @@ fn lock(disk: &dyn Disk, wait: Duration, errors: &Errors) -> Result<Box<dyn Disk
     }
 }
 
-/// Removes files that a checkpoint made obsolete or that an unfinished checkpoint left. If a file
-/// cannot be removed, it is ignored.
+/// Removes unfinished files, and files that a checkpoint made obsolete. A file that cannot be
+/// removed is only logged.
 fn remove<'a>(disk: &dyn Disk, names: impl Iterator<Item = &'a String>) {
     for name in names {
         if let Err(error) = disk.remove(name) {

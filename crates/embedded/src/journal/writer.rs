@@ -149,7 +149,7 @@ impl<U: 'static> Writer<U> {
             // old file is released.
             Ok(file) => std::mem::replace(&mut self.file, file).trim(),
             Err(error) => {
-                // Leaving the file is harmless: a start ignores it as long as it has no frames.
+                // Leaving the file is harmless: it has no frames, so a start finds nothing in it.
                 for name in [file_name::unfinished_journal(generation), file_name::journal(generation)] {
                     if let Err(error) = self.disk.remove(&name) {
                         tracing::debug!(%error, name, "could not remove an unused journal file; the next start ignores it");

@@ -73,8 +73,8 @@ impl Changes for EmbeddedStore {
         now: Timestamp,
     ) -> Result<PositionLookup<Box<dyn Watch>>, StoreError> {
         self.check_open()?;
-        // The index stays locked, so that no change is in progress that both the watcher and a
-        // later page would miss.
+        // The index stays locked, so that no change is in progress. Such a change could take effect
+        // after the watch has begun, and still not be recorded.
         let index = self.read(now);
         Ok(index.changes().watch(query, after))
     }

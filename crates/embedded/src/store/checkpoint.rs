@@ -11,14 +11,14 @@ use super::{EmbeddedStore, Shared};
 use crate::index::Undo;
 use crate::journal::{CheckpointError, CheckpointReport, Journal, Unavailable};
 
-/// Growth of the journal, in bytes, that triggers a checkpoint, unless the index is larger. A start
-/// reads this much in about a second.
+/// Growth of the journal, in bytes, that triggers a checkpoint. A start reads this much in about a
+/// second. If the index is larger, the journal must grow by more than the size of the index.
 const MAX_JOURNAL_BYTES: u64 = 64 << 20;
 
 /// Growth of the journal, in bytes, that triggers a checkpoint on a disk whose free space is
 /// smaller than the growth. On such a disk, the space could otherwise become too small for a
 /// checkpoint before the journal has grown by [`MAX_JOURNAL_BYTES`]. A checkpoint for less growth
-/// would not be worth its cost.
+/// would not be worth its cost. Here too, the journal must grow by more than the size of the index.
 const SMALL_DISK_JOURNAL_BYTES: u64 = 4 << 20;
 
 /// The pause after a failed checkpoint. Each further failure doubles it. On a disk that is too
@@ -39,16 +39,17 @@ pub(super) struct Checkpointer {
     figures: Arc<Mutex<CheckpointFigures>>,
 }
 
-/// Counts of the checkpoints so far, and the size and the duration of the latest one.
+/// Counts of the checkpoints so far, and the size and the duration of the latest one that
+/// succeeded.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct CheckpointFigures {
     pub(super) taken: u64,
     pub(super) failed: u64,
     pub(super) bytes: u64,
     pub(super) duration: Duration,
-    /// Failures since the last successful checkpoint. After a failure, no checkpoint is started
-    /// before `paused_until`.
+    /// Failures since the last successful checkpoint.
     failed_in_a_row: u32,
+    /// After a failure, a sweep starts no checkpoint before this time.
     paused_until: Option<Instant>,
 }
 
@@ -75,8 +76,8 @@ impl EmbeddedStore {
     /// Takes a checkpoint now and waits for it. Blocks on the disk.
     ///
     /// # Errors
-    /// [`CheckpointError`]. Nothing is lost then. A store without a disk always returns
-    /// [`CheckpointError::Journal`].
+    /// [`CheckpointError`] says why no checkpoint was taken. The journal still has all changes. A
+    /// store without a disk always returns [`CheckpointError::Journal`].
     pub fn checkpoint(&self) -> Result<CheckpointReport, CheckpointError> {
         let Some(journal) = &self.journal else {
             return Err(Unavailable::new("the store is in memory only and has no checkpoints").into());
@@ -88,7 +89,9 @@ impl EmbeddedStore {
         *self.checkpointer.figures.lock()
     }
 
-    /// Starts a checkpoint if the journal has grown enough, or lacks a change that the index has.
+    /// Starts a checkpoint if the journal has grown enough or `checkpoint_wanted` is set. Starts
+    /// none while the journal fails, during the pause after a failed checkpoint, or while another
+    /// checkpoint that a sweep started is running.
     pub(super) fn checkpoint_if_wanted(&self) {
         let Some(journal) = &self.journal else { return };
         if journal.health().is_err() || self.checkpointer.figures.lock().is_paused(Instant::now()) {

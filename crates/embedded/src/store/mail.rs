@@ -7,8 +7,8 @@ use aurora_discovery_registry::{Delivery, KnownPeer, Letter, MailSignal, Mailbox
 
 use super::EmbeddedStore;
 
-/// The maximum number of mailboxes from which a sweep deletes messages while it holds the lock of
-/// all mailboxes.
+/// The maximum number of mailboxes in which a sweep deletes expired messages and sessions while it
+/// holds the lock of all mailboxes once.
 const MAILBOXES_PER_LOCK: usize = 256;
 
 #[async_trait]

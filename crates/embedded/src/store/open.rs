@@ -64,7 +64,9 @@ pub struct RestoreReport {
 }
 
 impl EmbeddedStore {
-    /// Opens a store. Blocks while it reads the directory: a second or two for a million peers.
+    /// Opens a store. Blocks while it reads the directory, which takes a second or two for a
+    /// million peers. If another process uses the directory, it first waits for up to
+    /// [`EmbeddedOptions::lock_wait`].
     ///
     /// Every peer that was live when the store stopped gets a full lease from `now`, because its
     /// heartbeats could not arrive.
@@ -125,7 +127,7 @@ impl EmbeddedStore {
         Ok(Arc::new(Self::of(shared, Some(Arc::new(journal)), blocks, restored)))
     }
 
-    /// Opens an empty store without a disk that keeps a list of the peers that it evicts.
+    /// Opens an empty store in memory. It keeps a list of the peers that it evicts.
     pub(super) fn in_memory_of_replica(limits: Limits) -> Self {
         let keys = Keys::new();
         let mut index = Index::new(limits, keys.clone());

@@ -16,9 +16,10 @@ use crate::index::{Entry, Index, Keys, Lease, LeaseState, ParsedRecord, RemovalD
 /// at once. It passes each as a [`Change`] to its caller, in order and while the index is locked.
 /// The caller writes the change to the shared store, on the condition that the peer there is still
 /// as it was when the replica decided. If it is not, the caller calls [`Replica::revert`]. Changes
-/// of other processes come in through [`Replica::apply`].
+/// of other processes come in through [`Replica::apply`]. The end of a lease is not passed to the
+/// caller, and [`Replica::take_evicted`] returns the dormant peers that the replica has evicted.
 ///
-/// A decision that changes nothing, such as a refusal, holds only under the same condition. It is
+/// A refusal, or a heartbeat that changes nothing, is valid only under the same condition. It is
 /// passed as a change that leaves the peer as it is ([`Change::is_none`]).
 #[derive(Clone)]
 pub struct Replica {
@@ -30,12 +31,12 @@ pub struct Replica {
 pub struct Change {
     /// The peer.
     pub peer: PeerId,
-    /// The state on which the decision is based. `None` if the peer was unknown.
+    /// The lease on which the decision is based. `None` if the peer was unknown.
     pub before: Option<LeaseState>,
-    /// The state after the change. `None` if the peer is deleted, or is unknown and stays so.
+    /// The lease after the change. `None` if the peer is deleted, or is unknown and stays so.
     pub after: Option<LeaseState>,
-    /// The whole peer, in the encoding of [`RemoteState::Peer`]. `None` if the change concerns only
-    /// the lease.
+    /// The whole peer as an opaque record, which other processes pass to [`Replica::apply`]. `None`
+    /// if the change concerns only the lease, deletes the peer, or changes nothing.
     pub record: Option<Box<[u8]>>,
     /// The record of the peer before the change. `None` if the change neither replaces nor deletes
     /// a peer.
@@ -55,10 +56,10 @@ impl Change {
     }
 }
 
-/// The state of a peer, as another process has written it.
+/// The state of a peer in the shared store, usually as another process has written it.
 #[derive(Clone, Copy, Debug)]
 pub enum RemoteState<'a> {
-    /// The whole peer: its lease, and its record as in [`Change::record`].
+    /// The whole peer: its lease, and the [`Change::record`] of the other process.
     Peer(&'a LeaseState, &'a [u8]),
     /// A new lease of the same registration.
     Lease(&'a LeaseState),
@@ -69,7 +70,7 @@ pub enum RemoteState<'a> {
 /// The result of applying the change of another process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Applied {
-    /// The replica has the change, or the caller did not want it any more.
+    /// The replica has the change, or the `begin` of [`Replica::apply`] returned false.
     Done,
     /// The lease is of a registration that the replica does not have.
     UnknownRegistration,
@@ -81,8 +82,8 @@ pub enum Applied {
 /// How far the time of a registration may be ahead of the time of the registration that replaces
 /// it, in milliseconds. A time that is further ahead was read from another clock.
 const MAX_AHEAD_MILLIS: u64 = 1_000;
-/// The number of slots that [`Replica::retain`] examines before it releases the lock of the index, so
-/// that requests can use the index in between.
+/// The number of slots that [`Replica::retain`] examines before it releases the lock of the index,
+/// so that requests can use the index in between.
 const RETAIN_STEPS: u32 = 4_096;
 
 impl Replica {
@@ -251,10 +252,11 @@ impl Replica {
 
     /// Reverts the changes that `changes` returns, in that order. The newest change must come
     /// first. `changes` is called while the index is locked, so that no other change is decided in
-    /// between. A peer that has changed again since then stays as it is.
+    /// between. A change is not reverted if its peer has changed again since.
     ///
-    /// Returns false if a changed peer was evicted since then. The replica then lacks a peer that the
-    /// shared store may have.
+    /// Returns false if a peer that one of the changes stored is no longer in the replica, for
+    /// example because it was evicted. The replica then lacks a peer that the shared store may
+    /// have.
     #[must_use]
     pub fn revert(&self, changes: impl FnOnce() -> Vec<Change>) -> bool {
         let mut lacks_none = true;
@@ -295,9 +297,9 @@ impl Replica {
         self.store.mail.wake(peer);
     }
 
-    /// Applies the change of another process. `begin` is called first, while the index is locked, so
-    /// that the caller can tell decisions before the change from those after it. If it returns false,
-    /// the replica stays as it is.
+    /// Applies the change of another process. `begin` is called first, while the index is locked,
+    /// so that the caller can tell decisions before the change from those after it. If it returns
+    /// false, the replica stays as it is.
     pub fn apply(&self, peer: &PeerId, state: RemoteState<'_>, begin: impl FnOnce() -> bool) -> Applied {
         // Parsed before the index is locked.
         let entry = match state {
@@ -318,7 +320,7 @@ impl Replica {
         }
     }
 
-    /// Deletes the peers that `keep` does not select by their ids.
+    /// Deletes the peers for whose ids `keep` returns false.
     pub fn retain(&self, keep: impl Fn(&str) -> bool) {
         let mut next = Some(0);
         while let Some(first) = next {
@@ -345,8 +347,8 @@ fn apply_peer(index: &mut Index, peer: &PeerId, lease: &LeaseState, entry: Optio
         return Applied::Unreadable;
     };
     entry.dormant = lease.left_at.is_some() || !index.is_before(lease.expires_at);
-    // Watchers must not get an event for a peer that the replica has already, as after a connection
-    // was lost.
+    // After a connection was lost, the caller may apply all peers of the shared store again.
+    // Watchers must not get an event for a peer that the replica already has in this state.
     if slot.is_some_and(|slot| index.lease_state(slot) == *lease) {
         let mut record = Vec::new();
         entry.encode(&mut record);

@@ -80,7 +80,7 @@ fn records(disk: &LossyDisk) -> Vec<Vec<u8>> {
     open(disk).records
 }
 
-/// Blocks until the record is durable, or certain never to be.
+/// Blocks until the record is durable, or the journal reports that it could not store it.
 fn wait(commit: Commit) -> Result<(), Unavailable> {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(commit)
 }

@@ -90,7 +90,7 @@ impl Run {
     }
 
     fn checkpoint(&mut self, disk: &LossyDisk, opened: &Opened, rng: &mut Rng) {
-        // A checkpoint that cannot begin may leave its file, which must be ignored.
+        // A checkpoint that cannot begin may leave its journal file, which must do no harm.
         self.await_pending();
         disk.set_sync_fails(rng.u8(..4) == 0);
         let began = opened.journal.begin_checkpoint();

@@ -77,8 +77,9 @@ impl SignedMessage {
     ///
     /// # Errors
     /// A [`Refusal`] with `invalid_field` if the text is too long, if it is not a compact JWS, if
-    /// its payload is not a JSON object without duplicate keys, or if a key breaks its rule. A
-    /// [`Refusal`] with `invalid_signature` if the header is not accepted.
+    /// its header or its payload is not a JSON object without duplicate keys, or if a key of the
+    /// payload breaks its rule. A [`Refusal`] with `invalid_signature` if a parameter of the header
+    /// or the length of the signature is not accepted.
     pub fn parse(text: &str) -> Result<Self, Refusal> {
         if text.len() > Self::MAX_LEN {
             return Err(Invalid::rule("must have at most 4096 bytes").in_field(FIELD));

@@ -46,7 +46,8 @@ impl SignedRecord {
     /// out of the record.
     ///
     /// # Errors
-    /// A [`Refusal`] if the record would not be accepted, for example because `seq` is too large.
+    /// A [`Refusal`] if [`SignedRecord::parse`] refuses the record, for example because `seq` is
+    /// too large.
     pub fn sign(
         registration: &RegisterRequest,
         terms: &RecordTerms<'_>,

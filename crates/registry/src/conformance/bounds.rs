@@ -122,7 +122,7 @@ pub async fn a_source_bound_of_zero_is_no_bound(subject: &dyn Subject) {
     }
 }
 
-/// Other peers reach every bound while the peer is dormant.
+/// Other peers reach all of these bounds while the peer is dormant.
 pub async fn no_bound_refuses_a_revival(subject: &dyn Subject) {
     let limits = Limits {
         max_peers_per_source: 1,

@@ -29,7 +29,7 @@ pub struct FairnessTest {
     /// The number of peers that are live from the first round to the last.
     pub stable_peers: u32,
     /// The number of peers that register with a long lease in each round. In the same round, as
-    /// many peers of earlier rounds deregister, and as many peers register with a lease that ends
+    /// many peers with a long lease deregister, and as many peers register with a lease that ends
     /// before the next round.
     pub churn: u32,
     /// Whether the peers of one sample may be correlated.
@@ -125,7 +125,8 @@ impl QueryKind {
 /// number of peers that were drawn.
 ///
 /// # Errors
-/// [`FairnessError::Biased`] describes the bias that was found.
+/// [`FairnessError::Biased`] describes the bias that was found. [`FairnessError::Store`] if the
+/// store failed.
 pub async fn run_fairness_test(store: &dyn Store, test: &FairnessTest) -> Result<u64, FairnessError> {
     assert!(
         test.rounds <= FairnessTest::MAX_ROUNDS,

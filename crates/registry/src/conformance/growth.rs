@@ -54,8 +54,9 @@ pub async fn a_member_that_adds_archetypes_is_a_newcomer(subject: &dyn Subject) 
     harness.register(&grown, at(2)).await;
 }
 
-/// A revival is never refused, so the live peers here have two archetypes although the limit is
-/// one. Registrations that add a third are refused. Those that use the two are accepted.
+/// A revival is never refused because of its archetypes, so the live peers here have two archetypes
+/// although the limit is one. Registrations that add a third are refused. Those that use the two
+/// are accepted.
 pub async fn a_registration_that_adds_no_archetype_is_never_refused_for_archetypes(subject: &dyn Subject) {
     let harness = Harness::within(subject, &Limits { max_archetypes: 1, ..Limits::default() }).await;
     if !harness.guarantees.bounds.archetypes {

@@ -241,7 +241,7 @@ pub async fn a_signal_tells_of_messages_that_arrive(subject: &dyn Subject) {
     assert_eq!(poll(), Poll::Pending, "a message to another peer");
     for number in [2, 3] {
         send(mailboxes, "b", letter("a", number, at(0)), at(0)).await;
-        // The signal may come only after the message has been stored, so the test waits for it.
+        // The signal may come some time after the delivery, so the test waits for it.
         std::future::poll_fn(|context| signal.poll_arrival(context)).await;
         assert_eq!(collect(mailboxes, "b", &[], at(0)).await.len() as u64, number - 1);
     }

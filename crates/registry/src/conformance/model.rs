@@ -97,7 +97,7 @@ impl History<'_> {
     }
 
     /// Usually advances a little, sometimes beyond leases and the revival window, and often to the
-    /// exact end of a lease.
+    /// end of a lease or to one millisecond before it.
     fn advance_time(&mut self) {
         let millis = match self.rng.u32(..1_000) {
             0..300 => 0,

@@ -110,8 +110,8 @@ pub async fn the_key_that_locks_a_name_is_known_while_it_does(subject: &dyn Subj
     let [one, two, three] = [1, 2, 3].map(|number| Some(key_of(number)));
     assert_eq!(harness.locking_keys(&peers, now).await, [two, None, one, None, three]);
     assert_eq!(harness.locking_keys(&peers[4..], now).await, [three]);
-    // Both locks have ended. A deregistered peer leaves its lock for ten minutes. The lock of the
-    // dormant peer outlasts the lease by the duration of the lease.
+    // The locks of `left` and `dormant` have ended. The lock of a deregistered peer ends after ten
+    // minutes. The lock of `dormant` outlasts the lease by the duration of the lease.
     let later = at(TTL_AND_A_THIRD + 600);
     assert_eq!(harness.locking_keys(&peers, later).await, [None, None, one, None, None]);
 }

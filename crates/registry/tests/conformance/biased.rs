@@ -1,4 +1,4 @@
-//! A correct store whose samples are biased.
+//! A store that is correct, except that its samples are biased.
 
 use std::cmp::Reverse;
 use std::sync::{Arc, Mutex};
@@ -19,11 +19,11 @@ use crate::reference::Reference;
 pub(crate) enum SamplerBias {
     None,
     NewestFirst,
-    /// Newer peers have 20 percent more weight.
+    /// The newer half of the matching peers has 20 percent more weight.
     SlightlyFavoursNewer,
     RunFromRandomStart,
-    /// Repeatedly picks a random point among the hashes of the ids and lists the next peer after
-    /// it. Peers after large gaps are more likely.
+    /// Each peer has a hash. Repeatedly picks a random hash and lists the peer with the next higher
+    /// one. Peers after large gaps are more likely.
     AfterHashGaps,
     /// Picks a random slot. If it is empty, lists the next peer after it.
     AfterEmptySlots,

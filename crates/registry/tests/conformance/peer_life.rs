@@ -118,7 +118,7 @@ struct World {
 }
 
 impl World {
-    /// The ways to bring a peer into a state.
+    /// One store for each way in which a peer can come into a state.
     async fn all_in(state: &str) -> Vec<Self> {
         match state {
             "unknown" => vec![Self::empty().await],
@@ -162,7 +162,8 @@ impl World {
         self.reference.standing_of(&id())
     }
 
-    /// Sends a request and returns the status of the service's response.
+    /// Sends a request to the store and returns the HTTP status with which the service would
+    /// respond.
     async fn request(&self, request: &str, claim: Claim, now: Timestamp) -> &'static str {
         match request {
             "heartbeat" => match self.store.renew(&id(), &claim, now).await.unwrap() {

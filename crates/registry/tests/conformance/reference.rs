@@ -136,7 +136,7 @@ impl Reference {
         match self.fault {
             Some(Fault::NeverExpires) => now.plus_millis(u64::MAX / 2),
             Some(Fault::ExpiresEarly) => now.plus_millis(put.ttl.as_millis() - 1),
-            // A longer lease needs fewer writes.
+            // With a longer lease, some heartbeats need not write the lease.
             Some(Fault::StoresProofsWithLeases) => now.plus_millis(put.ttl.as_millis() * 4 / 3),
             _ => now + put.ttl,
         }
@@ -266,8 +266,8 @@ impl Subject for Reference {
     }
 
     fn guarantees(&self) -> Guarantees {
-        // With this many draws, double weight for one peer in six exceeds the bound by seven of its
-        // own standard deviations.
+        // If one peer in six has double weight, the statistic of this many draws exceeds the bound
+        // by seven of its own standard deviations.
         let scale = Scale { draws: 1_200, ..Scale::default() };
         Guarantees { restart: Restart::LeasesRenewed, scale, ..Guarantees::default() }
     }
@@ -361,7 +361,7 @@ impl Store for Reference {
     }
 
     async fn evict(&self, subjects: &[Evictee], now: Timestamp) -> Result<Evicted, StoreError> {
-        // A request may end here.
+        // Yields once, so that a test can drop the request before the peers are deleted.
         tokio::task::yield_now().await;
         let mut peers = self.known(now)?;
         let mut evicted = Evicted::default();
@@ -409,9 +409,9 @@ impl Store for Reference {
     }
 
     async fn sample(&self, query: &Query, now: Timestamp) -> Result<Page, StoreError> {
-        // Each peer is in `matching` once, however many of the requested archetypes it carries.
-        // Shuffling this union and taking its first entries gives every subset the same
-        // probability.
+        // Without a fault, each peer is in `matching` once, however many of the requested
+        // archetypes it carries. Shuffling this union and taking its first entries gives every
+        // subset the same probability.
         let mut matching = self.matching(&*self.known(now)?, query, now);
         let distinct: BTreeSet<_> =
             matching.iter().map(|entry| entry.put.registration.peer_id.clone()).collect();

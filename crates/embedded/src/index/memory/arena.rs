@@ -11,8 +11,8 @@
 //! - All slots have the same size. A text that does not fit is in the tail as a whole. So no text
 //!   takes the space of another peer, and a peer that registers again with a longer text keeps its
 //!   slot.
-//! - Vacant slots are reused before the arena grows, so its size is that of the largest network so
-//!   far.
+//! - Vacant slots are reused before the arena grows, so the number of slots is the largest number
+//!   of peers that were ever known at the same time.
 //! - Only [`Slot::renew`], [`Tail::prove`] and listings (`Slot::last_listed`) modify data without
 //!   exclusive access.
 
@@ -48,8 +48,8 @@ pub(crate) struct Content {
 }
 
 impl Arena {
-    /// The number of slots per chunk. A chunk takes 1 MB, which the operating system commits page
-    /// by page when it is first written.
+    /// The number of slots per chunk. A chunk of slots takes 1 MiB, which the operating system
+    /// commits page by page when it is first written.
     const CHUNK: usize = 1 << Self::CHUNK_BITS;
     const CHUNK_BITS: u32 = 12;
 
@@ -83,7 +83,8 @@ impl Arena {
         self.free.push(slot);
     }
 
-    /// Replaces the contents of a slot and its tail, except the state and the memberships.
+    /// Stores the content of a peer in a slot and its tail. The slot's state, and the tail's
+    /// memberships, links, keeper and scheduled time stay as they are.
     pub(crate) fn write(&mut self, slot: u32, content: &Content) {
         let (slot, tail) = self.slot_and_tail_mut(slot);
         tail.long_text = slot.write(content.json.encoded());

@@ -1,8 +1,8 @@
 //! Maps the hash of a peer's id to its slot.
 //!
-//! Every heartbeat does one look-up here, and so does every sample that excludes a peer. The hash
-//! is stored next to the slot, so a look-up reads one place in memory. A table with its control
-//! bytes in a separate array would need two dependent reads.
+//! Every heartbeat does at least one look-up here, and so does every sample that excludes a peer.
+//! The hash is stored next to the slot, so a look-up reads one place in memory. A table with its
+//! control bytes in a separate array would need two dependent reads.
 //!
 //! - At most three quarters of a shard are occupied, so a search soon reaches an empty bucket.
 //! - An entry is in the bucket that its hash selects, or after it with no empty bucket in between.

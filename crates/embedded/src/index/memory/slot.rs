@@ -103,7 +103,7 @@ impl Slot {
         if text_len > Self::INLINE { text_len } else { 0 }
     }
 
-    /// The peer's JSON, if it is stored in `text`.
+    /// The peer's JSON, whose front and back are in `text`.
     #[inline]
     pub(crate) fn encoded_in<'a>(&self, text: &'a [u8]) -> EncodedPeer<'a> {
         let (front, back) = text.split_at_checked(self.front_len.into()).unwrap_or_default();

@@ -40,8 +40,8 @@ impl PackedSource {
 impl Keeper {
     /// `None` for loopback, which is exempt from the limit of unproven peers.
     pub(crate) fn new(source: Source) -> Option<Self> {
-        // The only source whose packed form is zero is the IPv6 loopback address, so every other
-        // source has a `NonZeroU64`.
+        // The only source whose packed form is zero is the /64 of the IPv6 loopback address, so
+        // every other source has a `NonZeroU64`.
         if source.is_loopback() { None } else { NonZeroU64::new(PackedSource::new(source).0).map(Self) }
     }
 

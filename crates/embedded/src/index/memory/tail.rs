@@ -10,8 +10,8 @@ use super::source::{Keeper, PackedSource};
 
 /// Data that heartbeats and changes of a peer read. Most listings do not read it.
 ///
-/// It takes two cache lines. A heartbeat reads the first one only, unless the peer has signed. The
-/// lock of a signed peer is in `long_text`.
+/// It takes two cache lines. A heartbeat of a live peer reads the first one only, unless the peer
+/// has signed. The lock of a signed peer is in `long_text`.
 #[repr(C, align(64))]
 pub(crate) struct Tail {
     pub(crate) source: PackedSource,
@@ -43,7 +43,7 @@ pub(crate) struct Tail {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Protection {
-    /// The lease token, or a request from the address that the registration came from.
+    /// The lease token, or a source address that proves that the client is the holder.
     Address,
     /// The lease token.
     TokenOnly,
@@ -52,12 +52,12 @@ pub(crate) enum Protection {
     Signed,
 }
 
-/// The position of a peer in the list that its state belongs to.
+/// The position of a peer in the lists for its state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Links {
     /// The positions among all live peers, and among those of the same wide network.
     Live { position: u32, in_network: u32 },
-    /// The neighbours among the dormant peers of the same source, by the end of their leases.
+    /// The neighbours in the list of the dormant peers of the same source (`index/dormant.rs`).
     Dormant { older: Option<SlotNumber>, newer: Option<SlotNumber> },
 }
 

@@ -17,16 +17,16 @@ pub enum OpenError {
         /// The directory.
         directory: String,
     },
-    /// A disk operation failed.
+    /// A disk operation failed, or a thread could not be started.
     #[error("could not {action} {name} in {directory}: {source}")]
     Io {
         /// The operation, as a verb.
         action: &'static str,
-        /// The file.
+        /// The file, or the words `the directory`.
         name: String,
         /// The directory.
         directory: String,
-        /// The disk's error.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// Data that was durable cannot be read.

@@ -56,7 +56,7 @@ fn read(
     records: SyncSender<Batch>,
 ) -> Result<(RecoveredJournal, RecoveryReport), OpenError> {
     let mut batch = Batch::default();
-    // If a later stage has ended, it panicked. Joining it below propagates the panic.
+    // If a later stage has ended already, it has panicked, and `load` propagates the panic.
     let outcome = Journal::recover(disk, options, |record| {
         batch.bytes.extend_from_slice(record);
         batch.ends.push(batch.bytes.len());

@@ -1,4 +1,4 @@
-//! Tests in which threads call all operations of a store concurrently. Afterwards, the invariants
+//! Tests in which threads call the operations of a store concurrently. Afterwards, the invariants
 //! of the index must hold.
 
 use std::sync::Arc;

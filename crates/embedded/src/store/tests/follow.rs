@@ -31,12 +31,12 @@ struct Follower {
     watch: Box<dyn Watch>,
     /// The peers as the watch reports them.
     watched: BTreeMap<String, Content>,
-    /// Whether each read takes all available changes. If it does not, a page may end between
-    /// changes that are merged later, and a peer that the client knows may then be reported as
-    /// joined.
+    /// Whether each read takes all available changes. If it does not, a page may end between two
+    /// changes that were merged, and a peer that the client knows may then be reported as joined.
     whole: bool,
-    /// Whether the client has read all changes since its enumeration. From then on, if it reads all
-    /// available changes each time, no change may report a state that the client knows already.
+    /// Whether `whole` is set and the client has read the changes that were made during its
+    /// enumeration. From then on, only peers that it does not know may be reported as joined, and
+    /// only peers that it knows as changed.
     exact: bool,
 }
 

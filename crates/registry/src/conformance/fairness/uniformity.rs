@@ -22,7 +22,7 @@ const DEVIATIONS_OF_CLUSTERS: f64 = 16.0;
 /// The evidence that a sampler is biased.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Bias {
-    /// A list was shorter than it could have been.
+    /// A list did not have as many peers as it should have.
     #[error("{listed} peers were listed, but {possible} could have been")]
     Short {
         /// The number of listed peers.
@@ -128,7 +128,7 @@ impl UniformityCheck {
         self.round = Round { counts, ..Round::default() };
     }
 
-    /// Records the sample of `caller`, which matches the query.
+    /// Records the sample that `caller` requested. The caller itself matches the query.
     pub(super) fn record(&mut self, caller: &str, listed: &[String]) -> Result<(), Bias> {
         let possible = self.limit.min(self.round.counts.len() - 1);
         if listed.len() != possible {

@@ -99,8 +99,8 @@ impl Reference {
     }
 
     fn exceeded_address(&self, candidate: &Candidate<'_>) -> Option<ExceededLimit> {
-        // The host is `None` if no limit on published addresses applies to the peer. Such peers do
-        // not count each other.
+        // The host is `None` if no limit on published addresses applies to the peer. Such peers are
+        // neither limited nor counted.
         let host = |registration: &Registration, source| self.counted_host(registration, source);
         let endpoint = |registration: &Registration, source| {
             host(registration, source).map(|host| (host, registration.port))
@@ -170,8 +170,8 @@ impl Reference {
     }
 
     /// Deletes dormant peers that an accepted registration displaces: one of its own source if the
-    /// source has twice its limit of live peers, and the longest dormant of all peers if the
-    /// registry is full.
+    /// source already has twice as many peers as may be live, and the longest dormant of all peers
+    /// if the registry is full.
     pub(super) fn make_room(&self, peers: &mut Peers, id: &PeerId, source: Source, now: Timestamp) {
         let known = peers.iter().filter(|(other, entry)| *other != id && entry.holder.source == source);
         let bound = 2 * usize::try_from(self.limits.max_peers_per_source).unwrap();

@@ -113,7 +113,7 @@ pub(crate) enum Fault {
     /// Replacing a known peer evicts another one.
     ReplacementEvicts,
     BoundsKnownLoopback,
-    /// The end of a lease evicts the longest dormant peer of its source.
+    /// The end of a lease may evict the longest dormant peer of its source.
     LeaseEndEvicts,
     ChecksThenActs,
     SweepEvictsDormant,

@@ -77,8 +77,8 @@ impl Reference {
         })
     }
 
-    /// Whether `source` keeps its maximum number of peers alive by unproven heartbeats, not
-    /// counting `id`.
+    /// Whether `source` must not keep `id` alive by unproven heartbeats, because it keeps its
+    /// maximum number of other peers alive by such heartbeats.
     pub(super) fn exceeds_unproven_bound(
         &self,
         peers: &Peers,
