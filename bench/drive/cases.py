@@ -48,7 +48,9 @@ GOOD_METADATA = [
 ]
 GOOD_ADDRESSES = ["", "0.0.0.0", "::", "::ffff:0.0.0.0", "127.0.0.1", "2001:DB8:0:0::1", "::ffff:10.0.0.1"]
 GOOD_ADDRESSES += ["peer.example.org", "localhost", "_p2p.example.", "1.2.example"]
-GOOD_ARCHETYPES = ["[]", "null", '["b","a","b"]', '["ética","研究","🐹","two words","\\u00e9\\"\\\\"]', names(32, 9)]
+GOOD_ARCHETYPES = ["[]", "null", '["b","a","b"]', '["ética","研究","🐹","two words","\\u00e9\\"\\\\"]', names(8, 9)]
+# Two forms of one name, and a joiner within a name.
+GOOD_ARCHETYPES += ['["e\\u0301","\\u00e9"]', '["\\u00e9","e\\u0301"]', '["a\\u200db"]', json.dumps(["a", "b"] * 16)]
 # Valid registrations, each with its source address.
 GOOD_REGISTRATIONS = [
     (json.dumps(legacy_registration(PEER)), HOME_V4),
@@ -56,7 +58,8 @@ GOOD_REGISTRATIONS = [
     (of(), HOME_V6),
     (of(), MAPPED),
     (of(), NO_SOURCE),
-    (of(unknown="[[[1]]]", other='{"a":1,"a":"\\ud800"}', long="1" * 5_000), HOME_V4),
+    *[(of(), loopback) for loopback in ("127.0.0.9", "::1")],
+    (of(unknown="[[[1]]]", other='{"a":1,"a":"\\ud800"}', long="1" * 308), HOME_V4),
     *[(of(metadata=metadata), HOME_V4) for metadata in GOOD_METADATA],
     *[(of(address=json.dumps(address)), HOME_V4) for address in GOOD_ADDRESSES],
     *[(of(archetypes=archetypes), HOME_V4) for archetypes in GOOD_ARCHETYPES],
@@ -76,16 +79,21 @@ NO_ADDRESSES += ["é.org", "http://x", "a." * 130 + "example", "a" * 64, "01.2.3
 NO_METADATA = ["[]", "1", '"{}"', '{"a":1,"a":2}', '{"a":{"b":1 , "\\u0062":2}}', '{"a":"\\ud800"}', '{"\\udc00":1}']
 NO_METADATA += [nested(17), wide(4097)]
 NO_ARCHETYPES = ['"pepino"', "[1]", '[""]', '[" a"]', '["a\\u00a0"]', '["a\\tb"]', '["\\u0085"]', '["\\ud800"]', "{}"]
-NO_ARCHETYPES += [names(33, 2), names(17, 64), json.dumps(["é" * 65])]
+NO_ARCHETYPES += [names(9, 2), names(33, 2), names(17, 64), json.dumps(["é" * 65])]
+NO_ARCHETYPES += ['["a\\u202eb"]', '["a\\u00adb"]', '["\\ufeffa"]', '["\\u200da"]', '["a\\u200c"]']
+NO_TOKENS = ['""', "1", '"a b"', '"' + "x" * 129 + '"']
+# Numbers that do not fit a double, in a key of the API and in unknown ones.
+NO_NUMBERS = [of(metadata='{"a":[1e309]}'), of(unknown="1" * 400), of(**{"x" * 70: '[{"a":"1e999"},-1e999]'})]
 REGISTRATIONS = [
     *NO_OBJECTS,
     *NO_PEERS,
+    *NO_NUMBERS,
     *[of(address=json.dumps(address)) for address in NO_ADDRESSES],
     of(address="1"),
     *[of(port=port) for port in ("65536", "-1", "1.5", "1e999", '"9000"', "true", "[1]")],
     *[of(archetypes=archetypes) for archetypes in NO_ARCHETYPES],
     *[of(metadata=metadata) for metadata in NO_METADATA],
     *[of(ttl_seconds=seconds) for seconds in ("0", "29", "3601", "300.5", '"300"', "true", "1e-3")],
-    *[of(lease_token=token) for token in ('""', "1", '"a b"', '"' + "x" * 129 + '"')],
+    *[of(lease_token=token) for token in NO_TOKENS],
 ]
-HEARTBEATS = [*NO_OBJECTS, *NO_PEERS]
+HEARTBEATS = [*NO_OBJECTS, *NO_PEERS, *NO_NUMBERS, *[of(lease_token=token) for token in NO_TOKENS]]

@@ -15,17 +15,19 @@ from typing import Any
 
 from drive.cases import GOOD_REGISTRATIONS, HEARTBEATS, PEER, REGISTRATIONS, legacy_registration
 from drive.functions import Function, RuntimeApi, create_table, event, started
-from drive.life import HOME, LIFE, OTHER_SOURCE, Table
+from drive.life import BOUND, HOME, LIFE, OTHER_SOURCE, Step, Table
 from drive.recorder import Call, Recorder
 
 # The parts of a response that do not depend on time or chance.
 COMPARED_KEYS = ("message", "peer_id", "ttl_seconds", "observed_address", "code", "field")
 RANDOM_HEADERS = ("x-request-id", "retry-after")
-MILLIS, SECONDS = ("expires_at", "seen", "since"), ("ttl", "marked")
+MILLIS, SECONDS = ("expires_at", "seen", "since", "proven"), ("ttl", "marked")
 # The maximum difference between two times that should be equal, on a busy machine. Differences that the
 # rules intend are larger.
 SLACK_SECONDS = 10
 SOURCE_BYTES = 9
+# For how many seconds a function uses the list of blocks that it has read.
+BLOCKS_SECONDS = 8
 
 
 @dataclass
@@ -62,6 +64,8 @@ class Side:
     name: str
     api: RuntimeApi
     recorder: Recorder
+    # How often the function has read the list of blocks.
+    block_reads: int = 0
 
     def call(self, path: str, body: dict[str, Any] | str, source: str = HOME, method: str = "POST") -> Response:
         return self.handle(event(path, body, source, method))
@@ -72,7 +76,11 @@ class Side:
         body = json.loads(response["body"]) if response["body"] else {}
         multiple = response.get("multiValueHeaders", {})
         headers = response["headers"] | {name: values[0] for name, values in multiple.items()}
-        return Response(response["statusCode"], headers, body, self.recorder.take_calls())
+        # Which requests read the list of blocks depends on time: those that arrive some seconds after the
+        # last read. These reads are therefore only counted, and `check_block_reads` checks their number.
+        calls = self.recorder.take_calls()
+        self.block_reads += sum(call.reads_blocks for call in calls)
+        return Response(response["statusCode"], headers, body, [call for call in calls if not call.reads_blocks])
 
 
 def check(ours: Function, theirs: Function, endpoint: str) -> dict[str, Any]:
@@ -86,6 +94,7 @@ def check(ours: Function, theirs: Function, endpoint: str) -> dict[str, Any]:
         with side(pair[0], table) as one, side(pair[1], table) as other:
             for each in (one, other):
                 warm_up(each)
+            check_block_reads(one, other)
             check_responses(one, other)
             check_items(one, other, table)
             operations = check_lives(one, other, table)
@@ -99,6 +108,7 @@ def side(function: Function, table: Table) -> Iterator[Side]:
     # Only errors are logged: the check makes items unreadable on purpose, and the functions would warn
     # about each.
     settings = {"AURORA_TABLE": table.name, "AURORA_DYNAMODB_ENDPOINT": recorder.endpoint, "AURORA_LOG": "error"}
+    settings["AURORA_MAX_PEERS_PER_SOURCE"] = str(BOUND)
     try:
         with started(replace(function, settings=function.settings | settings)) as (api, _, _):
             yield Side(function.name, api, recorder)
@@ -112,6 +122,16 @@ def warm_up(each: Side) -> None:
     peer = {"peer_id": f"warm-{each.recorder.server_port}"}
     for path in ("/register", "/heartbeat"):
         expect(f"{path} by {each.name}", each.call(path, peer).status, 200)
+        expect(f"reads of the list of blocks by {each.name}, after {path}", each.block_reads, 1)
+
+
+def check_block_reads(one: Side, other: Side) -> None:
+    """Both must read the list of blocks again after some seconds."""
+    time.sleep(BLOCKS_SECONDS)
+    for each in (one, other):
+        for _ in range(2):
+            each.call("/heartbeat", {"peer_id": f"warm-{each.recorder.server_port}"})
+            expect(f"reads of the list of blocks by {each.name}, after {BLOCKS_SECONDS} s", each.block_reads, 2)
 
 
 def check_responses(one: Side, other: Side) -> None:
@@ -157,13 +177,7 @@ def life(each: Side, table: Table) -> list[tuple[Any, ...]]:
         if step.before:
             step.before(table)
         each.recorder.before_put = step.in_between and partial(step.in_between, table)
-        body = {"peer_id": PEER}
-        if step.path == "/register":
-            body = (
-                legacy_registration(PEER)
-                | {"archetypes": step.archetypes}
-                | ({"lease_token": token} if step.with_token else {})
-            )
+        body = body_of(step, token)
         began = time.time()
         response = each.call(step.path, body, step.source)
         expect(f"{step.what} by {each.name}", response.status, step.status)
@@ -181,6 +195,17 @@ def life(each: Side, table: Table) -> list[tuple[Any, ...]]:
     return steps
 
 
+def body_of(step: Step, token: str) -> dict[str, Any]:
+    body: dict[str, Any] = {"peer_id": PEER}
+    if step.path == "/register":
+        body = legacy_registration(PEER) | {"archetypes": step.archetypes}
+    if step.with_token:
+        body |= {"lease_token": token}
+    if step.with_wrong_token:
+        body |= {"lease_token": "wrong"}
+    return body
+
+
 def check_interoperability(one: Side, other: Side, lister: Side) -> None:
     """Checks that each function renews a peer that the other one registered, rejects other clients that
     want to replace it, and accepts its token. `lister` must list the peers of both functions."""
@@ -195,6 +220,9 @@ def check_interoperability(one: Side, other: Side, lister: Side) -> None:
             second.call("/register", legacy_registration(peer), OTHER_SOURCE).status,
             403,
         )
+        for sent, status in ((token, 200), ("wrong", 403)):
+            beat = {"peer_id": peer, "lease_token": sent}
+            expect(f"{what}: heartbeat with a token", second.call("/heartbeat", beat, OTHER_SOURCE).status, status)
         proven = second.call("/register", legacy_registration(peer) | {"lease_token": token}, OTHER_SOURCE)
         expect(f"{what}: register with the token", (proven.status, proven.body.get("lease_token")), (200, token))
         expect(f"{what}: back from the former address", first.call("/register", legacy_registration(peer)).status, 403)

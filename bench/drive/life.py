@@ -7,13 +7,18 @@ import base64
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from ipaddress import IPv4Address
 from typing import Any
 
 from drive.cases import PEER
 from drive.functions import dynamodb
 
-HOME, OTHER_SOURCE = "203.0.113.7", "198.51.100.1"
+# The second is in the network of the first.
+HOME, NEIGHBOUR, OTHER_SOURCE, FULL_SOURCE = "203.0.113.7", "203.0.113.99", "198.51.100.1", "192.0.2.50"
 HOUR = 3_600
+# The maximum number of live peers of one source during the check. It is small, so that `Table.fill`
+# reaches it with few peers, and larger than the number of peers that the other steps register.
+BOUND = 8
 # The possible intervals, in seconds, that the service requests until the next heartbeat, for a
 # lease of 300 s.
 THIRD, JITTERED, STEADY = range(100, 101), range(80, 101), range(120, 150)
@@ -39,10 +44,34 @@ class Table:
         """Changes the peer's item directly in the table."""
         request = {"TableName": self.name, "Key": {"peer_id": {"S": PEER}}, "UpdateExpression": expression}
         typed = {
-            f":{name}": {"N": str(value)} if isinstance(value, int) else {"B": base64.b64encode(value).decode()}
-            for name, value in values.items()
+            f":{name}": {"N": str(value)} if isinstance(value, int) else binary(value) for name, value in values.items()
         }
         dynamodb(self.endpoint, "UpdateItem", request | ({"ExpressionAttributeValues": typed} if typed else {}))
+
+    def put(self, item: dict[str, Any]) -> None:
+        dynamodb(self.endpoint, "PutItem", {"TableName": self.name, "Item": item})
+
+    def fill(self, source: str, live: int) -> None:
+        """Adds as many peers of a source as may be live. Of these, `live` are live, and the others are
+        dormant. They are copies of the peer, so that the functions have not written them themselves."""
+        item = self.items_of(PEER)[PEER]
+        packed = bytes([4, 0, 0, 0, 0]) + IPv4Address(source).packed
+        holder = packed + base64.b64decode(item["holder"]["B"])[len(packed) :]
+        for number in range(BOUND):
+            expires_at = int((time.time() + (HOUR if number < live else -HOUR)) * 1000)
+            copy = item | {
+                "peer_id": {"S": f"full-{number}"},
+                "holder": binary(holder),
+                "h": binary(number.to_bytes(8)),
+                "expires_at": {"N": str(expires_at)},
+            }
+            marker = {name: copy[name] for name in ("h", "gen", "ttl")}
+            self.put(copy)
+            self.put(marker | {"peer_id": {"S": f"  {source} full-{number}"}, "lane": {"S": f" {source}"}})
+
+    def set_proof(self, seconds_ago: int) -> None:
+        """Sets when the holder last proved itself."""
+        self.change("SET proven = :then", then=int((time.time() - seconds_ago) * 1000))
 
     def end_lease(self, seconds_ago: int) -> None:
         self.change("SET expires_at = :then", then=int((time.time() - seconds_ago) * 1000))
@@ -59,6 +88,7 @@ class Step:
     source: str = HOME
     archetypes: tuple[str, ...] = ("pepino", "ethics")
     with_token: bool = False
+    with_wrong_token: bool = False
     before: Callable[[Table], None] | None = None
     in_between: Callable[[Table], None] | None = None
     interval: range = JITTERED
@@ -101,11 +131,51 @@ LIFE = [
         200,
         before=lambda table: table.change("SET expires_at = :soon REMOVE lane, h", soon=due()["soon"]),
     ),
+    Step("heartbeat that stores a proof", 200, before=lambda table: table.set_proof(HOUR // 4)),
+    Step("heartbeat without a proof", 200, source=OTHER_SOURCE, before=lambda table: table.set_proof(HOUR // 4)),
+    Step("heartbeat from the holder's network", 200, source=NEIGHBOUR),
+    Step(
+        "heartbeat with the token from elsewhere",
+        200,
+        source=OTHER_SOURCE,
+        with_token=True,
+        before=lambda table: table.set_proof(HOUR // 4),
+    ),
+    Step(
+        "heartbeat without a proof that is written",
+        200,
+        source=OTHER_SOURCE,
+        before=lambda table: table.change("SET expires_at = :soon", soon=due()["soon"]),
+    ),
+    Step("heartbeat with a wrong token", 403, with_wrong_token=True),
+    Step(
+        "heartbeat with a wrong token, of a dormant peer",
+        403,
+        with_wrong_token=True,
+        before=lambda table: table.end_lease(HOUR),
+    ),
+    Step("heartbeat without a proof of a dormant peer", 200, source=OTHER_SOURCE),
+    replace(REGISTER, what="register from the holder's network", status=403, source=NEIGHBOUR),
+    replace(REGISTER, what="register with a wrong token", with_wrong_token=True),
     Step(
         "heartbeat of a steady peer",
         200,
         before=lambda table: table.change("SET since = :past", past=int((time.time() - HOUR) * 1000)),
         interval=STEADY,
+    ),
+    replace(
+        REGISTER,
+        what="register over an unproven peer that proves itself meanwhile",
+        status=403,
+        source=OTHER_SOURCE,
+        before=lambda table: table.set_proof(2 * HOUR),
+        in_between=lambda table: table.set_proof(0),
+    ),
+    replace(
+        REGISTER,
+        what="register over an unproven peer",
+        source=OTHER_SOURCE,
+        before=lambda table: table.set_proof(2 * HOUR),
     ),
     Step("heartbeat of a forgotten peer", 404, before=lambda table: table.end_lease(25 * HOUR)),
     replace(REGISTER, what="register over a forgotten peer", source=OTHER_SOURCE, with_token=True),
@@ -116,7 +186,26 @@ LIFE = [
         what="register over something without a generation",
         before=lambda table: table.change("REMOVE holder, gen"),
     ),
+    replace(
+        REGISTER,
+        what="register from a full source",
+        status=503,
+        source=FULL_SOURCE,
+        with_token=True,
+        before=lambda table: table.fill(FULL_SOURCE, BOUND),
+    ),
+    replace(
+        REGISTER,
+        what="register from a source with a dormant peer",
+        source=FULL_SOURCE,
+        with_token=True,
+        before=lambda table: table.fill(FULL_SOURCE, BOUND - 1),
+    ),
 ]
+
+
+def binary(value: bytes) -> dict[str, str]:
+    return {"B": base64.b64encode(value).decode()}
 
 
 def due() -> dict[str, int]:

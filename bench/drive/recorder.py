@@ -13,6 +13,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 TARGET_HEADER = "X-Amz-Target"
+BLOCKS_KEY = " blocks"
+OPTIONS = ("ConsistentRead", "IndexName", "Limit", "ReturnValuesOnConditionCheckFailure")
 # Placeholders of names and values in an expression. Their choice does not matter, so they are replaced
 # before a comparison.
 ALIAS = re.compile(r"#\w+")
@@ -37,20 +39,39 @@ class Call:
     def reads(self) -> bool:
         return self.action in ("GetItem", "BatchGetItem", "Query", "Scan")
 
+    @property
+    def reads_blocks(self) -> bool:
+        """Whether the call reads the list of blocks."""
+        return self.action == "GetItem" and self.request["Key"]["peer_id"]["S"] == BLOCKS_KEY
+
     def shape(self) -> Any:
         """The call without its values and placeholders, so that two calls with the same expressions
-        and the same attributes are equal."""
+        and the same attributes are equal. A key condition keeps its values, which are the same for
+        both functions: the lane of a source and the ends of the range."""
         names = self.request.get("ExpressionAttributeNames", {})
+        values = self.request.get("ExpressionAttributeValues", {})
         expressions = {
-            key: VALUE.sub("?", ALIAS.sub(lambda alias: names[alias[0]], text))
-            for key, text in self.request.items()
-            if key in ("ConditionExpression", "UpdateExpression", "KeyConditionExpression")
+            key: ALIAS.sub(lambda alias: names[alias[0]], self.request[key])
+            for key in ("ConditionExpression", "UpdateExpression", "KeyConditionExpression")
+            if key in self.request
         }
-        options = {key: self.request.get(key) for key in ("ConsistentRead", "ReturnValuesOnConditionCheckFailure")}
+        for key, text in expressions.items():
+            if key == "KeyConditionExpression":
+                expressions[key] = VALUE.sub(lambda value: str(values[value[0]]), text)
+            else:
+                expressions[key] = VALUE.sub("?", text)
+        options = {key: self.request.get(key) for key in OPTIONS}
+        return self.action, expressions, options, [types(item) for item in self.items()]
+
+    def items(self) -> list[dict[str, Any]]:
+        """The items and the keys that the call contains."""
         items = [self.request[key] for key in ("Item", "Key") if key in self.request]
         for requests in self.request.get("RequestItems", {}).values():
-            items += [request["PutRequest"]["Item"] for request in requests]
-        return self.action, expressions, options, [types(item) for item in items]
+            if self.action == "BatchGetItem":
+                items += requests["Keys"]
+            else:
+                items += [request["PutRequest"]["Item"] for request in requests]
+        return items
 
 
 class Recorder(ThreadingHTTPServer):

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import math
 import re
-import sys
+import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
 MAX_BODY_BYTES = 16 * 1024
 MAX_ARCHETYPES = 32
+# The default on a table, where each archetype costs two write units.
+MAX_ARCHETYPES_ON_TABLE = 8
 MAX_ARCHETYPES_BYTES = 1024
 MAX_METADATA_BYTES = 4096
 MAX_METADATA_LEVELS = 16
 TTL_SECONDS = 300
 TTL_BOUNDS = (30, 3600)
-
-# By default, Python refuses to parse integers of more than 4,300 digits. The service keeps the text of
-# numbers in metadata, so it accepts integers of any length that fits into a body.
-sys.set_int_max_str_digits(MAX_BODY_BYTES)
+# Keys of the API that no request of the benchmark has.
+OMITTED = ("discover", "mail", "peer_ids", "signed", "token_only")
 
 VISIBLE = re.compile(r"[!-~]{1,128}")
-# 1 to 64 characters, no control characters, no white space at the ends.
-ARCHETYPE = re.compile(r"(?=\S)[^\x00-\x1f\x7f-\x9f]{1,64}(?<=\S)")
+# Characters that are not shown, or that change the order in which others are shown. Joiners are refused
+# at the ends only.
+INVISIBLE = r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\u00ad\u200b\u2060\ufeff"
+JOINERS = r"\u200c\u200d"
+# 1 to 64 characters, no control characters, no invisible ones, no white space at the ends.
+ARCHETYPE = re.compile(rf"(?=[^\s{JOINERS}])[^\x00-\x1f\x7f-\x9f{INVISIBLE}]{{1,64}}(?<=[^\s{JOINERS}])")
 LABEL = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"
 # Excludes names whose last label is a number, because resolvers read these as IPv4 addresses.
 NAME = re.compile(rf"(?=.{{1,253}}\Z)(?:{LABEL}\.)*(?!(?:[0-9]+|0[xX][0-9A-Fa-f]*)\.?\Z){LABEL}\.?")
@@ -64,6 +69,10 @@ class RepeatedKey(ValueError):
     """A JSON object has the same key twice."""
 
 
+class NumberTooLarge(ValueError):
+    """A number does not fit a double."""
+
+
 def registration(body: str) -> Registration:
     fields = entries(body)
     peer_id = checked_id(fields)
@@ -82,18 +91,17 @@ def registration(body: str) -> Registration:
         TTL_SECONDS if ttl_seconds is None else integer("ttl_seconds", ttl_seconds[0], *TTL_BOUNDS),
         None if lease_token is None else checked_token(lease_token[0]),
     )
-    refuse_discover(fields)
+    refuse_omitted(fields)
     return checked
 
 
-def heartbeat(body: str) -> str:
-    """The id of the peer to renew."""
+def heartbeat(body: str) -> tuple[str, str | None]:
+    """The id of the peer to renew, and its lease token."""
     fields = entries(body)
-    if "peer_ids" in fields:
-        raise Refusal(501, "not_available_here", "heartbeats for many peers are not part of this comparison")
-    peer_id = checked_id(fields)
-    refuse_discover(fields)
-    return peer_id
+    lease_token = fields.get("lease_token")
+    checked = checked_id(fields), None if lease_token is None else checked_token(lease_token[0])
+    refuse_omitted(fields)
+    return checked
 
 
 def entries(body: str) -> dict[str, tuple[Any, str]]:
@@ -128,6 +136,8 @@ def read(key: str, body: str, start: int) -> tuple[Any, int]:
         return (JSON_WITHOUT_REPEATED_KEYS if key == "metadata" else JSON).raw_decode(body, start)
     except RepeatedKey as error:
         raise invalid(key, "must not repeat a key within one object") from error
+    except NumberTooLarge as error:
+        raise invalid(key[:64], "must not contain a number beyond the range of a double") from error
 
 
 def after(pattern: re.Pattern[str], body: str, at: int) -> int:
@@ -195,9 +205,19 @@ def checked_archetypes(names: Any) -> list[str]:
     if size > MAX_ARCHETYPES_BYTES:
         raise invalid("archetypes", f"must contain at most {MAX_ARCHETYPES_BYTES} bytes in total")
     if not all(map(ARCHETYPE.fullmatch, names)):
-        rule = "must hold 1 to 64 characters each, no control characters and no white space at the ends"
+        rule = "must hold 1 to 64 visible characters each, and no white space at the ends"
         raise invalid("archetypes", rule)
-    return list(dict.fromkeys(names))
+    distinct: dict[str, str] = {}
+    for name in names:
+        distinct.setdefault(normal(name), name)
+    if len(distinct) > MAX_ARCHETYPES_ON_TABLE:
+        raise invalid("archetypes", f"must have at most {MAX_ARCHETYPES_ON_TABLE} archetypes on this service")
+    return list(distinct.values())
+
+
+def normal(archetype: str) -> str:
+    """The form in which archetypes are compared."""
+    return unicodedata.normalize("NFC", archetype)
 
 
 def checked_metadata(value: Any, text: str) -> str:
@@ -238,9 +258,10 @@ def integer(field: str, value: Any, least: int, most: int) -> int:
     return value
 
 
-def refuse_discover(fields: dict[str, tuple[Any, str]]) -> None:
-    if "discover" in fields:
-        raise Refusal(501, "not_available_here", "a discover within a heartbeat is not part of this comparison")
+def refuse_omitted(fields: dict[str, tuple[Any, str]]) -> None:
+    for key in OMITTED:
+        if key in fields:
+            raise Refusal(501, "not_available_here", f"{key} is not part of this comparison")
 
 
 def invalid(field: str, rule: str) -> Refusal:
@@ -258,5 +279,22 @@ def reject_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return together
 
 
-JSON = json.JSONDecoder(parse_constant=reject_constant)
-JSON_WITHOUT_REPEATED_KEYS = json.JSONDecoder(parse_constant=reject_constant, object_pairs_hook=reject_repeated_keys)
+def finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise NumberTooLarge
+    return number
+
+
+def finite_integer(text: str) -> int:
+    finite(text)
+    return int(text)
+
+
+JSON = json.JSONDecoder(parse_constant=reject_constant, parse_float=finite, parse_int=finite_integer)
+JSON_WITHOUT_REPEATED_KEYS = json.JSONDecoder(
+    parse_constant=reject_constant,
+    parse_float=finite,
+    parse_int=finite_integer,
+    object_pairs_hook=reject_repeated_keys,
+)

@@ -1,10 +1,16 @@
 """Registration and heartbeat as `bootstrap` implements them, in Python with boto3.
 
 The behaviour is the same: validation of bodies, the holder rule, lease tokens, markers (the items
-that list a peer in the index) that are written before the peer, and heartbeats that are written
-only when they are due. `bench/serverless` verifies this on one table before it measures. It omits
-everything that no request of the benchmark uses: other routes, a discover within a heartbeat,
-heartbeats for many peers, HTTP APIs and function URLs, settings.
+that list a peer in the index) that are written before the peer, heartbeats that are written only
+when a lease or a proof of its holder is due, the bound on the peers of a source, and the list of
+blocks that is read again every few seconds. `bench/serverless` verifies this on one table before
+it measures.
+
+It omits everything that no request of the benchmark uses: other routes, a discover within a
+heartbeat, heartbeats for many peers, signed and token-only registrations, mailboxes, requests of
+web pages, blocks, items of earlier releases, the estimate of the peers of a source with more than
+a hundred, the eviction of dormant peers from a crowded source, HTTP APIs and function URLs, and
+settings except the bound that the check sets.
 """
 
 from __future__ import annotations
@@ -24,7 +30,8 @@ import body
 import peers
 import table
 from body import VISIBLE, Refusal
-from peers import compact
+from items import compact
+from source import source_of
 
 HEARTBEAT_INTERVAL_MAX_SECONDS = 200
 HEARTBEAT_INTERVAL_MIN_SECONDS = 10
@@ -89,7 +96,7 @@ def register(text: str, source: str, now: int) -> dict[str, Any]:
     observed = str(address)
     if registration.address is None:
         registration.address = observed
-    token = peers.register(registration, source_bytes(address), now)
+    token = peers.register(registration, source_of(address), now)
     return {
         "message": "Peer registered successfully",
         "peer_id": registration.peer_id,
@@ -102,8 +109,9 @@ def register(text: str, source: str, now: int) -> dict[str, Any]:
 
 
 def heartbeat(text: str, source: str, now: int) -> dict[str, Any]:
-    peer_id = parsed(body.heartbeat, text)
-    lease = peers.renew(peer_id, now)
+    peer_id, lease_token = parsed(body.heartbeat, text)
+    address = body.canonical(source)
+    lease = peers.renew(peer_id, lease_token, source_of(address), now)
     steady = not lease.revived and now - lease.registered_at >= STEADY_LEASES * lease.ttl_seconds * 1_000
     return {
         "message": "Heartbeat updated",
@@ -112,7 +120,7 @@ def heartbeat(text: str, source: str, now: int) -> dict[str, Any]:
         "ttl_expires": peers.timestamp(now + lease.ttl_seconds * 1_000),
         "ttl_seconds": lease.ttl_seconds,
         "heartbeat_interval_seconds": next_interval(lease.ttl_seconds, steady),
-        "observed_address": str(body.canonical(source)),
+        "observed_address": str(address),
     }
 
 
@@ -121,14 +129,6 @@ def parsed(read: Callable[[Any], Any], text: Any) -> Any:
         return read(text)
     except (ValueError, RecursionError) as error:
         raise Refusal(400, "invalid_body", f"the body is not a JSON object: {error}") from error
-
-
-def source_bytes(address: body.Address) -> bytes:
-    """The source of a request: a byte for the kind, followed by an IPv4 address or the /64 of an IPv6
-    address, because a subscriber gets a whole /64."""
-    if address.version == 4:
-        return b"\x04" + bytes(4) + address.packed
-    return b"\x06" + address.packed[:8]
 
 
 def third_of(ttl_seconds: int) -> int:

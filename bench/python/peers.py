@@ -1,9 +1,8 @@
-"""The items of peers, and the rules for registering and renewing them, as in `crates/dynamodb`."""
+"""The rules for registering and renewing peers, as in `crates/registry` and `crates/dynamodb`."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import random
 import secrets
@@ -11,65 +10,50 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import bound
 import table
 from body import Refusal, Registration
+from items import (
+    GENERATION_BYTES,
+    MARKER_SLACK_SECONDS,
+    Stored,
+    evictable_at,
+    index_keys,
+    marker_key,
+    markers,
+    peer_item,
+    read,
+)
+from source import SOURCE_BYTES, is_near
 
 MAX_PEERS = 2_000_000
-FULL_RETRY_SECONDS = 30
-REVIVAL_WINDOW_MILLIS = 24 * 3_600 * 1_000
-# A peer's markers expire this much later than its item, so that heartbeats rarely have to renew them.
-MARKER_SLACK_SECONDS = 2 * 86_400
 # The maximum number of attempts if other processes change the peer at the same time.
 MAX_ATTEMPTS = 64
 MAX_PAUSE_EXPONENT = 6
-HOLDER_BYTES = 25
-SOURCE_BYTES = 9
 TOKEN_HASH_BYTES = 16
 TOKEN_BYTES = 16
-GENERATION_BYTES = 8
 
 log = logging.getLogger(__name__)
-compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-
-
-@dataclass(slots=True)
-class Stored:
-    """A peer's item, and the fields that the rules use. Times are in milliseconds since 1970."""
-
-    item: dict[str, Any]
-    expires_at: int
-    last_seen: int
-    registered_at: int
-    ttl_seconds: int
-    # The source of the registration, and the hash of its token.
-    holder: bytes
-    generation: bytes
-    # When its markers expire, in seconds since 1970.
-    marked_until: int
-
-    def is_live(self, now: int) -> bool:
-        return now < self.expires_at
-
-    def is_known(self, now: int) -> bool:
-        return now < self.expires_at + REVIVAL_WINDOW_MILLIS
-
-    def archetypes(self) -> list[str]:
-        names: list[str] = json.loads(self.item["reg"])["archetypes"]
-        return names
 
 
 @dataclass(slots=True)
 class Claim:
-    """A client's proof that it is the holder."""
+    """What a client presents to prove that it is the holder. `token` is the hash of its lease token."""
 
     source: bytes
     token: bytes | None
 
-    def proves(self, stored: Stored) -> bool:
+    def has_token_of(self, stored: Stored) -> bool:
         return self.token == stored.holder[SOURCE_BYTES:]
 
-    def admits(self, stored: Stored) -> bool:
-        return self.source == stored.holder[:SOURCE_BYTES] or self.proves(stored)
+    def may_replace(self, stored: Stored) -> bool:
+        """Whether the client may replace a live peer. A wrong token counts as no token."""
+        return self.source == stored.source() or self.has_token_of(stored)
+
+    def proves(self, stored: Stored) -> bool:
+        """Whether a heartbeat comes from the holder. Without a token, any client may renew a peer, but
+        only a client in the network of the holder counts as the holder."""
+        return self.has_token_of(stored) or is_near(self.source, stored.source())
 
 
 @dataclass(slots=True)
@@ -88,18 +72,21 @@ def register(registration: Registration, source: bytes, now: int) -> str:
     Because of this order, a crash can leave markers without a peer, which every read ignores, but never a
     peer without its markers.
     """
-    claim = Claim(source, hash_of(registration.lease_token) if registration.lease_token else None)
+    table.blocks.read_if_due()
+    claim = claim_of(source, registration.lease_token)
     fresh, generation = secrets.token_urlsafe(TOKEN_BYTES), secrets.token_bytes(GENERATION_BYTES)
     found = table.get(registration.peer_id)
     for attempt in range(MAX_ATTEMPTS):
         current = read(found)
         check_holder(current, claim, now)
-        kept = current is not None and current.is_known(now) and claim.proves(current)
+        if current is None or not current.is_live(now) or current.source() != source:
+            bound.check_source(source, registration.peer_id, now)
+        kept = current is not None and current.is_known(now) and claim.has_token_of(current)
         token = registration.lease_token if kept and registration.lease_token else fresh
         item = peer_item(registration, source + hash_of(token), generation, now)
         table.put_all(markers(item, registration.archetypes))
         try:
-            table.put(item, **condition_for(found, current, claim, now))
+            table.put(item, **condition_for(found, current, claim))
         except table.ConditionFailed as conflict:
             found = item_after_conflict(conflict, registration.peer_id, attempt)
             # An attempt may time out although DynamoDB has written the item. Its retry then fails
@@ -109,24 +96,33 @@ def register(registration: Registration, source: bytes, now: int) -> str:
                 continue
         if current is not None:
             drop_markers(current, registration.archetypes)
+        bound.record(registration.peer_id, source, item["expires_at"])
         return token
     raise TimeoutError("too many clients register this peer at the same time")
 
 
-def renew(peer_id: str, now: int) -> Renewed:
-    """Renews the lease of a peer. Writes the item only if its lease has to be extended."""
+def renew(peer_id: str, lease_token: str | None, source: bytes, now: int) -> Renewed:
+    """Renews the lease of a peer. Writes the item only if its lease has to be extended, or if the time
+    of the proof has to be stored."""
+    table.blocks.read_if_due()
+    claim = claim_of(source, lease_token)
     found = table.get(peer_id)
     revived = False
     for attempt in range(MAX_ATTEMPTS):
         stored = read(found)
         if stored is None or not stored.is_known(now):
             raise Refusal(404, "peer_not_registered", "no such peer is registered here; register it first")
+        # A client whose token is wrong has lost the name to another client.
+        if claim.token is not None and not claim.has_token_of(stored):
+            raise not_holder(stored, now)
+        proven = claim.proves(stored)
         revived = revived or not stored.is_live(now)
         renewed = Renewed(stored.ttl_seconds, stored.registered_at, revived)
-        if stored.expires_at >= now + stored.ttl_seconds * 1_000:
+        lasts = stored.expires_at >= now + stored.ttl_seconds * 1_000
+        if lasts and not (proven and stored.proof_is_due(now)):
             return renewed
         try:
-            write_renewal(stored, now)
+            write_renewal(stored, proven, now)
         except table.ConditionFailed as conflict:
             found = item_after_conflict(conflict, peer_id, attempt)
             continue
@@ -134,36 +130,51 @@ def renew(peer_id: str, now: int) -> Renewed:
     raise TimeoutError("too many clients change this peer at the same time")
 
 
-def write_renewal(stored: Stored, now: int) -> None:
+def write_renewal(stored: Stored, proven: bool, now: int) -> None:
     """Writes a lease that is a third longer than requested, so that the next heartbeat causes no
-    write."""
+    write. No time moves back."""
     ttl_millis = stored.ttl_seconds * 1_000
-    expires_at = now + ttl_millis + ttl_millis // 3
+    expires_at = max(now + ttl_millis + ttl_millis // 3, stored.expires_at)
     item = stored.item | {
         "expires_at": expires_at,
         "seen": max(now, stored.last_seen),
+        "proven": max(now, stored.proven_at) if proven else stored.proven_at,
         "ttl": evictable_at(expires_at),
     }
     listed = "lane" in item
     if not listed or item["ttl"] > stored.marked_until:
-        item |= index_keys(item["peer_id"])
+        item |= index_keys(item["peer_id"], stored.source())
         item["marked"] = item["ttl"] + MARKER_SLACK_SECONDS
         table.put_all(markers(item, stored.archetypes()))
-    if not listed:
+    if listed:
+        update_lease(item, stored.generation, proven)
+    else:
         table.put(item, **unchanged(stored))
-        return
+    bound.record(item["peer_id"], stored.source(), expires_at)
+
+
+def update_lease(item: dict[str, Any], generation: bytes, proven: bool) -> None:
+    """Writes the lease of an item, and the time of the proof if there is one. The condition is that
+    those in the table are not newer."""
+    change = "SET expires_at = :expires_at, seen = :seen, #ttl = :ttl, marked = :marked"
+    condition = "gen = :gen AND expires_at <= :expires_at"
+    values = {
+        ":expires_at": item["expires_at"],
+        ":seen": item["seen"],
+        ":ttl": item["ttl"],
+        ":marked": item["marked"],
+        ":gen": generation,
+    }
+    if proven:
+        change += ", proven = :proven"
+        condition += " AND (attribute_not_exists(proven) OR proven <= :proven)"
+        values[":proven"] = item["proven"]
     table.update(
         item["peer_id"],
-        UpdateExpression="SET expires_at = :expires_at, seen = :seen, #ttl = :ttl, marked = :marked",
-        ConditionExpression="gen = :gen AND expires_at < :expires_at",
+        UpdateExpression=change,
+        ConditionExpression=condition,
         ExpressionAttributeNames={"#ttl": "ttl"},
-        ExpressionAttributeValues={
-            ":expires_at": expires_at,
-            ":seen": item["seen"],
-            ":ttl": item["ttl"],
-            ":marked": item["marked"],
-            ":gen": stored.generation,
-        },
+        ExpressionAttributeValues=values,
     )
 
 
@@ -172,26 +183,31 @@ def check_holder(current: Stored | None, claim: Claim, now: int) -> None:
     is full."""
     if current is None or not current.is_live(now):
         if table.size.at_least(MAX_PEERS):
-            raise Refusal(503, "registry_full", "the registry accepts no new peers", retry_after=FULL_RETRY_SECONDS)
-    elif not claim.admits(current):
-        until = timestamp(current.expires_at)
-        raise Refusal(
-            403,
-            "not_holder",
-            f"the peer is held by another client until {until} UTC; its holder is identified by the address that it "
-            "registered from or by its lease_token",
-        )
+            message = "the maximum number of peers is reached; try again later"
+            raise Refusal(503, "registry_full", message, retry_after=bound.FULL_RETRY_SECONDS)
+    elif not claim.may_replace(current) and not current.is_abandoned(now):
+        raise not_holder(current, now)
 
 
-def condition_for(found: dict[str, Any] | None, current: Stored | None, claim: Claim, now: int) -> dict[str, Any]:
+def not_holder(stored: Stored, now: int) -> Refusal:
+    until = timestamp(stored.expires_at if stored.is_live(now) else stored.known_until())
+    return Refusal(
+        403,
+        "not_holder",
+        f"the registration is held until {until} UTC, and longer if it is renewed; send its lease_token, use another "
+        "peer_id, or wait until then",
+    )
+
+
+def condition_for(found: dict[str, Any] | None, current: Stored | None, claim: Claim) -> dict[str, Any]:
     """The condition that the item is unchanged when the peer is written."""
     if found is None:
         return {"ConditionExpression": "attribute_not_exists(peer_id)"}
     if current is None and "gen" not in found:
         return {"ConditionExpression": "attribute_not_exists(gen)"}
-    # A client that may replace the peer only because its lease ended must not do so after a
-    # heartbeat has revived it.
-    if current is not None and not current.is_live(now) and not claim.admits(current):
+    # A client that may replace the peer only because its lease ended, or because its holder has not
+    # proved itself for long, must not do so after a heartbeat has changed that.
+    if current is not None and not claim.may_replace(current):
         return unchanged(current)
     return same(found["gen"])
 
@@ -202,8 +218,12 @@ def same(generation: Any) -> dict[str, Any]:
 
 def unchanged(stored: Stored) -> dict[str, Any]:
     return {
-        "ConditionExpression": "gen = :gen AND expires_at = :expires_at",
-        "ExpressionAttributeValues": {":gen": stored.generation, ":expires_at": stored.expires_at},
+        "ConditionExpression": "gen = :gen AND expires_at = :expires_at AND proven = :proven",
+        "ExpressionAttributeValues": {
+            ":gen": stored.generation,
+            ":expires_at": stored.expires_at,
+            ":proven": stored.proven_at,
+        },
     }
 
 
@@ -220,88 +240,20 @@ def drop_markers(replaced: Stored, kept: list[str]) -> None:
     """Deletes the markers that the replaced registration had and the new one does not have. A
     failure does not fail the registration, because every read ignores markers that remain."""
     peer_id = replaced.item["peer_id"]
+    kept_keys = [marker_key(archetype, peer_id) for archetype in kept]
     for archetype in replaced.archetypes():
-        if archetype not in kept:
+        key = marker_key(archetype, peer_id)
+        if key not in kept_keys:
             try:
-                table.delete(marker_key(archetype, peer_id), **same(replaced.generation))
+                table.delete(key, **same(replaced.generation))
             except table.ConditionFailed:
                 pass
             except table.FAILURES as error:
                 log.warning("an obsolete marker remains until its time to live ends: %s", error)
 
 
-def read(item: dict[str, Any] | None) -> Stored | None:
-    """The fields of an item; `None` if there is no item, or if it can't be read."""
-    if item is None:
-        return None
-    try:
-        stored = Stored(
-            item,
-            int(item["expires_at"]),
-            int(item["seen"]),
-            int(item["since"]),
-            int(item["lease"]),
-            bytes(item["holder"]),
-            bytes(item["gen"]),
-            int(item["marked"]),
-        )
-        if len(stored.holder) != HOLDER_BYTES or len(stored.generation) != GENERATION_BYTES:
-            raise ValueError("holder or gen is of a wrong length")
-    except (KeyError, TypeError, ValueError) as error:
-        table.counts["dynamodb_unreadable_items_total"] += 1
-        log.warning("an item can't be read and is ignored: %r", error)
-        return None
-    return stored
-
-
-def peer_item(registration: Registration, holder: bytes, generation: bytes, now: int) -> dict[str, Any]:
-    expires_at = now + registration.ttl_seconds * 1_000
-    ttl = evictable_at(expires_at)
-    address, archetypes = compact(registration.address), compact(registration.archetypes)
-    body = f'{{"address":{address},"port":{registration.port},"archetypes":{archetypes},'
-    body += f'"metadata":{registration.metadata}}}'
-    return {
-        "peer_id": registration.peer_id,
-        "reg": body,
-        "expires_at": expires_at,
-        "seen": now,
-        "since": now,
-        "lease": registration.ttl_seconds,
-        "holder": holder,
-        "gen": generation,
-        "marked": ttl + MARKER_SLACK_SECONDS,
-        "ttl": ttl,
-        **index_keys(registration.peer_id),
-    }
-
-
-def markers(item: dict[str, Any], archetypes: list[str]) -> list[dict[str, Any]]:
-    """The items that list a peer in the index, one for each archetype."""
-    peer_id, position = item["peer_id"], item["h"]
-    return [
-        {
-            "peer_id": marker_key(archetype, peer_id),
-            "lane": table.lane_of(archetype, position),
-            "h": position,
-            "gen": item["gen"],
-            "ttl": item["marked"],
-        }
-        for archetype in archetypes
-    ]
-
-
-def marker_key(archetype: str, peer_id: str) -> str:
-    return f" {archetype} {peer_id}"
-
-
-def index_keys(peer_id: str) -> dict[str, Any]:
-    position = table.position_of(peer_id)
-    return {"lane": table.lane_of("", position), "h": position}
-
-
-def evictable_at(expires_at: int) -> int:
-    """When the service may delete a peer's item, in seconds since 1970."""
-    return (expires_at + REVIVAL_WINDOW_MILLIS) // 1_000 + 1
+def claim_of(source: bytes, lease_token: str | None) -> Claim:
+    return Claim(source, hash_of(lease_token) if lease_token else None)
 
 
 def hash_of(token: str) -> bytes:

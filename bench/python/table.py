@@ -18,13 +18,17 @@ from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[impor
 
 INDEX = "LastSeenIndex"
 SECRET_KEY = " table"
+BLOCKS_KEY = " blocks"
 LANES = 16
 LANE_WIDTH = 1 << 60
+# The lowest bits of an index entry's range key are the class of the peer's network.
+CLASS_MASK = 0xFFF
 # How many index entries of one lane are read to estimate the number of peers, which costs half a
 # read unit, and for how many seconds the estimate is used.
 PROBED_ENTRIES = 50
 SIZE_HOLDS_SECONDS = 60
-WRITE_BATCH = 25
+# For how many seconds the list of blocks is used.
+BLOCKS_HOLD_SECONDS = 8
 BATCH_ROUNDS = 12
 
 # The errors of DynamoDB calls.
@@ -112,18 +116,59 @@ def conditional(write: Any, **arguments: Any) -> None:
 
 
 def put_all(items: list[dict[str, Any]]) -> None:
-    """Writes items unconditionally, and retries unprocessed ones."""
-    for first in range(0, len(items), WRITE_BATCH):
-        rest = [{"PutRequest": {"Item": item}} for item in items[first : first + WRITE_BATCH]]
-        for attempt in range(BATCH_ROUNDS):
-            response = client.batch_write_item(RequestItems={TABLE: rest}, ReturnConsumedCapacity="TOTAL")
-            count("dynamodb_write_units_total", response["ConsumedCapacity"][0])
-            rest = response.get("UnprocessedItems", {}).get(TABLE)
-            if not rest:
-                break
-            time.sleep(min(0.02 * 2**attempt, 0.64) * random.uniform(0.5, 1))
-        else:
-            raise TimeoutError("DynamoDB left items of a batch unprocessed")
+    """Writes up to 25 items unconditionally, and retries unprocessed ones."""
+    rest = {TABLE: [{"PutRequest": {"Item": item}} for item in items]} if items else {}
+    for attempt in range(BATCH_ROUNDS):
+        if not rest:
+            return
+        pause(attempt)
+        response = client.batch_write_item(RequestItems=rest, ReturnConsumedCapacity="TOTAL")
+        count("dynamodb_write_units_total", response["ConsumedCapacity"][0])
+        rest = response.get("UnprocessedItems")
+    if rest:
+        raise TimeoutError("DynamoDB left items of a batch unprocessed")
+
+
+def get_all(keys: list[str]) -> list[dict[str, Any]]:
+    """Reads up to 100 items with eventual consistency, and retries unprocessed keys."""
+    rest = {TABLE: {"Keys": [{"peer_id": key} for key in keys]}} if keys else {}
+    items: list[dict[str, Any]] = []
+    for attempt in range(BATCH_ROUNDS):
+        if not rest:
+            return items
+        pause(attempt)
+        response = client.batch_get_item(RequestItems=rest, ReturnConsumedCapacity="TOTAL")
+        count("dynamodb_read_units_total", response["ConsumedCapacity"][0])
+        items += response["Responses"][TABLE]
+        rest = response.get("UnprocessedKeys")
+    if rest:
+        raise TimeoutError("DynamoDB left keys of a batch unprocessed")
+    return items
+
+
+def pause(attempt: int) -> None:
+    """Waits before a batch is sent again."""
+    if attempt:
+        time.sleep(min(0.01 * 2**attempt, 0.64) * random.uniform(0.5, 1))
+
+
+def query(lane: str, first: int, last: int, limit: int) -> dict[str, Any]:
+    """Reads up to `limit` entries of one lane of the index, with range keys from `first` to `last`."""
+    page: dict[str, Any] = table.query(
+        IndexName=INDEX,
+        KeyConditionExpression="lane = :lane AND h BETWEEN :first AND :last",
+        ExpressionAttributeValues={":lane": lane, ":first": key_bytes(first), ":last": key_bytes(last)},
+        Limit=limit,
+        ReturnConsumedCapacity="TOTAL",
+    )
+    count("dynamodb_read_units_total", page["ConsumedCapacity"])
+    return page
+
+
+def peers_in(lane: str, limit: int) -> list[str]:
+    """The ids of up to `limit` peers in a lane of the index."""
+    # The key of a marker ends with a space and the id.
+    return [entry["peer_id"].rpartition(" ")[2] for entry in query(lane, 0, (1 << 64) - 1, limit)["Items"]]
 
 
 def count(units: str, consumed: dict[str, Any]) -> None:
@@ -159,14 +204,23 @@ def secret() -> bytes:
     return bytes(item["secret"])
 
 
-def position_of(peer_id: str) -> bytes:
-    """The eight bytes of a peer's position in the index. The top four bits are its lane."""
-    return hashlib.sha256(secret() + peer_id.encode()).digest()[:8]
+def range_key_of(peer_id: str, network: bytes) -> bytes:
+    """The index's range key of a peer: its position, of which the top four bits are its lane, and the
+    class of its network."""
+    return key_bytes(hash_of(peer_id.encode()) & ~CLASS_MASK | hash_of(b" network" + network) & CLASS_MASK)
 
 
-def lane_of(archetype: str, position: bytes) -> str:
-    """The index key of the peers with an archetype, or of all peers if `archetype` is empty."""
-    return f"{archetype}#{position[0] >> 4:x}"
+def hash_of(content: bytes) -> int:
+    return int.from_bytes(hashlib.sha256(secret() + content).digest()[:8], "big")
+
+
+def key_bytes(key: int) -> bytes:
+    return key.to_bytes(8, "big")
+
+
+def lane_of(archetype: str, key: bytes) -> str:
+    """The index's hash key of the peers with an archetype, or of all peers if `archetype` is empty."""
+    return f"{archetype}#{key[0] >> 4:x}"
 
 
 class Size:
@@ -182,21 +236,31 @@ class Size:
 
     def probe(self) -> int:
         lane = random.randrange(LANES)
-        page = table.query(
-            IndexName=INDEX,
-            KeyConditionExpression="lane = :lane",
-            ExpressionAttributeValues={":lane": f"#{lane:x}"},
-            Limit=PROBED_ENTRIES,
-            ReturnConsumedCapacity="TOTAL",
-        )
-        count("dynamodb_read_units_total", page["ConsumedCapacity"])
+        first = lane * LANE_WIDTH
+        page = query(f"#{lane:x}", first, first + LANE_WIDTH - 1, PROBED_ENTRIES)
         entries = page["Items"]
         if "LastEvaluatedKey" not in page:
             return len(entries) * LANES
         # The positions of peers are distributed uniformly over a lane. So if the entries cover one part in
         # n of the lane, the lane has about n times as many peers as there are entries.
-        reach = int.from_bytes(bytes(entries[-1]["h"]), "big") - lane * LANE_WIDTH + 1
+        reach = (int.from_bytes(bytes(entries[-1]["h"]), "big") | CLASS_MASK) - first + 1
         return len(entries) * LANES * LANE_WIDTH // reach
 
 
+class Blocks:
+    """The list of blocks, which is read again because an operator may have changed it. Only an empty
+    list is part of the comparison."""
+
+    def __init__(self) -> None:
+        self.until = 0.0
+
+    def read_if_due(self) -> None:
+        if time.monotonic() >= self.until:
+            item = get(BLOCKS_KEY)
+            if item is not None and item["blocks"]:
+                raise NotImplementedError("blocks are not part of this comparison")
+            self.until = time.monotonic() + BLOCKS_HOLD_SECONDS
+
+
 size = Size()
+blocks = Blocks()

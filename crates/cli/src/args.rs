@@ -27,7 +27,9 @@ use crate::transfer::TransferArgs;
 /// `BUILD_COMMIT`, and whether the build has the feature `dynamodb`.
 fn long_version() -> String {
     let commit = option_env!("BUILD_COMMIT").unwrap_or("not recorded");
-    let features = if cfg!(feature = "dynamodb") { "dynamodb" } else { "none" };
+    let enabled = [("dynamodb", cfg!(feature = "dynamodb")), ("valkey", cfg!(feature = "valkey"))];
+    let names: Vec<_> = enabled.iter().filter(|(_, is_on)| *is_on).map(|(name, _)| *name).collect();
+    let features = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
     format!("{}\ncommit: {commit}\nfeatures: {features}", env!("CARGO_PKG_VERSION"))
 }
 

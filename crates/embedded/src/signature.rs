@@ -57,9 +57,7 @@ impl<'a> StoredSignature<'a> {
 
     /// The same with `offset` milliseconds added to all times.
     pub(crate) fn shifted_by_millis(self, offset: i64) -> Self {
-        let Lock { since, left_at, .. } = self.lock;
-        let left_at = left_at.map(|at| at.shifted_by_millis(offset));
-        Self { lock: Lock { since: since.shifted_by_millis(offset), left_at, ..self.lock }, ..self }
+        Self { lock: self.lock.shifted_by_millis(offset), ..self }
     }
 }
 

@@ -255,7 +255,7 @@ impl EmbeddedStore {
         // fail.
         self.check_journal()?;
         index.make_room(&entry, &admission, &mut |record| self.append_in_background(record));
-        entry.encode(&mut record);
+        entry.encode(index.time_offset(), &mut record);
         // The record is appended first, because an append can fail, and inserting cannot.
         let commit = self.append(&record, || index.undo(entry.peer_id.as_str(), admission.slot))?;
         index.insert(&entry, admission.slot);

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use file::{AuditFile, Message};
@@ -20,8 +20,8 @@ pub(crate) use event::{Action, Audited, Entry, RefusedPeers};
 /// The maximum number of lines that wait to be written. They take some megabytes. If the disk
 /// stalls for so long that this number is reached, further lines are lost.
 const MAX_WAITING: usize = 16_384;
-/// How long a shutdown waits at most for the last lines to be written.
-const FLUSH_TIME: Duration = Duration::from_secs(2);
+/// How often a flush checks whether a full queue has room again.
+const FLUSH_RETRY: Duration = Duration::from_millis(10);
 
 /// The audit log can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -88,13 +88,20 @@ impl AuditLog {
         self.shared.lost.swap(0, Relaxed)
     }
 
-    /// Blocks until all queued lines are written, but for at most two seconds. Does not wait if the
-    /// queue is full.
-    pub(crate) fn flush(&self) {
+    /// Blocks until all queued lines are written, but not for longer than `limit`.
+    pub(crate) fn flush(&self, limit: Duration) {
+        let deadline = Instant::now() + limit;
         let (done, is_done) = sync_channel(1);
-        if self.sender.try_send(Message::Flush(done)).is_ok() {
-            let _ = is_done.recv_timeout(FLUSH_TIME);
+        let mut message = Message::Flush(done);
+        // The channel of the standard library can't wait for room with a time limit.
+        while let Err(TrySendError::Full(unsent)) = self.sender.try_send(message) {
+            if Instant::now() >= deadline {
+                return;
+            }
+            message = unsent;
+            thread::sleep(FLUSH_RETRY);
         }
+        let _ = is_done.recv_timeout(deadline.saturating_duration_since(Instant::now()));
     }
 }
 
@@ -104,15 +111,15 @@ mod tests {
 
     use super::*;
 
-    /// Writes lines, and waits until they are written, for longer than `flush` does: a busy machine
-    /// may take more than two seconds.
+    /// Enough for any disk, even if the machine is busy.
+    const LONG: Duration = Duration::from_mins(1);
+
+    /// Queues lines, and waits until they are written.
     fn write(log: &AuditLog, lines: &[&str]) {
         for text in lines {
             log.sender.send(Message::Line(format!("{text}\n"))).unwrap();
         }
-        let (done, is_done) = sync_channel(1);
-        log.sender.send(Message::Flush(done)).unwrap();
-        is_done.recv().unwrap();
+        log.flush(LONG);
     }
 
     #[test]
@@ -142,5 +149,17 @@ mod tests {
     fn a_file_that_can_not_be_opened_is_named() {
         let error = AuditLog::open(Path::new("/no/such/directory/audit")).unwrap_err().to_string();
         assert!(error.starts_with("/no/such/directory/audit: "), "{error}");
+    }
+    #[test]
+    fn a_flush_waits_for_room_in_a_full_queue() {
+        let (sender, messages) = sync_channel(1);
+        let log = AuditLog { sender, shared: Arc::default() };
+        log.sender.send(Message::Line("one\n".to_owned())).unwrap();
+        let flush = thread::spawn(move || log.flush(LONG));
+        // The flush now finds the queue full, or is about to look at it.
+        thread::sleep(2 * FLUSH_RETRY);
+        assert!(matches!(messages.recv().unwrap(), Message::Line(_)));
+        assert!(matches!(messages.recv().unwrap(), Message::Flush(_)));
+        flush.join().unwrap();
     }
 }

@@ -42,7 +42,8 @@ pub(crate) struct CommonHeaders {
 impl CommonHeaders {
     pub(crate) fn new(cors: bool) -> Self {
         let with = |cors_headers: &[(HeaderName, &'static str)]| {
-            // The capacity includes the headers that are added to each copy.
+            // The capacity includes the headers that are added to each copy, so that adding them
+            // does not rebuild the map's index.
             let mut headers = HeaderMap::with_capacity(10);
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

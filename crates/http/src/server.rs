@@ -41,6 +41,9 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// most clients.
 const LAST_CONNECTIONS: Duration = Duration::from_millis(250);
 
+/// How long a shutdown waits at most until the last lines of the audit log are written.
+const AUDIT_FLUSH_TIME: Duration = Duration::from_secs(2);
+
 /// Why the server can't serve, or could not close its store.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -187,7 +190,7 @@ impl Server {
         background.shutdown().await;
         if let Some(audit) = options.service.audit {
             // If the runtime shuts down, the last lines may be lost.
-            let _ = spawn_blocking(move || audit.flush()).await;
+            let _ = spawn_blocking(move || audit.flush(AUDIT_FLUSH_TIME)).await;
         }
         Ok(service.registry.store().close().await?)
     }

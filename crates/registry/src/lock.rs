@@ -41,6 +41,13 @@ impl Lock {
         }
     }
 
+    /// The same lock with `offset` milliseconds added to its times.
+    #[must_use]
+    pub fn shifted_by_millis(&self, offset: i64) -> Self {
+        let shifted = |at: Timestamp| at.shifted_by_millis(offset);
+        Self { since: shifted(self.since), left_at: self.left_at.map(shifted), ..*self }
+    }
+
     /// Whether the peer has deregistered.
     pub fn is_tombstone(&self) -> bool {
         self.left_at.is_some()

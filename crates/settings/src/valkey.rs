@@ -21,8 +21,9 @@ pub struct ValkeyArgs {
     /// The name of the registry on the server, which may hold several.
     #[arg(long, env = "AURORA_VALKEY_NAME", default_value = "default", value_name = "NAME")]
     pub valkey_name: String,
-    /// The number of replicas that must have a registration on disk, in addition to the primary,
-    /// before it is acknowledged.
+    /// The number of replicas that must confirm that a registration is on their disks, in addition
+    /// to the primary, before it is acknowledged. With weak durability, they confirm that they have
+    /// received it.
     #[arg(long, env = "AURORA_VALKEY_REPLICAS", default_value_t = 0, value_name = "COUNT")]
     pub valkey_replicas: u32,
     /// Accept a server that can't confirm that a registration is on disk; a crash of the server may

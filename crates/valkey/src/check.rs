@@ -58,6 +58,7 @@ pub(crate) async fn check_permissions(
     reads.cmd("XREVRANGE").arg(&keys.log).arg("+").arg("-").arg("COUNT").arg(1).ignore();
     reads.cmd("XRANGE").arg(&keys.log).arg("-").arg("+").arg("COUNT").arg(1).ignore();
     reads.cmd("XREAD").arg("STREAMS").arg(&keys.log).arg("$").ignore();
+    reads.cmd("GET").arg(&keys.head).ignore();
     let () = reads.query_async(connection).await?;
     Ok(())
 }

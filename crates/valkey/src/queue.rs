@@ -1,17 +1,20 @@
 //! The queue between the store, which decides about changes, and the writer, which sends them to
 //! the server in batches. The queue also records which entries of the log this process has written.
 
+mod item;
+
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use aurora_discovery_embedded::replica::{Change, LeaseState};
 use aurora_discovery_protocol::PeerId;
-use aurora_discovery_registry::StoreError;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
-use crate::entry::{LogEntry, Nonce, StreamId};
+use crate::entry::{LogEntry, Nonce};
 use crate::failure::unavailable;
+
+pub(crate) use item::{Item, Outcome};
 
 /// The maximum number of decisions in a batch, and also that of evictions. The script of a batch
 /// then blocks the server for about a millisecond at most.
@@ -82,7 +85,7 @@ struct Reloading {
 
 /// A batch that was sent, and what has happened to it.
 struct Sent {
-    /// The lowest number among its decisions and the evictions on which they depend.
+    /// The lowest number of its items.
     first: u64,
     /// The changes that the script makes if all conditions hold, in order.
     changes: Vec<SentChange>,
@@ -98,82 +101,6 @@ struct SentChange {
     peer: PeerId,
     number: u64,
     is_eviction: bool,
-}
-
-/// One item of a batch.
-pub(crate) enum Item {
-    /// A decision that a request waits for. It may change nothing ([`Change::is_none`]).
-    Change {
-        change: Change,
-        /// Whether the server must confirm that it is durable before the request gets a response.
-        durable: bool,
-        number: u64,
-        done: oneshot::Sender<Outcome>,
-    },
-    /// A dormant peer that the replica has evicted. The script deletes it on the server if it still
-    /// has this lease.
-    Evict { peer: PeerId, lease: LeaseState, number: u64 },
-    /// A peer on the server that can't be parsed. The script deletes it if it still has this lease.
-    Delete { peer: PeerId, lease: Vec<u8>, number: u64, done: oneshot::Sender<Outcome> },
-}
-
-/// The result of writing a change.
-#[derive(Clone, Debug)]
-pub(crate) enum Outcome {
-    /// The decision holds. Its change, if there is one, is written. If the change must be durable,
-    /// it is also confirmed as the options require.
-    Done,
-    /// The decision does not hold, and its change is not written, because another process has changed
-    /// the peer. The log up to this entry contains that other change.
-    Conflict(StreamId),
-    /// The change failed. If it may have taken effect nevertheless, the error says so.
-    Failed(StoreError),
-}
-
-impl Item {
-    pub(crate) fn peer(&self) -> &PeerId {
-        match self {
-            Self::Change { change, .. } => &change.peer,
-            Self::Evict { peer, .. } | Self::Delete { peer, .. } => peer,
-        }
-    }
-
-    /// The bytes that count towards [`MAX_BATCH_BYTES`].
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Change { change, .. } => change.record.as_ref().map_or(0, |record| record.len()),
-            Self::Evict { .. } | Self::Delete { .. } => 0,
-        }
-    }
-
-    /// The number that the item got when it was added.
-    fn number(&self) -> u64 {
-        let (Self::Change { number, .. } | Self::Evict { number, .. } | Self::Delete { number, .. }) = self;
-        *number
-    }
-
-    /// Whether this is a decision that changes nothing and whose request was cancelled. Such an
-    /// item need not be sent.
-    fn is_abandoned(&self) -> bool {
-        matches!(self, Self::Change { change, done, .. } if change.is_none() && done.is_closed())
-    }
-
-    /// Sends the outcome to the request that waits for it, if there is one. If the item is a
-    /// decision, returns it with its number.
-    pub(crate) fn finish(self, outcome: Outcome) -> Option<(u64, Change)> {
-        match self {
-            // Sending fails if the request was cancelled, which makes no difference here.
-            Self::Change { change, number, done, .. } => {
-                drop(done.send(outcome));
-                Some((number, change))
-            }
-            Self::Delete { done, .. } => {
-                drop(done.send(outcome));
-                None
-            }
-            Self::Evict { .. } => None,
-        }
-    }
 }
 
 /// A peer that is being reloaded from the server.
@@ -221,13 +148,14 @@ impl State {
         of_peer.for_each(|reloading| reloading.is_stale = true);
     }
 
-    /// Deletes the entries of `overtaken` that are not needed any more, because all decisions up to
-    /// their numbers are finished and the follower has seen the batches of these decisions.
+    /// Deletes the entries of `overtaken` that are not needed any more: no eviction of the peer
+    /// waits, all decisions up to the number of the entry are finished, and the follower has seen
+    /// the batches of these decisions.
     fn prune(&mut self) {
         let waiting = self.waiting.front().map(Item::number);
         let sent = self.sent.values().map(|sent| sent.first);
         let oldest = sent.chain(waiting).min().unwrap_or(u64::MAX);
-        self.overtaken.retain(|_, newest| *newest >= oldest);
+        self.overtaken.retain(|peer, newest| *newest >= oldest || self.evictions.contains_key(peer));
         self.prune_at = MIN_PRUNED.max(2 * self.overtaken.len());
     }
 }
@@ -335,11 +263,11 @@ impl Queue {
             }
             batch.extend(state.waiting.pop_front());
         }
-        let first = batch.iter().map(Item::number).min().unwrap_or(u64::MAX);
         for _ in needed..MAX_BATCH {
             let Some((peer, Eviction { lease, number })) = state.evictions.pop_first() else { break };
             batch.push(Item::Evict { peer, lease, number });
         }
+        let first = batch.iter().map(Item::number).min().unwrap_or(u64::MAX);
         let changes = batch.iter().filter(|item| item.is_written()).map(SentChange::of).collect();
         state.evictions_due = !state.evictions.is_empty();
         state.sent.insert(nonce, Sent { first, changes, is_complete: None, acknowledged: false });
@@ -387,7 +315,7 @@ impl Queue {
     pub(crate) fn overtake(&self, peer: &PeerId) {
         let mut state = self.state.lock();
         state.outdate_reloads(peer.as_str().as_bytes());
-        if state.waiting.is_empty() && state.sent.is_empty() {
+        if state.waiting.is_empty() && state.sent.is_empty() && state.evictions.is_empty() {
             state.overtaken.clear();
             return;
         }
@@ -482,6 +410,7 @@ mod tests {
     use aurora_discovery_registry::{Claim, Limits, Source, WebOrigin};
 
     use super::*;
+    use crate::entry::StreamId;
 
     fn peer(name: &str) -> PeerId {
         PeerId::parse(name).expect("an id")
@@ -510,6 +439,11 @@ mod tests {
     fn entry(nonce: Nonce, names: [&str; 2]) -> LogEntry {
         let changes = names.map(|name| (name.as_bytes().to_vec(), Vec::new())).to_vec();
         LogEntry { id: StreamId::default(), nonce, previous: None, changes }
+    }
+
+    /// Overtakes so many peers that the queue looks for those that it can forget.
+    fn overtake_many(queue: &Queue, prefix: &str) {
+        (0..2 * MIN_PRUNED).for_each(|number| queue.overtake(&peer(&format!("{prefix}{number}"))));
     }
 
     #[test]
@@ -556,11 +490,11 @@ mod tests {
         assert_eq!(overtaken(), 0, "there is no decision");
         let _outcome = decide(&queue, "p");
         queue.take_batch(nonce);
-        (0..2 * MIN_PRUNED).for_each(|number| queue.overtake(&peer(&format!("p{number}"))));
+        overtake_many(&queue, "p");
         assert_eq!(overtaken(), 2 * MIN_PRUNED, "the batch is not finished");
         queue.forget(nonce);
         let _outcome = decide(&queue, "p");
-        (0..2 * MIN_PRUNED).for_each(|number| queue.overtake(&peer(&format!("q{number}"))));
+        overtake_many(&queue, "q");
         assert!(overtaken() <= 2 * MIN_PRUNED, "{}", overtaken());
     }
 
@@ -609,6 +543,20 @@ mod tests {
         let mut seen = entry(nonce, ["q", "r"]);
         queue.mark_seen(&mut seen);
         assert_eq!(seen.changes, [(b"r".to_vec(), Vec::new())]);
+    }
+
+    #[test]
+    fn a_peer_with_an_eviction_is_not_forgotten_until_the_follower_has_seen_the_eviction() {
+        let queue = Queue::default();
+        let nonce = Nonce::random();
+        queue.evict(vec![evicted("q"), evicted("r")]);
+        queue.overtake(&peer("q"));
+        overtake_many(&queue, "waiting");
+        queue.take_batch(nonce);
+        overtake_many(&queue, "sent");
+        let mut seen = entry(nonce, ["q", "r"]);
+        queue.mark_seen(&mut seen);
+        assert_eq!(seen.changes, [(b"q".to_vec(), Vec::new())]);
     }
 
     #[test]

@@ -97,9 +97,7 @@ impl ValkeyStore {
         let mut conflicts = 0;
         loop {
             self.shared.check_current()?;
-            if self.shared.queue.is_full() {
-                return Err(unavailable("too many requests wait for Valkey"));
-            }
+            self.check_room()?;
             let mut outcome = None;
             let result = decide(&mut |change| outcome = Some(self.queue(change, durable)));
             // Only the import of a peer that is known already makes no decision that the server has
@@ -132,6 +130,7 @@ impl ValkeyStore {
     ) -> Result<(Evicted, Option<u32>), StoreError> {
         let mut evicted = Evicted::default();
         loop {
+            self.check_room()?;
             let mut outcomes = Vec::new();
             let next = self.shared.replica.evict(subjects, from, now, |change, count| {
                 outcomes.push((change.peer.clone(), count, self.queue(change, true)));
@@ -153,6 +152,14 @@ impl ValkeyStore {
                 return Ok((evicted, next));
             }
         }
+    }
+
+    /// Refuses a request if too many changes wait already.
+    fn check_room(&self) -> Result<(), StoreError> {
+        if self.shared.queue.is_full() {
+            return Err(unavailable("too many requests wait for Valkey"));
+        }
+        Ok(())
     }
 
     /// Queues a change. Before it, queues the evictions since the last call, some of which may have

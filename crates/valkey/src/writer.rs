@@ -263,18 +263,6 @@ impl Writer {
     }
 }
 
-impl Item {
-    /// Whether the script writes something for the item, if its condition holds.
-    pub(crate) fn is_written(&self) -> bool {
-        !matches!(self, Self::Change { change, .. } if change.is_none())
-    }
-
-    /// Whether the server must confirm that the item is durable before it is finished.
-    fn must_be_durable(&self) -> bool {
-        matches!(self, Self::Change { durable: true, .. })
-    }
-}
-
 /// Adds the five arguments of an item, in the order in which `commit.lua` reads them.
 fn push_arguments(pipeline: &mut Pipeline, item: &Item) {
     let (kind, expected, lease, record): (_, Vec<u8>, _, &[u8]) = match item {

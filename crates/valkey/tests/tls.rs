@@ -97,8 +97,11 @@ async fn the_user_and_the_password_of_an_acl_are_used_with_tls() {
 async fn a_user_without_a_permission_is_refused_with_the_name_of_the_command() {
     let server = OwnServer::start().await;
     let mut administrator = support::connection(&server.registry()).await;
-    support::send(&mut administrator, "ACL SETUSER app on >secret ~* +@all -xread").await;
-    let url = format!("redis://app:secret@{}:{}", support::own_address(), server.port());
-    let refused = refusal(options(&server, url, None)).await;
-    assert!(refused.contains("xread"), "{refused}");
+    for command in ["xread", "get"] {
+        let user = format!("ACL SETUSER app reset on >secret ~* +@all -{command}");
+        support::send(&mut administrator, &user).await;
+        let url = format!("redis://app:secret@{}:{}", support::own_address(), server.port());
+        let refused = refusal(options(&server, url, None)).await;
+        assert!(refused.contains(&format!("'{command}'")), "{refused}");
+    }
 }

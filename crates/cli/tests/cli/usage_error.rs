@@ -57,7 +57,10 @@ fn the_version_names_the_program() {
     let version = run(&["--version"]);
     let first = format!("aurora-discovery {}\ncommit: ", env!("CARGO_PKG_VERSION"));
     assert!(version.out.starts_with(&first), "{}", version.out);
-    assert!(version.out.contains("\nfeatures: "), "{}", version.out);
+    let features = version.out.split("features: ").nth(1).unwrap_or_default();
+    for (feature, is_on) in [("dynamodb", cfg!(feature = "dynamodb")), ("valkey", cfg!(feature = "valkey"))] {
+        assert_eq!(features.contains(feature), is_on, "{}", version.out);
+    }
     assert_eq!(run(&["-V"]).out, format!("aurora-discovery {}\n", env!("CARGO_PKG_VERSION")));
     for subcommand in ["serve", "discover", "doctor"] {
         assert_eq!(run(&[subcommand, "--version"]).out, version.out);

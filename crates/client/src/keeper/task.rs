@@ -217,6 +217,8 @@ impl<F: FnMut(Event) + Send> Task<F> {
         self.registration.token_only = token_only;
         self.registration.lease_token = response.lease_token;
         let moved = self.observed_address.registered(&response.observed_address);
+        // A registration that names an address lists that one, wherever the peer is.
+        let moved = moved.filter(|_| self.registration.address.is_none());
         let lease = Lease::new(sent_at, response.ttl_seconds, response.heartbeat_interval_seconds);
         Ok((lease, moved.map(|(from, to)| Event::Moved { from, to })))
     }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
-use aurora_discovery_client::{Client, ClientOptions, Event, LeaseKeeper, RegisterRequest};
+use aurora_discovery_client::{Client, ClientOptions, Event, KeeperOptions, LeaseKeeper, RegisterRequest};
 use tokio::sync::mpsc::unbounded_channel;
 
 use crate::peer::{Clock, keep, registered_as, renewed_from};
@@ -97,4 +97,26 @@ async fn a_peer_that_publishes_an_address_never_moves() {
         assert!(matches!(events.recv().await, Some(Event::Renewed(_))));
     }
     assert_eq!(registrations(&server).len(), 1);
+}
+
+#[tokio::test]
+async fn a_peer_that_publishes_an_address_does_not_move_when_it_registers_elsewhere() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("p.token");
+    // The first registration comes from home, and the one that makes the peer token-only from away.
+    let server = ScriptedServer::start(|n, received| match received.path() {
+        "/register" => registered_as(TTL, INTERVAL, "the-token", if n == 0 { HOME } else { AWAY }),
+        _ => renewed_from(TTL, INTERVAL, AWAY),
+    })
+    .await;
+    let client = Client::new(ClientOptions::new(&server.endpoint).retries(0)).unwrap();
+    let registration = RegisterRequest::builder("p").address("peer.example").build().unwrap();
+    let (sender, mut events) = unbounded_channel();
+    let options = KeeperOptions::new().token_file(&path);
+    let _keeper = LeaseKeeper::start_with(client, registration, options, move |event| {
+        let _ = sender.send(event);
+    });
+    assert!(matches!(events.recv().await, Some(Event::Registered(_))));
+    assert!(matches!(events.recv().await, Some(Event::Secured { .. })));
+    assert_eq!(registrations(&server).len(), 2);
 }

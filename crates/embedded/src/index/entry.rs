@@ -141,8 +141,9 @@ impl Entry {
         Record::HEAD + signature + self.content.json.as_str().len()
     }
 
-    /// Appends its record.
-    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+    /// Appends its record. `offset`, in milliseconds, is added to its times, as in
+    /// [`Index::record`](super::Index::record).
+    pub(crate) fn encode(&self, offset: i64, out: &mut Vec<u8>) {
         let content = &self.content;
         let registered = Registered {
             dormant: self.dormant,
@@ -154,7 +155,7 @@ impl Entry {
             expires_at: content.expires_at,
             json: content.json.as_str(),
         };
-        Record::Registered(registered).encode(out);
+        Record::Registered(registered.shifted_by_millis(offset)).encode(out);
     }
 }
 

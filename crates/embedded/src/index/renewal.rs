@@ -87,7 +87,7 @@ impl Index {
         let revived = slot.state == State::Dormant;
         if revived {
             self.revive(number, now);
-            log(&Record::Revived { peer: peer.as_str(), at: now });
+            log(&Record::Revived { peer: peer.as_str(), at: now.shifted_by_millis(self.time_offset()) });
         } else {
             slot.renew(now);
         }

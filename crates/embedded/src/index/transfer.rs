@@ -1,7 +1,7 @@
 //! Moving peers to and from another store.
 
 use aurora_discovery_protocol::{PeerJson, Timestamp};
-use aurora_discovery_registry::PeerState;
+use aurora_discovery_registry::{PeerState, SignedPeer};
 
 use super::Index;
 use super::entry::{Entry, Keys, Lease};
@@ -38,8 +38,7 @@ impl Index {
 }
 
 impl Entry {
-    /// A peer from another store, with its times shifted by `offset` milliseconds. The times of its
-    /// lock are not shifted.
+    /// A peer from another store, with `offset` milliseconds added to all its times.
     pub(crate) fn import(state: PeerState, offset: i64, now: Timestamp, keys: &Keys) -> Self {
         let lease = Lease {
             ttl: state.ttl,
@@ -49,7 +48,8 @@ impl Entry {
         };
         let mut entry = Self::new(state.registration, state.holder, lease, keys);
         entry.content.proven_at = state.proven_at.shifted_by_millis(offset);
-        entry.content.signed = state.signed;
+        entry.content.signed =
+            state.signed.map(|signed| SignedPeer { lock: signed.lock.shifted_by_millis(offset), ..signed });
         entry.dormant = lease.expires_at <= now;
         entry
     }

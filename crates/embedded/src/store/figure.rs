@@ -60,7 +60,7 @@ impl EmbeddedStore {
             counter("peers_revived", "Dormant peers that a heartbeat revived", revived),
             counter(
                 "peers_evicted_due",
-                "Dormant peers evicted at the end of the revival window",
+                "Dormant peers evicted at the end of the revival window, or of the lock of their names",
                 evicted_due,
             ),
             counter(

@@ -132,7 +132,7 @@ impl Replica {
         let undo = record_of(&index, admission.slot);
         index.insert(&entry, admission.slot);
         let mut record = Vec::with_capacity(entry.record_len());
-        entry.encode(&mut record);
+        entry.encode(0, &mut record);
         let after = index.find_peer(&entry.peer_id).map(|slot| index.lease_state(slot));
         queue(Change { peer: entry.peer_id, before, after, record: Some(record.into()), undo });
         PutResult::Stored { token_kept: admission.token_kept }
@@ -243,7 +243,7 @@ impl Replica {
             return Import::Known;
         }
         let mut record = Vec::with_capacity(entry.record_len());
-        entry.encode(&mut record);
+        entry.encode(0, &mut record);
         index.insert(&entry, None);
         let after = index.find_peer(&entry.peer_id).map(|slot| index.lease_state(slot));
         queue(Change { peer: entry.peer_id, before: None, after, record: Some(record.into()), undo: None });
@@ -351,7 +351,7 @@ fn apply_peer(index: &mut Index, peer: &PeerId, lease: &LeaseState, entry: Optio
     // Watchers must not get an event for a peer that the replica already has in this state.
     if slot.is_some_and(|slot| index.lease_state(slot) == *lease) {
         let mut record = Vec::new();
-        entry.encode(&mut record);
+        entry.encode(0, &mut record);
         if record_of(index, slot).as_deref() == Some(&*record) {
             return Applied::Done;
         }

@@ -54,7 +54,7 @@ impl EmbeddedStore {
             return Ok((Import::Known, None));
         }
         let mut record = Vec::with_capacity(entry.record_len());
-        entry.encode(&mut record);
+        entry.encode(index.time_offset(), &mut record);
         let commit = self.append(&record, || index.undo(entry.peer_id.as_str(), None))?;
         index.insert(&entry, None);
         Ok((Import::Stored, commit))

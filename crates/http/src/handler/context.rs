@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use aurora_discovery_protocol::{IceServer, PeerId, Timestamp};
+use aurora_discovery_protocol::{IceServer, PeerId, Timestamp, View};
 use aurora_discovery_registry::{Caller, Registry, WebOrigin};
 use axum::extract::FromRequestParts;
 use http::HeaderMap;
@@ -67,6 +67,14 @@ impl Context {
         }
         // Charges the first kilobyte of the page. The rest is charged when its size is known.
         self.service.rates.take(Charge::Pages, address, 1)
+    }
+
+    /// Counts a page in the metrics, unless it was made for an observer, who is not part of the
+    /// network.
+    pub(crate) fn count_page(&self, view: View) {
+        if view != View::Observer {
+            self.metrics().pages.inc();
+        }
     }
 
     /// Makes the request wait for its turn. Handlers call this for requests that may arrive in

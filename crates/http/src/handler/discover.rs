@@ -23,11 +23,9 @@ pub(crate) async fn discover(context: Context, uri: Uri) -> Result<Response, Fai
     }
     let request = DiscoverRequest::from_parameters(parameters.into_iter(), bounds)?;
     context.may_make_page(request.limit).await?;
-    let is_observer = request.view == View::Observer;
+    let view = request.view;
     let Discovered { peers, info } = context.registry().discover(request, context.now).await?;
-    if !is_observer {
-        context.metrics().pages.inc();
-    }
+    context.count_page(view);
     json_with_peers(Some(peers), &DiscoverResponse { page: info, timestamp: context.timestamp() })
 }
 

@@ -1,6 +1,6 @@
 //! A page of peers that a registration or a heartbeat requests and gets in its response.
 
-use aurora_discovery_protocol::{DiscoverRequest, PageInfo, PeerList};
+use aurora_discovery_protocol::{DiscoverRequest, PageInfo, PeerList, View};
 use aurora_discovery_registry::{Discovered, Writes};
 
 use super::context::Context;
@@ -14,8 +14,8 @@ pub(super) enum InlinePage {
     /// request makes to the store. On a store whose reads and writes cost money, a request with
     /// more writes gets a smaller page, so that the total cost of a request is bounded.
     Requested(DiscoverRequest, Writes),
-    /// The page was fetched before the request took effect.
-    Fetched(Discovered),
+    /// The page was fetched, in this view, before the request took effect.
+    Fetched(Discovered, View),
 }
 
 impl InlinePage {
@@ -37,7 +37,8 @@ impl InlinePage {
             None => Self::None,
             Some(request) if request.cursor.is_none() => Self::Requested(request, writes),
             Some(request) => {
-                Self::Fetched(context.registry().discover_beside(writes, request, context.now).await?)
+                let view = request.view;
+                Self::Fetched(context.registry().discover_beside(writes, request, context.now).await?, view)
             }
         })
     }
@@ -48,14 +49,15 @@ impl InlinePage {
         self,
         context: &Context,
     ) -> Result<(Option<PeerList>, Option<PageInfo>), Failure> {
-        let Discovered { peers, info } = match self {
+        let (Discovered { peers, info }, view) = match self {
             Self::None => return Ok((None, None)),
             Self::Requested(request, writes) => {
-                context.registry().discover_beside(writes, request, context.now).await?
+                let view = request.view;
+                (context.registry().discover_beside(writes, request, context.now).await?, view)
             }
-            Self::Fetched(page) => page,
+            Self::Fetched(page, view) => (page, view),
         };
-        context.metrics().pages.inc();
+        context.count_page(view);
         Ok((Some(peers), Some(info)))
     }
 }

@@ -47,6 +47,7 @@ async fn requests_of_observers_change_no_figure() {
         let separator = if path.contains('?') { '&' } else { '?' };
         service.get(&format!("{path}{separator}view=observer")).await.ok();
     }
+    service.post("/heartbeat", r#"{"peer_id":"a","discover":{"view":"observer"}}"#).await.ok();
     let stream = service.client.get(service.url("/watch?view=observer")).send().await.unwrap();
     assert!(stream.status().is_success());
     let figures = network(&service).await;

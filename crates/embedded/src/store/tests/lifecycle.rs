@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use aurora_discovery_protocol::{Peer, Timestamp};
-use aurora_discovery_registry::{Census, Enumeration, Limits, PutResult, Renewal, Store, StoreError, Swept};
+use aurora_discovery_protocol::{Peer, PublicKey, Timestamp};
+use aurora_discovery_registry::{
+    Census, Enumeration, Limits, PutRequest, PutResult, Renewal, Signature, Signing, Store, StoreError, Swept,
+};
 
 use super::fixture::{at, block_on, claim, id, put, query};
 use crate::disk::LossyDisk;
@@ -90,6 +92,47 @@ fn a_pause_does_not_count_against_a_dormant_peer_after_a_restart() {
         let renewal = store.renew_now("p", at(PAUSE + 400));
         assert!(matches!(renewal, Renewal::Renewed { revived: true, .. }), "{checkpoint}: {renewal:?}");
     }
+}
+
+#[test]
+fn a_restart_after_a_pause_keeps_when_peers_registered_and_were_locked() {
+    const PAUSE: u64 = 2 * 24 * 3_600;
+    let offset = i64::try_from(PAUSE * 1_000).unwrap();
+    let disk = LossyDisk::new(1);
+    let open =
+        |now| EmbeddedStore::open_on(Arc::new(disk.clone()), EmbeddedOptions::default(), at(now)).unwrap();
+    let times = |store: &EmbeddedStore, now| {
+        let peers = block_on(store.export(None, now)).unwrap().peers;
+        let mut times: Vec<_> = peers
+            .iter()
+            .map(|peer| (peer.registered_at, peer.signed.as_ref().map(|signed| signed.lock.since)))
+            .collect();
+        times.sort();
+        times
+    };
+    let signature = Signature {
+        key: PublicKey::from_bytes([1; PublicKey::LEN]),
+        seq: 1,
+        replaces: None,
+        record: "a.b.c".into(),
+    };
+    let store = open(0);
+    store.set_time_offset(offset);
+    store.put_now(put("p", "203.0.113.1", &[]), at(10));
+    let signed = PutRequest { signing: Signing::Signed(signature), ..put("q", "203.0.113.2", &[]) };
+    store.put_now(signed, at(20));
+    // Exported times include the pause, like those of the wall clock.
+    let expected = [(at(PAUSE + 10), None), (at(PAUSE + 20), Some(at(PAUSE + 20)))];
+    assert_eq!(times(&store, at(30)), expected);
+    let exported = block_on(store.export(None, at(30))).unwrap().peers;
+    let other = EmbeddedStore::in_memory(Limits::default());
+    other.set_time_offset(offset);
+    for peer in exported {
+        block_on(other.import(peer, at(30))).unwrap();
+    }
+    assert_eq!(times(&other, at(30)), expected);
+    block_on(store.close()).unwrap();
+    assert_eq!(times(&open(PAUSE + 30), at(PAUSE + 30)), expected);
 }
 
 #[test]
