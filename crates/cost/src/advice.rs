@@ -104,8 +104,9 @@ fn cadence_changes(workload: &Workload) -> Vec<(String, Cadence)> {
     }
     // The store writes a renewal only if a heartbeat arrives later than a third of the lease after
     // the last renewal that it wrote.
-    if now.heartbeat_seconds >= requested && now.heartbeat_seconds < requested * SLIGHTLY_LATE {
-        let heartbeat_seconds = requested * IN_TIME;
+    let third = workload.lease_seconds / 3.0;
+    if now.heartbeat_seconds >= third && now.heartbeat_seconds < third * SLIGHTLY_LATE {
+        let heartbeat_seconds = third * IN_TIME;
         let change = format!("a heartbeat every {heartbeat_seconds:.0} s: then only every second one writes");
         changes.push((change, Cadence { heartbeat_seconds, ..now }));
     }
@@ -171,5 +172,9 @@ mod tests {
         assert!(savings.iter().any(|saving| saving.change.contains("every 98 s")), "{savings:?}");
         let sooner = named(&hundred_peers(60.0, true));
         assert!(sooner.iter().all(|saving| !saving.change.contains("every second one")), "{sooner:?}");
+        // The service requests a heartbeat every 200 s, which is half of a third of this lease.
+        let long = Workload { lease_seconds: 1_200.0, ..hundred_peers(200.0, true) };
+        let savings = named(&long);
+        assert!(savings.iter().all(|saving| !saving.change.contains("every second one")), "{savings:?}");
     }
 }
