@@ -28,7 +28,8 @@ pub(crate) async fn reload_certificate_forever(tls: Arc<Tls>) {
     loop {
         interval.tick().await;
         let reading = tls.clone();
-        // If the runtime shuts down, the result does not matter.
+        // An error means that the runtime shuts down, or that `reload` has panicked. After a
+        // panic, this task no longer reloads the certificate or warns of its expiry.
         let Ok(result) = spawn_blocking(move || reading.reload()).await else { return };
         let failure = result.as_ref().err().map(ToString::to_string);
         match result {

@@ -32,7 +32,8 @@ pub struct RegisterResponse<P = DiscoveredPage> {
     /// `None` if the client of a signed registration chose the token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_token: Option<LeaseToken>,
-    /// The key that the registration is signed with, if it is.
+    /// The key that the registration is signed with. `None` if it is not signed, or if the service
+    /// ignores signatures.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signed_by: Option<PublicKey>,
     /// The STUN and TURN servers with which a peer that has a mailbox finds paths to others, if the

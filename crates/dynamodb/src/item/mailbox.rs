@@ -20,8 +20,8 @@ pub(crate) fn mailbox_item(peer: &PeerId, mailbox: &Mailbox, generation: Generat
     let mut item = mailbox_key(peer);
     item.insert(MAILBOX.to_owned(), text(mailbox.to_text()));
     item.insert(GENERATION.to_owned(), bytes(generation.0));
-    // DynamoDB may delete the item once everything in the mailbox has expired. It may delete an
-    // empty mailbox at once.
+    // DynamoDB may delete the item once everything in the mailbox has expired. The store only
+    // writes mailboxes that remember a session, so the 0 occurs only in tests.
     let over_at = mailbox.last_end().map_or(0, |end| end.as_secs() + 1);
     item.insert(TIME_TO_LIVE.to_owned(), number(over_at));
     item

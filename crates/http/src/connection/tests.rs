@@ -205,7 +205,8 @@ async fn an_idle_connection_is_closed_at_once_when_the_service_stops() {
     assert_eq!(client.end().await, (0, 0));
 }
 
-/// An HTTP/2 frame that opens `stream` with a request for `path`, without header compression.
+/// An HTTP/2 frame that opens `stream` with a request for `path`. `method` is the byte that stands
+/// for the method in HPACK. The frame uses neither Huffman coding nor HPACK's dynamic table.
 pub(crate) fn headers_frame(method: u8, path: &str, stream: u8, end_stream: bool) -> Vec<u8> {
     let mut block = vec![method, 0x86, 0x04, u8::try_from(path.len()).unwrap()];
     block.extend(path.as_bytes());

@@ -82,8 +82,9 @@ impl Established {
         archetypes.into_iter().map(with_count).collect()
     }
 
-    /// Updates the candidates: the archetypes of this census that several sources use. Other
-    /// candidates are forgotten, so their number is bounded.
+    /// Updates the candidates: the archetypes of this census that are not established yet and that
+    /// several sources use, as far as the store can tell. All other candidates are forgotten, so
+    /// there are never more candidates than archetypes in a census.
     fn update_candidates(&self, state: &mut State, store: &dyn Store, census: &Census, now: Timestamp) {
         // If more than a lease has passed since the last observation, all candidates start over,
         // because it is not known whether they had peers in the meantime.
