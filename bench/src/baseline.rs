@@ -12,8 +12,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::routing::{get, post};
 use axum::serve::ListenerExt;
 
-/// All headers of a successful response of the service, except `content-length` and `date`, which
-/// the library adds in both servers.
+/// The headers of the service's successful responses to the same requests. Two others are missing
+/// here, because the library adds them in both servers: `content-length` and `date`. For `vary`,
+/// see [`VARYING_BYTES`].
 const HEADERS: [(&str, &str); 4] = [
     ("content-type", "application/json"),
     ("cache-control", "no-store"),

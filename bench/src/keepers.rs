@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::synthetic;
 
-/// Keeps peers registered, and prints the counts at the end of each second as JSON.
+/// Keeps peers registered. At the end, prints the counts after each second as JSON.
 #[derive(clap::Args)]
 pub(crate) struct Keepers {
     /// The services; every client knows all of them.

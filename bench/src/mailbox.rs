@@ -291,7 +291,7 @@ fn expect(expected: u16, (status, body): (u16, String)) -> io::Result<String> {
     if status == expected { Ok(body) } else { Err(io::Error::other(format!("{status}: {body}"))) }
 }
 
-/// The body that sends a message.
+/// The body of a request that sends a message.
 fn message(from: &str, to: &str, kind: &str, sid: &str, issued_at: u64) -> Result<String, Box<dyn Error>> {
     let sdp = "x".repeat(DESCRIPTION_BYTES);
     let terms = MessageTerms { sid, issued_at, kind, sdp: &sdp };

@@ -1,5 +1,4 @@
-//! The tools of the benchmarks: a baseline server, a loader of peers, an open-loop load generator,
-//! and a simulated network.
+//! The tools of the benchmarks, such as a baseline server, load generators and simulated networks.
 //!
 //! The scripts in `bench/` start these tools, which can also be run manually.
 #![allow(clippy::print_stdout, reason = "the tools print their results on standard output")]
@@ -25,7 +24,8 @@ use std::error::Error;
 
 use clap::Parser;
 
-/// The service's own allocator, so that the baseline server differs from it in nothing else.
+/// The allocator of the service, so that a comparison of the baseline server with the service does
+/// not measure a difference between allocators.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -12,7 +12,7 @@ use crate::latency::Latencies;
 use crate::pool::Pool;
 use crate::protocol::{Duty, Protocol, System, unsupported};
 
-/// A request counts as failed if it still has no response this long after the last request was due.
+/// A request counts as unanswered if it still has no response this long after the end of the run.
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// Sends at fixed mean rates and prints percentiles of latency as JSON.

@@ -113,7 +113,7 @@ impl<Tag, F: Framing> Pool<Tag, F> {
     }
 
     /// Opens a new connection in place of the one that the next request would use, and returns the
-    /// old one.
+    /// old one. `None` if no connection is idle.
     pub(crate) fn renew_idle(&mut self) -> io::Result<Option<Connection>> {
         self.idle.last().copied().map(|index| self.replace(index)).transpose()
     }

@@ -18,10 +18,9 @@ use crate::wire::{Connection, Framing, Response};
 
 /// A server that sends nothing for this long is considered hung.
 pub(crate) const STALL: Duration = Duration::from_secs(30);
-/// The number of the first peer that is joined by a connection itself. In some systems, a peer
-/// stays joined only while its connection is open. Each connection that sends renewals therefore
-/// first joins a peer of its own. These peers are numbered from this number on, and all other peers
-/// have lower numbers.
+/// In some systems, a peer stays joined only while its connection is open. Each connection that
+/// sends renewals therefore first joins a peer of its own. These peers are numbered from this
+/// number on, and all other peers have lower numbers.
 const FIRST_OF_CONNECTIONS: u64 = 900_000_000;
 
 /// A system to drive, and what to request from it.

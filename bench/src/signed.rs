@@ -36,7 +36,7 @@ pub(crate) struct Signed {
     rounds: usize,
 }
 
-/// Microseconds of each round.
+/// The number of operations of a round, and the microseconds per operation in each round.
 #[derive(Default, Serialize)]
 struct Figures {
     count: u64,
@@ -69,7 +69,8 @@ impl Signed {
                 .iter()
                 .map(|record| serde_json::to_vec(&serde_json::json!({ "signed": record.as_str() })))
                 .collect::<Result<_, _>>()?;
-            // Each round alternates whether the signed or the unsigned registrations go first.
+            // The signed registrations go first in every other round, the unsigned ones in the
+            // rest.
             for is_signed in [round % 2 == 0, round % 2 != 0] {
                 let (bodies, token) = if is_signed { (&signed, Some(token()?)) } else { (&unsigned, None) };
                 let (register, heartbeat) = runtime.block_on(self.register(bodies, token.as_ref()))?;
@@ -86,8 +87,8 @@ impl Signed {
         Ok(())
     }
 
-    /// Registers all bodies with a new registry, and renews all leases. Returns the microseconds of
-    /// a registration and of a heartbeat.
+    /// Registers all bodies with a new registry, and renews each lease [`HEARTBEATS`] times.
+    /// Returns the microseconds of a registration and of a heartbeat.
     async fn register(
         &self,
         bodies: &[Vec<u8>],

@@ -98,8 +98,9 @@ impl Storm {
 struct HeartbeatSender {
     target: SocketAddr,
     connection: Option<TcpStream>,
-    /// The next heartbeat of each peer, earliest first. The order never changes, because all peers
-    /// have the same interval.
+    /// For each peer, the time of its first heartbeat since the start, and the bytes of the
+    /// request; earliest first. Later rounds keep this order, because all peers have the same
+    /// interval.
     due: Vec<(Duration, Vec<u8>)>,
     interval: Duration,
     end: Duration,

@@ -85,7 +85,8 @@ pub(crate) fn address(number: u64) -> Ipv4Addr {
     Ipv4Addr::new(10, b, c, d)
 }
 
-/// The finalizer of splitmix64, which maps adjacent numbers to unrelated ones.
+/// The first output of splitmix64 with `number` as the seed. Adjacent numbers have unrelated
+/// results.
 pub(crate) fn scramble(number: u64) -> u64 {
     let mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,5 +1,5 @@
-//! Watchers of a network that changes. Checks that each watcher receives each event once, and
-//! measures the delay.
+//! Watchers of a network that changes. Checks that each watcher receives each event of its topic
+//! once, and measures the delay.
 
 mod churn;
 mod stream;
@@ -30,7 +30,7 @@ pub(crate) struct Watch {
     /// Watchers that read.
     #[arg(long, default_value_t = 900)]
     watchers: usize,
-    /// Watchers of all topics that do not read until they are disconnected.
+    /// Watchers of all topics that do not read until the changes have ended.
     #[arg(long, default_value_t = 100)]
     stalled: usize,
     /// Archetypes; each peer has one of them, and each watcher that reads watches one.

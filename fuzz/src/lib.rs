@@ -1,4 +1,4 @@
-//! A service in memory that responds to any input of a fuzzer, and reports malformed responses.
+//! Sends the inputs of a fuzzer to a service in memory, and panics if a response is malformed.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -60,11 +60,11 @@ pub fn send(method: &str, path_and_query: &str, body: &[u8]) -> Option<Response>
 }
 
 /// Checks that no stored data can break a read: lists up to three random peers, and checks that
-/// each has the six keys of the legacy view.
+/// each has six keys, as in the legacy view.
 ///
 /// # Panics
 ///
-/// If the list is malformed, or a peer does not have exactly these keys.
+/// If the list is malformed, or a peer does not have exactly six keys.
 pub fn expect_readable() {
     let page = send("GET", "/discover?limit=3", b"").expect("a valid URI").object();
     let peers: Vec<Object> = serde_json::from_str(page["peers"].get()).expect("a list of objects");
@@ -88,7 +88,7 @@ impl Service {
         let store = EmbeddedStore::in_memory(limits.clone());
         let registry = Registry::new(store, limits).expect("valid limits");
         let mut options = ServiceOptions::default();
-        // With a fixed time, every finding is reproducible.
+        // With a fixed time, no finding depends on when the fuzzer runs.
         options.clock = Clock::new(|| Timestamp::from_secs(1_759_406_400));
         let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime without sockets");
         Self { discovery: DiscoveryService::new(Arc::new(registry), options), runtime }

@@ -1,4 +1,4 @@
-//! Bodies of every kind of request that has one.
+//! Bodies of the requests that peers send. The target `operator` has those of operators.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

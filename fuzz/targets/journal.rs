@@ -1,8 +1,8 @@
-//! Opens damaged journal directories. None may cause a panic, or return records that were never
-//! written.
+//! Opens damaged journal directories. None may cause a panic.
 //!
 //! An input is a list of edits to a checkpoint and two journals. Afterwards, valid checksums may be
-//! written into the damaged files, so that the damage reaches the code behind the checks.
+//! written into the damaged files, so that the damage reaches the code behind the checks. Without
+//! such checksums, the journal must not return a record that was never written.
 #![no_main]
 
 use std::cell::OnceCell;
@@ -21,8 +21,8 @@ const FRAME_HEADER: usize = 24;
 /// possible.
 const RECORD: [u8; 40] = [0x5A; 40];
 
-/// Files of this size in bytes or more are not repeated, because longer files make runs slow and
-/// find nothing new.
+/// The size in bytes from which on [`Edit::Repeat`] does nothing, because longer files make runs
+/// slow and find nothing new.
 const MAX_FILE: usize = 1 << 16;
 
 /// What is done to a directory before it is opened.
@@ -48,7 +48,7 @@ enum Edit {
     Zero(u8),
     /// Inserts up to 256 bytes.
     Insert(Vec<u8>),
-    /// Appends a copy of the rest of the file.
+    /// Appends a copy of the rest of the file, unless the file has [`MAX_FILE`] bytes or more.
     Repeat,
     /// Removes the rest of the file.
     Cut,

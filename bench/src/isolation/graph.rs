@@ -18,9 +18,10 @@ pub(crate) struct Figures {
     pub(crate) largest: u32,
     /// Peers that know no live peer and that no live peer knows.
     pub(crate) isolated: u32,
-    /// Peers that registered more than a lease ago and that no live peer knows.
+    /// Peers that registered at least a lease ago and that no live peer knows.
     pub(crate) unknown: u32,
-    /// The longest time, in seconds, for which any live peer has not been listed in a response.
+    /// The longest time, in seconds, since a live peer was last listed in a response, or since it
+    /// registered if that is later.
     pub(crate) unlisted_seconds: u32,
 }
 

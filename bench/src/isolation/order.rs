@@ -9,9 +9,10 @@ use crate::synthetic::scramble;
 /// The peers that a host lists, in the orders of both other kinds of services.
 #[derive(Default)]
 pub(crate) struct Orders {
-    /// When each peer's lease ends, by its number, in seconds; 0 if it never had one.
+    /// When each peer's lease ends, by its number, in seconds; 0 if the peer has never been listed
+    /// or was removed.
     ends: Vec<u32>,
-    /// In the order of registration, because the numbers of peers increase with time.
+    /// The numbers of the listed peers, which increase in the order in which the peers started.
     newest: BTreeSet<u32>,
     /// In the order of a hash of the id, like the pages of a hashed table.
     hashed: BTreeSet<(u64, u32)>,

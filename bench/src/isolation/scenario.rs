@@ -108,7 +108,7 @@ impl Scenario {
 pub(crate) enum Sampler {
     /// The service's own: a uniform random sample.
     Ours,
-    /// The peers that registered last.
+    /// The peers that started last.
     NewestFirst,
     /// The first peers of a fixed order.
     FirstPage,

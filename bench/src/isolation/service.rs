@@ -31,7 +31,8 @@ impl Service {
         if outage && !self.outage && scenario.outage_restores {
             self.restored = self.hosts.iter().flat_map(|host| host.listed(now)).collect();
         }
-        // The outage ends: the embedded store gives every live peer a full lease.
+        // The outage ends. Each peer that was live when it began gets a full lease, as after a
+        // restart of the embedded store.
         if self.outage && !outage {
             for peer in std::mem::take(&mut self.restored) {
                 self.heartbeat(peer, now).await?;

@@ -85,7 +85,7 @@ impl ServiceHost {
 
 const PREFIX: char = 'p';
 
-/// The fields of a listed peer that a client reads.
+/// The field of a listed peer that the simulation reads.
 #[derive(Deserialize)]
 struct Listed<'a> {
     peer_id: &'a str,

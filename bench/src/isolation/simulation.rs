@@ -8,7 +8,8 @@ use super::scenario::{Sampler, Scenario};
 use super::service::Service;
 use super::view::Views;
 
-/// The robustness test runs once in this many steps, because it takes as long as all other work.
+/// The robustness test, which removes the best-known peers, runs once in this many steps, because
+/// it takes as long as all other work of a step together.
 const STEPS_PER_REMOVAL: u32 = 6;
 /// How many seconds a newcomer waits before it repeats a registration that got no response.
 const RETRY_SECONDS: u32 = 10;
@@ -210,7 +211,8 @@ impl Simulation {
     }
 }
 
-/// The peers that act in each second: a ring of slots, one per second of the longest interval.
+/// The peers that act in each second: a ring of slots, one per second, that covers the longest
+/// interval.
 struct Schedule {
     seconds: Vec<Vec<(u32, Action)>>,
 }

@@ -21,7 +21,8 @@ pub(crate) fn of(scenario: &Scenario, simulation: &Simulation) -> Value {
 }
 
 /// The worst value of each figure, and how long after the end of the disturbance the graph became
-/// connected and then stayed so.
+/// connected and then stayed so. Without a disturbance, that time counts from the first
+/// measurement.
 fn of_series(scenario: &Scenario, series: &Series) -> Value {
     let worst = |of: fn(&Figures) -> u32| series.figures.iter().map(|(_, seen)| of(seen)).max().unwrap_or(0);
     let steps_with = |of: fn(&Figures) -> bool| series.figures.iter().filter(|(_, seen)| of(seen)).count();

@@ -28,9 +28,10 @@ pub(crate) struct Topic {
     changes: u64,
 }
 
-/// The bytes of metadata in each registration, four times as many as in a legacy client's. Each
-/// connection has socket buffers of some megabytes in the kernel. The events of a run must be
-/// larger than that, so that the service has to buffer events for a watcher that doesn't read.
+/// The bytes of padding in the metadata of each registration, four times the size of a whole
+/// registration of a legacy client. Each connection has socket buffers of some megabytes in the
+/// kernel. The events of a run must be larger than that, so that the service has to buffer events
+/// for a watcher that doesn't read.
 const PADDING: usize = 1_000;
 
 impl Topic {

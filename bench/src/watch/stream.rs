@@ -2,8 +2,8 @@
 //!
 //! This module reads the socket directly, without an HTTP library, for two reasons. A stream that
 //! is left unread needs a small receive buffer, but a library would read ahead. The other streams,
-//! 900 of them, must be read with little processor time, because the service under test runs on the
-//! same cores.
+//! 900 of them by default, must be read with little processor time, because the service under test
+//! runs on the same cores.
 
 use std::collections::HashMap;
 use std::io;
@@ -15,8 +15,8 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use super::churn::{Change, Topic};
 
-/// The receive buffer of a client that doesn't read. All other waiting data is buffered by the
-/// service.
+/// The receive buffer of a client that doesn't read. All other waiting data is buffered on the
+/// service's side of the connection.
 const SMALL_BUFFER: u32 = 4_096;
 
 /// An event that arrived.
@@ -163,7 +163,8 @@ impl Stream {
     }
 }
 
-/// Whether the events of all topics match the changes, each topic in order.
+/// [`Outcome::Complete`] if the received events of each topic are its changes, in order; otherwise
+/// [`Outcome::Gap`].
 pub(crate) fn outcome(received: &[Received], changes: &[Vec<Change>]) -> Outcome {
     let mut by_topic: HashMap<&str, Vec<&str>> = HashMap::new();
     for Received { key, .. } in received {

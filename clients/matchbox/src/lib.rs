@@ -36,8 +36,9 @@ pub struct AuroraSignallerBuilder {
 struct Keys(Arc<Mutex<HashMap<PeerId, PublicKey>>>);
 
 impl AuroraSignallerBuilder {
-    /// Joins rooms on the service of `client`. Its requests are made on `runtime`, a tokio runtime
-    /// with time and I/O enabled, so that the socket can be polled anywhere.
+    /// A builder for sockets that join rooms on the service of `client`. The requests to the
+    /// service are made on `runtime`, a tokio runtime with time and I/O enabled, so that any
+    /// executor can poll a socket.
     pub fn new(client: Client, runtime: Handle) -> Self {
         Self { client, runtime, key: None, keys: Keys::default(), rooms: Arc::default() }
     }
@@ -49,9 +50,9 @@ impl AuroraSignallerBuilder {
         Self { key: Some(key), ..self }
     }
 
-    /// The key with which a peer has signed its messages. The messages contain the fingerprint of
-    /// the peer's certificate, so the connection is to the holder of this key. `None` if there has
-    /// been no contact with this peer.
+    /// The key with which a peer signs its registration and its messages. The messages contain the
+    /// fingerprint of the peer's certificate, so the connection is to the holder of this key.
+    /// `None` if there has been no contact with this peer.
     pub fn key_of(&self, peer: PeerId) -> Option<PublicKey> {
         self.keys.0.lock().unwrap_or_else(PoisonError::into_inner).get(&peer).copied()
     }
@@ -59,7 +60,7 @@ impl AuroraSignallerBuilder {
     /// Waits until no socket of this builder and its clones is in a room or is joining one. A
     /// socket leaves its room once it is dropped, and others then no longer find it there. This
     /// also waits for sockets that join a room in the meantime. Call it before the program ends.
-    /// Otherwise others find its sockets until their leases end, as after a crash.
+    /// Otherwise others find the program's sockets until their leases end, as after a crash.
     pub async fn left(&self) {
         // The wait fails only if no sender exists, but this builder holds one.
         let _ = self.rooms.subscribe().wait_for(|rooms| *rooms == 0).await;

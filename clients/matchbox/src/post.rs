@@ -33,7 +33,8 @@ const EXPECTING: Duration = Duration::from_secs(60);
 /// service does not let requests wait for mail. The service keeps a message for twice as long, so a
 /// message is normally requested before it is deleted.
 const IDLE: Duration = Duration::from_secs(30);
-/// The wait after a failure, on top of the client's own retries.
+/// The wait after a request for mail failed despite the client's own retries, and the minimum wait
+/// after a response that came earlier than this although there was no mail.
 const AFTER_FAILURE: Duration = Duration::from_secs(2);
 
 /// The mail of one peer.
@@ -77,7 +78,8 @@ impl Post {
         Some(Self { client, me, token, key, clock_offset, seen, last_sent, has_sent })
     }
 
-    /// Sends signals to a peer. Waits and tries again if its mailbox is full.
+    /// Sends signals to a peer. If the peer's mailbox is full, the client waits and retries a few
+    /// times.
     pub(crate) async fn send(
         &self,
         to: matchbox_socket::PeerId,
@@ -103,8 +105,9 @@ impl Post {
         Ok(SignedMessage::sign(&self.me, to, &terms, &self.key)?)
     }
 
-    /// Verifies a message. `None` if its signature is invalid, if it is too old or a repetition, if
-    /// it is for another peer, or if its sender does not use this crate.
+    /// Verifies a message. `None` if its signature is invalid, if its time differs too much from
+    /// now, if it is a repetition, if it is for another peer, if it is not from the peer that sent
+    /// it to the mailbox, or if its sender does not use this crate.
     pub(crate) fn open(&self, mail: &Mail) -> Option<Letter> {
         let message = SignedMessage::parse(&mail.message).ok()?;
         let is_ours = message.kind() == KIND && *message.to() == self.me && *message.from() == mail.from;
@@ -149,7 +152,8 @@ impl Post {
                     if is_empty && !next.is_zero() && !self.is_expecting() {
                         let _ = timeout(IDLE, self.has_sent.notified()).await;
                     } else if is_empty && requested_at.elapsed() < AFTER_FAILURE {
-                        // The service did not wait, for example because it stops.
+                        // The service did not wait: it does not let requests wait for mail, or it
+                        // is stopping.
                         sleep(next.max(AFTER_FAILURE)).await;
                     } else {
                         sleep(next).await;
@@ -187,8 +191,8 @@ fn local_time() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// Splits signals into groups that each fit into one message. Without signals, it returns one empty
-/// group.
+/// Splits signals into groups that each fit into one message. A signal that is too long for any
+/// message gets a group of its own. Without signals, there is one empty group.
 pub(crate) fn batches(signals: Vec<PeerSignal>) -> Vec<Vec<PeerSignal>> {
     let mut groups = vec![Vec::new()];
     let mut length = 0;

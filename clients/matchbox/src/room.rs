@@ -42,7 +42,8 @@ pub(crate) struct Room {
     pub(crate) events: UnboundedSender<PeerEvent>,
 }
 
-/// Joins a room under a new id. Fails after `attempts` failures, or if the service refuses the peer.
+/// Joins a room under a new id. Fails after `attempts` failures, or if the service refuses the peer
+/// permanently.
 pub(crate) async fn join(
     builder: AuroraSignallerBuilder,
     attempts: Option<u16>,
@@ -112,7 +113,8 @@ async fn registered(
 }
 
 impl Room {
-    /// Passes signals on until the socket is dropped, and then leaves the room.
+    /// Passes signals on until the socket is dropped or the lease keeper ends, and then leaves the
+    /// room.
     async fn stay(
         mut self,
         keeper: LeaseKeeper,
@@ -190,8 +192,8 @@ impl Room {
             tasks.spawn(deliver(Arc::clone(post), to, queue));
             sender
         });
-        // Sending fails if the task has just ended, because the peer is unreachable. `lose` is
-        // called next.
+        // Sending fails if the task has just ended because the peer is unreachable. `stay` calls
+        // `lose` next.
         let _ = outbox.send(signal);
     }
 
@@ -216,7 +218,8 @@ impl Room {
     }
 }
 
-/// A listed peer that has signed its registration and has a mailbox, and its key.
+/// The id and the key of a listed peer. `None` if the peer has not signed its registration, or has
+/// no mailbox.
 fn member(peer: &Peer) -> Option<(PeerId, PublicKey)> {
     let id = id_of(&peer.peer_id)?;
     let text = peer.signed.as_deref().filter(|text| SignedRecord::has_mailbox(text))?;

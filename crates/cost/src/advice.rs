@@ -6,21 +6,22 @@ use crate::bill::{Bill, EndpointKind};
 use crate::prices::Prices;
 use crate::workload::{Cadence, Workload};
 
-/// Smaller savings, in US dollars a month, are not reported.
+/// Smaller savings, in US dollars a month, are not reported, except for that of the alarms.
 const MIN_SAVING_DOLLARS: f64 = 0.01;
 /// The longest heartbeat interval that is safe for clients that consider a peer offline if its
 /// `last_seen` is too old, in seconds.
 const MAX_INTERVAL_SECONDS: f64 = 200.0;
 /// If the heartbeat interval is at least a third of the lease, every heartbeat causes a write. If
-/// it is longer than that third by less than this factor, the proposal is a slightly shorter
-/// interval, which halves the writes.
+/// the interval is also shorter than that third times this factor, the proposal is a slightly
+/// shorter interval, which halves the writes.
 const SLIGHTLY_LATE: f64 = 1.1;
 /// The shorter interval is this fraction of a third of the lease. The remaining 2 % allow for round
 /// trips and inexact timers.
 const IN_TIME: f64 = 0.98;
 /// The sample size that keeps a network connected.
 const SUFFICIENT_SAMPLE: f64 = 20.0;
-/// The number of peers per host in the proposal that each host renews all its peers in one request.
+/// The number of peers per host that is assumed by the proposal to renew all peers of a host in one
+/// request.
 const PEERS_PER_HOST: f64 = 10.0;
 /// The minimum memory of a function.
 const MIN_MEMORY_MB: f64 = 128.0;
@@ -35,6 +36,7 @@ pub(crate) struct Saving {
 }
 
 /// The changes that would lower the bill of `workload` behind a REST API, largest savings first.
+/// The last entry is the cost of the alarms, which is not part of the bill's total.
 pub(crate) fn savings(workload: &Workload, prices: &Prices) -> Vec<Saving> {
     let now = Bill::of(workload, EndpointKind::Rest, prices);
     let mut savings: Vec<Saving> = changes(workload)

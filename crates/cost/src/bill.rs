@@ -27,7 +27,8 @@ const MINUTES_PER_DAY: f64 = 1_440.0;
 const LOG_DAYS: f64 = 7.0;
 /// The number of custom metrics that the function publishes, if they are enabled.
 const CUSTOM_METRICS: f64 = 4.0;
-/// Metrics that the template's alarms watch: one for each alarm, and four for the table's alarm.
+/// Metrics that the template's alarms watch: four for the alarm that adds up the throttled requests
+/// of the table, and one for each other alarm.
 pub(crate) const ALARM_METRICS: f64 = 9.0;
 
 /// The kind of endpoint through which requests arrive.
@@ -224,7 +225,7 @@ mod tests {
         assert_eq!(format!("{ALARM_METRICS}"), format!("{}", alarms - expressions + in_expressions));
     }
 
-    /// A line of the access log with typical values.
+    /// Inserts typical values into the template's formats of the access log.
     #[test]
     fn the_length_of_an_access_log_line_is_that_of_the_template() {
         let formats: Vec<&str> =

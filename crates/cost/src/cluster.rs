@@ -19,13 +19,13 @@ const SMALL: Capacity = Capacity { peers: 100_000.0, requests_per_second: 1_000.
 /// The capacity of the large machine of the built-in list, which has two cores and 4 GB. Half of
 /// the memory stays free for the pages that are copied while Valkey rewrites its append-only file.
 const LARGE: Capacity = Capacity { peers: 1_200_000.0, requests_per_second: 25_000.0 };
-/// Bytes that are sent between machines for each written change: to the primary, from the primary
-/// to two replicas, and from it to both services.
+/// Bytes that are sent between machines for each written change: from a service to the primary of
+/// Valkey, and from the primary to two replicas and to both services.
 const BYTES_PER_CHANGE: f64 = 1_500.0;
 /// Bytes that are sent between machines for each message. The message is sent five times: to the
-/// primary, from it to each of the two replicas, and twice from it to the service of the receiver,
-/// which reads the mailbox to fetch the message, and again to acknowledge it. The acknowledgement
-/// then takes 1,000 bytes.
+/// primary, from the primary to each of the two replicas, and twice from the primary to the
+/// receiver's service. That service reads the mailbox once to fetch the message, and once more to
+/// acknowledge it. Writing the acknowledgement takes another 1,000 bytes.
 const BYTES_PER_MESSAGE: f64 = 5.0 * (units::MESSAGE_BYTES + 200.0) + 1_000.0;
 /// AWS bills traffic between zones twice: in the zone that it leaves, and in the zone where it
 /// arrives.

@@ -54,7 +54,7 @@ pub struct Report {
     requests_alone: f64,
 }
 
-/// A network, and its cost with each kind of endpoint.
+/// A network, and its cost with each kind of endpoint and on machines of the operator's own.
 #[derive(Debug, Serialize)]
 struct Scenario {
     name: &'static str,
@@ -65,7 +65,7 @@ struct Scenario {
     function_url: Bill,
     /// `serve` on a small machine of the operator's own.
     own_machine: MachineBill,
-    /// `serve` on two of three such machines, with Valkey on all three.
+    /// Three machines of the operator's own: Valkey on all three, and `serve` on two of them.
     own_cluster: ClusterBill,
 }
 

@@ -1,4 +1,5 @@
-//! The cost of `serve` on a small virtual machine of the operator's own, without AWS's services.
+//! The cost of `serve` on a small virtual machine of the operator's own, without API Gateway,
+//! Lambda and DynamoDB.
 
 use serde::Serialize;
 

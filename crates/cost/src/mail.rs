@@ -14,7 +14,7 @@ const MESSAGES: f64 = 2.0;
 /// peer polls once before the answer is there. After that, each of the two peers sends one request,
 /// which acknowledges the message that it has fetched.
 const POLLS: f64 = 3.0;
-/// Bytes of the body of the response to a message.
+/// Bytes of the body of the response to a request that sends a message.
 const SENT_BYTES: f64 = 26.0;
 /// Bytes of a response without mail. Each message adds its own bytes and `LISTED_BYTES` to it.
 const EMPTY_BYTES: f64 = 34.0;
@@ -60,7 +60,8 @@ pub(crate) struct MailBill {
 }
 
 impl Mail {
-    /// The totals of a month in which `peers` send `heartbeats`.
+    /// The totals of a month in which this number of peers sends this number of heartbeats in
+    /// total.
     pub(crate) fn month(&self, peers: f64, heartbeats: f64) -> MailMonth {
         if self.connections_per_day <= 0.0 {
             return MailMonth::default();
@@ -70,8 +71,8 @@ impl Mail {
         let messages = connections * MESSAGES;
         let idle = if self.poll_seconds > 0.0 { peers * MONTH_SECONDS / self.poll_seconds } else { 0.0 };
         let polls = idle + connections * POLLS;
-        // Heartbeats are assumed to fetch mail too, because only responses to such heartbeats
-        // contain passwords for TURN servers.
+        // All heartbeats are assumed to fetch mail, because the response to a heartbeat contains
+        // passwords for TURN servers only if the heartbeat fetches mail.
         let fetches = polls + heartbeats;
         MailMonth {
             messages,

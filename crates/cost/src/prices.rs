@@ -12,13 +12,13 @@ pub const BUILT_IN: &str = include_str!("prices.toml");
 /// The name of the built-in list in errors.
 const BUILT_IN_NAME: &str = "the built-in price list";
 
-/// An error about a price list that can't be used. Its message names the list, the key and the
-/// rule.
+/// An error about a price list that can't be used. Its message names the list. If a key is missing
+/// or unknown, or its value is invalid, the message also names the key and the rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct PriceError(String);
 
-/// AWS's prices in US dollars.
+/// AWS's prices in US dollars, and the machines that the bill assumes.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Prices {
     /// The Region of these prices.
@@ -50,7 +50,7 @@ pub struct Prices {
     /// The type of the virtual machines of a large network on Valkey.
     pub(crate) large_machine_name: String,
     pub(crate) large_machine_per_hour: f64,
-    /// Traffic between two zones of a Region, billed in each direction.
+    /// Traffic between two zones of a Region. AWS bills this price once in each of the two zones.
     pub(crate) between_zones_per_gb: f64,
 }
 
@@ -68,7 +68,8 @@ impl Prices {
     ///
     /// # Errors
     ///
-    /// A sentence that names the file, the key and the rule.
+    /// If the file can't be read or is not valid TOML, if a key is missing or unknown, or if a
+    /// value is invalid.
     pub fn read(path: &Path) -> Result<Self, PriceError> {
         let name = path.display().to_string();
         let text =
@@ -110,7 +111,7 @@ impl Prices {
     }
 }
 
-/// A file of prices. Reading a price removes its key from the table, so the keys that remain at the
+/// A file of prices. Reading a value removes its key from the table, so the keys that remain at the
 /// end are unknown.
 struct PriceList<'a> {
     name: &'a str,
@@ -151,7 +152,7 @@ impl PriceList<'_> {
     /// Rejects unknown keys, which are most likely misspelt.
     fn expect_no_other_keys(&self) -> Result<(), PriceError> {
         let left = self.table.iter().find_map(|(key, value)| match value {
-            // A section that is empty now was read completely.
+            // All keys of a section that is empty now have been read.
             Value::Table(section) => section.keys().next().map(|inner| format!("{key}.{inner}")),
             _ => Some(key.clone()),
         });

@@ -1,8 +1,7 @@
-//! The DynamoDB units of each operation, and the number and size of its requests and responses, all
-//! measured.
+//! The DynamoDB units that each operation uses, and the sizes of the items in the table.
 //!
-//! The units are those that `bench/units` counted on DynamoDB Local, as
-//! docs/decisions/0003-dynamodb-model.md records them; a test compares the two.
+//! The units are those that `bench/units` counted on DynamoDB Local. A test compares them with the
+//! record in docs/decisions/0003-dynamodb-model.md.
 
 /// Read units of a registration, which reads the peer strongly before it writes, and counts the
 /// peers of its source.
@@ -30,6 +29,7 @@ pub(crate) const FETCH_READS: f64 = 2.0;
 pub(crate) const ACKNOWLEDGE_WRITES: f64 = 2.0;
 /// When the store writes a renewal, the stored lease ends later than the granted one. The
 /// difference is the duration of the lease divided by this number (`AHEAD` of the store).
+/// Heartbeats that arrive within this time after the renewal need no write.
 const AHEAD: f64 = 3.0;
 /// How much later than the interval a client's next heartbeat arrives, in seconds, because the
 /// client counts the interval from the last response.

@@ -96,8 +96,8 @@ pub(crate) struct Month {
     /// Discovers that are part of a heartbeat and need no request; included in `discovers`.
     #[serde(rename = "riding")]
     pub(crate) included_discovers: f64,
-    /// The heartbeats whose renewal a shared store writes. After a written renewal, the heartbeats
-    /// within a third of the lease need no write.
+    /// The heartbeats whose renewal is written to DynamoDB or Valkey. After a written renewal, the
+    /// heartbeats within a third of the lease need no write.
     pub(crate) written_heartbeats: f64,
     /// Registrations and deregistrations.
     pub(crate) changes: f64,

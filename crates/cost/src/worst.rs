@@ -102,7 +102,8 @@ pub(crate) fn bills(prices: &Prices) -> [WorstBill; 5] {
 /// for each new one. It also writes its own item and the marker of its source. A newcomer writes
 /// less. But it may evict a dormant peer of its source, which costs as many writes as the newcomer
 /// itself. At a source with the maximum number of live peers, a newcomer is admitted only when the
-/// lease of one of these peers ends, so few of the registrations are of newcomers.
+/// lease of one of these peers ends. At the throttle, newcomers are therefore only about one in six
+/// registrations.
 fn worst_registration() -> [f64; 3] {
     let replaced = LARGEST_ITEM + MARKER + 2.0 * MARKER * ARCHETYPES_PER_PEER;
     let whole_peer = LARGEST_ITEM + 1.0 + MARKER * (ARCHETYPES_PER_PEER + 1.0);

@@ -223,7 +223,8 @@ fn request_id(id: Option<&str>) -> Option<RequestId> {
     RequestId::accept(&HeaderValue::try_from(id?).ok()?)
 }
 
-/// The URI of a path and a query; `/` if they are too long for a URI.
+/// The URI of a path and a query; `/` if they form no valid URI, for example because they are too
+/// long.
 fn uri(path: &str, query: &str) -> Uri {
     let path: Cow<'_, str> = utf8_percent_encode(path, ESCAPED_IN_PATH).into();
     let whole = match query {

@@ -1,7 +1,7 @@
 //! Reports to Lambda why the process cannot start.
 //!
-//! `lambda_runtime` reports only failures that occur while it serves events. This program reports
-//! earlier ones itself, with the HTTP client of that crate.
+//! `lambda_runtime` reports only failures that occur while it runs. This program reports earlier
+//! ones itself, with `lambda_runtime_api_client`, the HTTP client that `lambda_runtime` uses.
 
 use std::fmt::Display;
 use std::time::Duration;

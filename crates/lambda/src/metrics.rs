@@ -120,7 +120,8 @@ impl Counts {
         }
         let function = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
         line.insert("FunctionName".to_owned(), function.into());
-        // Every metric has a value in each line, because CloudWatch expects all that are declared.
+        // Each line has a value for every metric, because CloudWatch expects a value for each
+        // metric that the line declares.
         line.extend(METRICS.iter().map(|name| ((*name).to_owned(), 0.into())));
         line.extend(self.responses.iter().map(|(name, count)| ((*name).to_owned(), (*count).into())));
         line.insert("Requests".to_owned(), self.requests.into());
@@ -130,7 +131,7 @@ impl Counts {
         Value::Object(line)
     }
 
-    /// The changes of the store's counters since the last line.
+    /// By how much each of the store's counters has increased since the last line.
     fn store_counters(&mut self, registry: &Registry) -> Vec<(String, Value)> {
         let figures = registry.store().metrics().into_iter();
         figures

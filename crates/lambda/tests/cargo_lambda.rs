@@ -1,6 +1,6 @@
-//! Runs the HTTP test suite against the real `bootstrap` under `cargo lambda`: over HTTP through
-//! its `watch`, which sends a function URL's events, and with the events of every kind of gateway
-//! through its `invoke`.
+//! Tests the real `bootstrap` under `cargo lambda`. The HTTP test suite runs through its `watch`,
+//! which sends a function URL's events. Some further tests send events, including those of every
+//! kind of gateway, through its `invoke`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(dead_code, reason = "each test uses its part of the support")]
 

@@ -30,9 +30,9 @@ const TIME: Duration = Duration::from_secs(20);
 /// this limit.
 const SHORT: Duration = Duration::from_millis(1_500);
 
-/// The store's own timeout. A response that arrives earlier shows that the function responded
-/// because the invocation was about to end. The timeout is much longer than [`SHORT`], so that a
-/// pause of the machine does not fail the test.
+/// The store's own timeout. A response that arrives earlier shows that the function did not wait
+/// for this timeout. It is much longer than [`SHORT`], so that a short pause of the machine does
+/// not fail the test.
 const STORE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// A function on its own table.

@@ -30,7 +30,7 @@ const TIME: Duration = Duration::from_secs(10);
 /// the function responds earlier.
 const STORE_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Settings with a table that no test reaches.
+/// The setting that names the table. No test reaches this table.
 const TABLE: (&str, &str) = ("AURORA_TABLE", "aurora-peers-nowhere");
 
 fn body(response: &Value) -> Value {

@@ -228,8 +228,9 @@ impl GatewayRequest<'_> {
         }))
     }
 
-    /// The body as the event contains it, and whether it is encoded as base64. It is text if `text`
-    /// accepts the headers and its bytes are UTF-8; otherwise it is base64.
+    /// The body as the event contains it, and whether it is encoded as base64. An empty body is
+    /// `null`. Any other body is text if `text` accepts the headers and the bytes are UTF-8;
+    /// otherwise it is base64.
     fn body(&self, text: impl Fn(&HeaderMap) -> bool) -> (Value, bool) {
         match std::str::from_utf8(self.body) {
             _ if self.body.is_empty() => (Value::Null, false),

@@ -22,7 +22,7 @@ const LONG_TIMEOUT: Duration = Duration::from_secs(120);
 
 const INVOCATION_ID: &str = "Lambda-Runtime-Invocation-Id";
 const ERROR_TYPE: &str = "Lambda-Runtime-Function-Error-Type";
-/// The trace id that the function is to pass on to X-Ray.
+/// The X-Ray trace id of every event.
 pub(crate) const TRACE_ID: &str = "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419";
 /// Lambda may close a connection after any response. This stand-in closes the connection after one
 /// in this many requests for an event.
