@@ -20,8 +20,9 @@ pub(crate) fn read(path: &Path) -> io::Result<Option<String>> {
     Ok(Some(text))
 }
 
-/// Replaces a file. When the call returns, the text survives a crash and a loss of power. A reader
-/// sees the old text or the new one, never a part.
+/// Replaces a file. When the call returns, the text survives a crash of the program and, on Unix, a
+/// loss of power. On other systems, a loss of power may bring the old text back. A reader sees the
+/// old text or the new one, never a part.
 pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
     let new = new_path(path);
     let replaced =

@@ -116,7 +116,8 @@ impl Cell {
 }
 
 impl UniformityCheck {
-    /// A check of samples of at most `limit` peers, and of the pairs of the watched peers.
+    /// A check of samples of at most `limit` peers. For the peers in `watched`, it also checks whether
+    /// any two of them are listed together as often as expected.
     pub(super) fn new(limit: usize, watched: Vec<String>) -> Self {
         let pairs = PairCounts::of(watched);
         Self { limit, round: Round::default(), peers: HashMap::new(), pairs, within: (0.0, 0.0), drawn: 0 }
