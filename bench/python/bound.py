@@ -45,6 +45,7 @@ recent: dict[str, Recent] = {}
 
 
 def record(peer_id: str, source: bytes, expires_at: int) -> None:
+    drop_expired()
     recent.pop(peer_id, None)
     recent[peer_id] = Recent(time.monotonic(), source, expires_at)
 

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use crate::pool::Pool;
 use crate::{synthetic, wire};
 
-/// If all connections are busy and no response arrives for this long, the tool gives up, because
-/// the server hangs. One sync of a slow disk takes less time.
+/// If no response arrives for this long, the tool gives up, because the server hangs. One sync of a
+/// slow disk takes less time.
 const STALL: Duration = Duration::from_secs(30);
 
 /// Registers many peers like those of legacy clients.

@@ -24,7 +24,7 @@ use crate::subcommand::verify::VerifyArgs;
 use crate::transfer::TransferArgs;
 
 /// What `--version` prints after the name: the version, the commit if the build recorded it in
-/// `BUILD_COMMIT`, and whether the build has the feature `dynamodb`.
+/// `BUILD_COMMIT`, and the stores that the features of the build add.
 fn long_version() -> String {
     let commit = option_env!("BUILD_COMMIT").unwrap_or("not recorded");
     let enabled = [("dynamodb", cfg!(feature = "dynamodb")), ("valkey", cfg!(feature = "valkey"))];

@@ -83,8 +83,7 @@ pub(crate) struct Index {
     /// The time of the latest advance. Changes are recorded with this time.
     now: Timestamp,
     /// The wall clock minus the clock of this index, in milliseconds. It is added to the times that
-    /// are listed, exported, or stored in a checkpoint or in the record of an expiry or a
-    /// deregistration.
+    /// are listed, exported or stored.
     time_offset: AtomicI64,
     /// The leases that ended and the dormant peers that were evicted since the last
     /// [`Index::take_swept`].

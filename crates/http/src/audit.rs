@@ -88,20 +88,21 @@ impl AuditLog {
         self.shared.lost.swap(0, Relaxed)
     }
 
-    /// Blocks until all queued lines are written, but not for longer than `limit`.
-    pub(crate) fn flush(&self, limit: Duration) {
+    /// Blocks until all queued lines are written, but not for longer than `limit`. Returns whether they
+    /// are written.
+    pub(crate) fn flush(&self, limit: Duration) -> bool {
         let deadline = Instant::now() + limit;
         let (done, is_done) = sync_channel(1);
         let mut message = Message::Flush(done);
         // The channel of the standard library can't wait for room with a time limit.
         while let Err(TrySendError::Full(unsent)) = self.sender.try_send(message) {
             if Instant::now() >= deadline {
-                return;
+                return false;
             }
             message = unsent;
             thread::sleep(FLUSH_RETRY);
         }
-        let _ = is_done.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+        is_done.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_ok()
     }
 }
 
@@ -119,7 +120,7 @@ mod tests {
         for text in lines {
             log.sender.send(Message::Line(format!("{text}\n"))).unwrap();
         }
-        log.flush(LONG);
+        assert!(log.flush(LONG));
     }
 
     #[test]
@@ -150,6 +151,7 @@ mod tests {
         let error = AuditLog::open(Path::new("/no/such/directory/audit")).unwrap_err().to_string();
         assert!(error.starts_with("/no/such/directory/audit: "), "{error}");
     }
+
     #[test]
     fn a_flush_waits_for_room_in_a_full_queue() {
         let (sender, messages) = sync_channel(1);
@@ -159,7 +161,8 @@ mod tests {
         // The flush now finds the queue full, or is about to look at it.
         thread::sleep(2 * FLUSH_RETRY);
         assert!(matches!(messages.recv().unwrap(), Message::Line(_)));
-        assert!(matches!(messages.recv().unwrap(), Message::Flush(_)));
-        flush.join().unwrap();
+        let Message::Flush(done) = messages.recv().unwrap() else { panic!("not a flush") };
+        done.send(()).unwrap();
+        assert!(flush.join().unwrap());
     }
 }

@@ -141,7 +141,10 @@ impl Default for Metrics {
                 .counter("dormant_operator_evictions", "Dormant peers that operators evicted"),
             audit_lines_lost: all
                 .counter("audit_lines_lost", "Lines of the audit log that could not be written"),
-            pages: all.counter("pages", "Pages of peers returned, including those within other responses"),
+            pages: all.counter(
+                "pages",
+                "Pages of peers returned, including those within other responses, except to observers",
+            ),
             deltas: all.counter("deltas", "Lists of changes since a cursor returned"),
             watch_begun: all.counter("watch_begun", "Streams of /watch opened"),
             watch_observers_begun: all

@@ -189,8 +189,10 @@ impl Server {
         // The sweep must not use the store after it is closed.
         background.shutdown().await;
         if let Some(audit) = options.service.audit {
-            // If the runtime shuts down, the last lines may be lost.
-            let _ = spawn_blocking(move || audit.flush(AUDIT_FLUSH_TIME)).await;
+            // An error means that the runtime shuts down.
+            if !spawn_blocking(move || audit.flush(AUDIT_FLUSH_TIME)).await.unwrap_or(false) {
+                tracing::warn!("the last lines of the audit log may be lost");
+            }
         }
         Ok(service.registry.store().close().await?)
     }

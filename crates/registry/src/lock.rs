@@ -48,6 +48,12 @@ impl Lock {
         Self { since: shifted(self.since), left_at: self.left_at.map(shifted), ..*self }
     }
 
+    /// The same lock with times that are at most `now`.
+    #[must_use]
+    pub fn capped_at(&self, now: Timestamp) -> Self {
+        Self { since: self.since.min(now), left_at: self.left_at.map(|at| at.min(now)), ..*self }
+    }
+
     /// Whether the peer has deregistered.
     pub fn is_tombstone(&self) -> bool {
         self.left_at.is_some()

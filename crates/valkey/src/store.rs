@@ -128,9 +128,9 @@ impl ValkeyStore {
         from: u32,
         now: Timestamp,
     ) -> Result<(Evicted, Option<u32>), StoreError> {
+        self.check_room()?;
         let mut evicted = Evicted::default();
         loop {
-            self.check_room()?;
             let mut outcomes = Vec::new();
             let next = self.shared.replica.evict(subjects, from, now, |change, count| {
                 outcomes.push((change.peer.clone(), count, self.queue(change, true)));

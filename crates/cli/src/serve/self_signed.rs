@@ -6,7 +6,7 @@
 use std::fs;
 use std::io::{self, Write as _};
 use std::net::IpAddr;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -18,8 +18,6 @@ use rcgen::{
 
 use crate::failure::Failure;
 
-/// The mode of the key: only its owner can read and write it.
-const OWNER_ONLY: u32 = 0o600;
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 /// Some systems reject certificates that are valid for longer than 825 days.
 const VALIDITY: Duration = Duration::from_secs(365 * 24 * 3_600);
@@ -72,14 +70,17 @@ fn parameters(listen: IpAddr) -> Result<CertificateParams, rcgen::Error> {
     Ok(parameters)
 }
 
-/// Writes a file that only its owner can read, even if others could read it before.
+/// Replaces a file by one that only its owner can read. If this fails, there may be no file, and the
+/// next start makes a new certificate.
 fn write_secret(path: &Path, text: &str) -> io::Result<()> {
+    // An existing file would keep its mode, and processes that have opened it could read the text.
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(OWNER_ONLY);
-    let mut file = options.open(path)?;
-    // The mode in the options has no effect on a file that exists.
-    file.set_permissions(fs::Permissions::from_mode(OWNER_ONLY))?;
-    file.write_all(text.as_bytes())
+    options.write(true).create_new(true).mode(0o600);
+    options.open(path)?.write_all(text.as_bytes())
 }
 
 #[cfg(test)]
@@ -103,6 +104,8 @@ mod tests {
 
     #[test]
     fn only_the_owner_can_read_the_key() {
+        use std::os::unix::fs::PermissionsExt as _;
+
         let directory = tempfile::tempdir().unwrap();
         let make = || {
             let files = certificate(directory.path(), IpAddr::from([127, 0, 0, 1])).unwrap();

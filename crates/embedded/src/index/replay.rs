@@ -1,6 +1,7 @@
 //! Fills the index from records, and reverts changes.
 
 use aurora_discovery_protocol::{PeerId, Timestamp};
+use aurora_discovery_registry::SignedPeer;
 
 use super::dormant::DormantLists;
 use super::entry::{Entry, Keys};
@@ -132,6 +133,7 @@ impl Index {
         let mut evictions = Vec::new();
         let window = self.limits.revival_window_millis;
         for number in 0..self.slots.slot_count() {
+            self.cap_times(number, now);
             let lock = self.slots.signature(number).map(|signed| signed.lock);
             let (slot, tail) = self.slots.slot_and_tail_mut(number);
             tail.set_proven_at(now);
@@ -162,6 +164,21 @@ impl Index {
         }
         self.schedule = Schedule::default();
         self.schedule.build(expiries, evictions);
+    }
+
+    /// Replaces the times at which a peer registered and was locked by `now` if they are later. They
+    /// are if the wall clock was set back after it had been ahead.
+    fn cap_times(&mut self, number: u32, now: Timestamp) {
+        if self.slots[number].state == State::Vacant {
+            return;
+        }
+        let tail = self.slots.slot_and_tail_mut(number).1;
+        tail.registered_at = tail.registered_at.min(now);
+        let Some(signed) = self.slots.signature(number) else { return };
+        let lock = signed.lock.capped_at(now);
+        if lock != signed.lock {
+            self.slots.set_signature(number, &SignedPeer { lock, ..signed.into() });
+        }
     }
 
     /// Replays an event of a known peer: its lease ended, or it was revived, at the given time.

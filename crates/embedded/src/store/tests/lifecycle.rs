@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use aurora_discovery_protocol::{Peer, PublicKey, Timestamp};
 use aurora_discovery_registry::{
-    Census, Enumeration, Limits, PutRequest, PutResult, Renewal, Signature, Signing, Store, StoreError, Swept,
+    Census, Enumeration, Limits, PeerState, PutRequest, PutResult, Renewal, Signature, Signing, Store,
+    StoreError, Swept,
 };
 
 use super::fixture::{at, block_on, claim, id, put, query};
@@ -94,45 +95,67 @@ fn a_pause_does_not_count_against_a_dormant_peer_after_a_restart() {
     }
 }
 
+/// For each exported peer: when it registered, when it was last seen, and when its name was locked.
+fn times(store: &EmbeddedStore, now: Timestamp) -> Vec<(Timestamp, Timestamp, Option<Timestamp>)> {
+    let peers = block_on(store.export(None, now)).unwrap().peers;
+    let lock = |peer: &PeerState| peer.signed.as_ref().map(|signed| signed.lock.since);
+    let mut times: Vec<_> =
+        peers.iter().map(|peer| (peer.registered_at, peer.last_seen, lock(peer))).collect();
+    times.sort();
+    times
+}
+
+fn signed(peer: &str, source: &str) -> PutRequest {
+    let key = PublicKey::from_bytes([1; PublicKey::LEN]);
+    let signature = Signature { key, seq: 1, replaces: None, record: "a.b.c".into() };
+    PutRequest { signing: Signing::Signed(signature), ..put(peer, source, &[]) }
+}
+
 #[test]
-fn a_restart_after_a_pause_keeps_when_peers_registered_and_were_locked() {
+fn a_restart_after_a_pause_keeps_the_times_of_peers() {
     const PAUSE: u64 = 2 * 24 * 3_600;
-    let offset = i64::try_from(PAUSE * 1_000).unwrap();
+    const LATER: u64 = 1_400;
+    let disks = [LossyDisk::new(1), LossyDisk::new(2)];
+    let open = |disk: &LossyDisk, now| {
+        EmbeddedStore::open_on(Arc::new(disk.clone()), EmbeddedOptions::default(), at(now)).unwrap()
+    };
+    let resumed = |store: &EmbeddedStore| store.set_time_offset(i64::try_from(PAUSE * 1_000).unwrap());
+    let store = open(&disks[0], 0);
+    resumed(&store);
+    store.put_now(put("p", "203.0.113.1", &[]), at(10));
+    store.put_now(signed("q", "203.0.113.2"), at(1_000));
+    // The lease of `p` ends, a heartbeat revives it, and its lease ends again.
+    block_on(store.sweep(at(500))).unwrap();
+    assert!(matches!(store.renew_now("p", at(600)), Renewal::Renewed { revived: true, .. }));
+    block_on(store.sweep(at(LATER))).unwrap();
+    // Exported times include the pause, like those of the wall clock.
+    let wall = |seconds| at(PAUSE + seconds);
+    let expected = [(wall(10), wall(600), None), (wall(1_000), wall(1_000), Some(wall(1_000)))];
+    assert_eq!(times(&store, at(LATER)), expected);
+
+    let imported = open(&disks[1], 0);
+    resumed(&imported);
+    for peer in block_on(store.export(None, at(LATER))).unwrap().peers {
+        block_on(imported.import(peer, at(LATER))).unwrap();
+    }
+    for (store, disk) in [store, imported].into_iter().zip(&disks) {
+        assert_eq!(times(&store, at(LATER)), expected);
+        block_on(store.close()).unwrap();
+        drop(store);
+        assert_eq!(times(&open(disk, PAUSE + LATER), wall(LATER)), expected);
+    }
+}
+
+#[test]
+fn a_restart_after_the_clock_was_set_back_leaves_no_time_in_the_future() {
     let disk = LossyDisk::new(1);
     let open =
         |now| EmbeddedStore::open_on(Arc::new(disk.clone()), EmbeddedOptions::default(), at(now)).unwrap();
-    let times = |store: &EmbeddedStore, now| {
-        let peers = block_on(store.export(None, now)).unwrap().peers;
-        let mut times: Vec<_> = peers
-            .iter()
-            .map(|peer| (peer.registered_at, peer.signed.as_ref().map(|signed| signed.lock.since)))
-            .collect();
-        times.sort();
-        times
-    };
-    let signature = Signature {
-        key: PublicKey::from_bytes([1; PublicKey::LEN]),
-        seq: 1,
-        replaces: None,
-        record: "a.b.c".into(),
-    };
-    let store = open(0);
-    store.set_time_offset(offset);
-    store.put_now(put("p", "203.0.113.1", &[]), at(10));
-    let signed = PutRequest { signing: Signing::Signed(signature), ..put("q", "203.0.113.2", &[]) };
-    store.put_now(signed, at(20));
-    // Exported times include the pause, like those of the wall clock.
-    let expected = [(at(PAUSE + 10), None), (at(PAUSE + 20), Some(at(PAUSE + 20)))];
-    assert_eq!(times(&store, at(30)), expected);
-    let exported = block_on(store.export(None, at(30))).unwrap().peers;
-    let other = EmbeddedStore::in_memory(Limits::default());
-    other.set_time_offset(offset);
-    for peer in exported {
-        block_on(other.import(peer, at(30))).unwrap();
-    }
-    assert_eq!(times(&other, at(30)), expected);
+    let store = open(WEEK);
+    store.put_now(signed("p", "203.0.113.1"), at(WEEK));
     block_on(store.close()).unwrap();
-    assert_eq!(times(&open(PAUSE + 30), at(PAUSE + 30)), expected);
+    drop(store);
+    assert_eq!(times(&open(10), at(10)), [(at(10), at(10), Some(at(10)))]);
 }
 
 #[test]
