@@ -48,6 +48,10 @@ async fn requests_of_observers_change_no_figure() {
         service.get(&format!("{path}{separator}view=observer")).await.ok();
     }
     service.post("/heartbeat", r#"{"peer_id":"a","discover":{"view":"observer"}}"#).await.ok();
+    let first = service.get("/discover?order=all&limit=1&view=observer").await.json();
+    assert!(first["next_cursor"].is_string(), "{first}");
+    let rest = json!({ "view": "observer", "cursor": first["next_cursor"] });
+    service.post("/heartbeat", &json!({ "peer_id": "a", "discover": rest }).to_string()).await.ok();
     let stream = service.client.get(service.url("/watch?view=observer")).send().await.unwrap();
     assert!(stream.status().is_success());
     let figures = network(&service).await;
