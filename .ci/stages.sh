@@ -1,4 +1,4 @@
-# What `.ci/run` and `.ci/full` share: the stages, and the checks that are a stage of their own.
+# What `.ci/run` and `.ci/full` share: the functions that run stages, and the stages that run no tests.
 # shellcheck shell=bash
 
 # One target directory serves every stage. Incremental files only cost time and disk in a build that
@@ -32,7 +32,7 @@ stage() {
   echo "== $name passed in $((SECONDS - started)) s"
 }
 
-# Starts a command as a stage beside those that follow. `await_background` ends it.
+# Starts a command as a stage beside those that follow. `await_background` waits for it.
 background() {
   is_wanted "$1" || return 0
   background=$1
@@ -72,7 +72,7 @@ finish() {
   echo "all stages passed in ${SECONDS} s"
 }
 
-# Every stage but the tests. Quick checks of text come first.
+# The stages that run no tests. Quick checks of text come first.
 static_stages() {
   stage setup scripts/setup
   stage format cargo fmt --all --check

@@ -1,4 +1,5 @@
-# Finds the function's code for deploy.ps1, which reads this file. artifact.sh does the same on Linux and macOS.
+# The functions with which deploy.ps1 finds the Lambda function's code. deploy.ps1 dot-sources this file.
+# artifact.sh does the same on Linux and macOS.
 
 # Sets Artifact to the zip to deploy. Downloads it if a URL is given. If none is given, uses the zip of this
 # version's release, or else builds the function.
@@ -30,8 +31,9 @@ there is no code to deploy. One of these is needed:
 "@
 }
 
-# Downloads the zip of this version's release from the repository that this checkout was cloned from. This
-# is possible if cloudformation.yaml names a release of the same version. Otherwise returns the reason.
+# Downloads the zip of this version's release from the repository that this checkout was cloned from.
+# cloudformation.yaml must name a release of the same version. If that or the download fails, returns the
+# reason.
 function Use-Release {
     $root = Join-Path $PSScriptRoot '../..'
     $template = [IO.File]::ReadAllText((Join-Path $PSScriptRoot 'cloudformation.yaml'))
@@ -50,7 +52,8 @@ function Use-Release {
     return ''
 }
 
-# Returns the web address of the remote named origin. Reads the file itself, because git may be missing.
+# Returns the web address of the remote named origin. Reads git's configuration file, because git itself may
+# not be installed.
 function Get-Origin([string] $Root) {
     $config = Join-Path $Root '.git/config'
     $file = Join-Path $Root '.git'

@@ -26,9 +26,9 @@ find_artifact() {
   esac
 }
 
-# Downloads the zip of this version's release from the repository that this checkout was cloned from. This
-# is possible if cloudformation.yaml names a release of the same version. Otherwise sets release to the
-# reason.
+# Downloads the zip of this version's release from the repository that this checkout was cloned from.
+# cloudformation.yaml must name a release of the same version. If that or the download fails, sets release
+# to the reason.
 use_release() {
   local line version="" url="" arm64="" x86_64="" sum pin='Pinned: \{Url: "(.*)", Arm64: "(.*)", X86: "(.*)"\}'
   while IFS= read -r line; do
@@ -48,7 +48,8 @@ use_release() {
   [ "$(sha256 <"$artifact")" = "$sum" ] || fail "$url is not the file that was released: its SHA-256 differs from the one in cloudformation.yaml"
 }
 
-# Prints the web address of the remote named origin. Reads the file itself, because git may be missing.
+# Prints the web address of the remote named origin. Reads git's configuration file, because git itself may
+# not be installed.
 origin() {
   local config=$root/.git/config line url="" section="" host path scheme=https
   if [ -f "$root/.git" ]; then # a worktree

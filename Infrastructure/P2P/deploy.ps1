@@ -41,7 +41,7 @@ param(
     [Alias('h')] [switch] $Help
 )
 
-# A native command that fails throws no error: each call below checks $LASTEXITCODE instead.
+# A native command that fails throws no error. Where a failure matters, the code below checks $LASTEXITCODE.
 $ErrorActionPreference = 'Continue'
 $PSNativeCommandUseErrorActionPreference = $false
 # The key of LastSeenIndex in cloudformation.yaml. A table with a different key has an older design.
@@ -190,7 +190,7 @@ function Publish-Artifact {
 
 # Creates the stack with the bucket. If the stack exists without its bucket, its creation has failed, or the
 # bucket was deleted by hand. An update would create the bucket in neither case, so the stack is deleted
-# first.
+# first. A stack that consists only of a change set need not be deleted.
 function New-Bucket {
     if (Invoke-Attempt { aws cloudformation describe-stacks --stack-name $ArtifactsStack --query 'Stacks[0].StackStatus' --output text }) {
         if ($script:Reply -ne 'REVIEW_IN_PROGRESS') {
@@ -208,8 +208,8 @@ function New-Bucket {
 }
 
 # A change of the REST API reaches its stage only with a new deployment, which CloudFormation makes if the
-# deployment has a new name. So this puts a hash of the template, and of the addresses that may call the
-# API, into the name.
+# deployment has a new name. So this function puts a hash of the template, and of the addresses that may
+# call the API, into the name.
 function Write-StampedTemplate {
     $names = '(ApiDeployment(?:Cors|NoCors))[0-9a-f]{8}'
     foreach ($pair in $Parameter) {
@@ -235,7 +235,8 @@ function Publish-Stack {
             '--capabilities', 'CAPABILITY_NAMED_IAM') + $tagging + @('--parameter-overrides') + $overrides + $Parameter)
 }
 
-# If the account already has a role for API logs, keeps it, even if this stack did not create it.
+# Returns the parameter ApiLogRole, or nothing if its value stays. If the account names a role for API logs
+# that exists, that role is kept, whether or not this stack created it. Otherwise the stack creates one.
 function Get-LogRole {
     if (-not (Invoke-Attempt { aws apigateway get-account --query cloudwatchRoleArn --output text })) { Stop-Deployment $script:Complaint }
     $role = $script:Reply
@@ -248,7 +249,7 @@ function Get-LogRole {
     if (-not (Invoke-Attempt { aws cloudformation describe-stack-resource --stack-name $script:StackName --logical-resource-id ApiAccountRole })) { return 'ApiLogRole=existing' }
 }
 
-# The stack's tags that -Tag does not replace, because an update removes the tags that it does not repeat.
+# Returns the stack's tags that -Tag does not replace: an update removes the tags that it does not repeat.
 function Get-OtherTags {
     if (-not (Invoke-Attempt { aws cloudformation describe-stacks --stack-name $script:StackName --query 'Stacks[0].Tags[].[Key,Value]' --output text })) { Stop-Deployment $script:Complaint }
     foreach ($line in $script:Reply -split "`n") {
@@ -321,7 +322,7 @@ function Invoke-WithEvents([string[]] $Arguments) {
     $quoted = $Arguments | ForEach-Object { if ($_ -match '[\s,]') { "`"$_`"" } else { $_ } }
     $complaints = Join-Path $script:Work 'stderr'
     $running = Start-Process -FilePath aws -ArgumentList $quoted -NoNewWindow -PassThru -RedirectStandardError $complaints
-    # Reading the handle keeps it open; without it the exit code is lost.
+    # Reading the handle keeps it open. Otherwise, the exit code is lost.
     $null = $running.Handle
     while (-not $running.HasExited) {
         Write-StackEvents
@@ -377,7 +378,7 @@ function Invoke-Attempt([scriptblock] $Command) {
     return $succeeded
 }
 
-# Asks for a word, unless -Yes was given.
+# Asks for a word, unless -Yes was given. Returns whether the answer is that word.
 function Confirm-Word([string] $Word, [string] $Question) {
     if ($Yes) { return $true }
     return (Read-Host $Question) -ceq $Word
@@ -402,7 +403,7 @@ $Architecture = $Architecture.ToLowerInvariant()
 if (-not $StackName) {
     $StackName = if ($Environment -eq 'dev') { 'aurora-p2p-discovery' } else { "aurora-p2p-discovery-$Environment" }
 }
-# The API requires TLS 1.2, and Windows PowerShell offers only older versions by default.
+# The API requires TLS 1.2, and some installations of Windows PowerShell offer only older versions by default.
 [Net.ServicePointManager]::SecurityProtocol = [Net.ServicePointManager]::SecurityProtocol -bor [Net.SecurityProtocolType]::Tls12
 # AWS CLI v2 pages its output by default.
 $env:AWS_PAGER = ''

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Deploys Aurora Discovery to AWS, updates it, or removes it. deploy.ps1 does the same on Windows.
 # docs/operations.md has the details. It needs bash 3.2 or newer, coreutils (or BSD's), curl and the
-# AWS CLI 2, and nothing else.
+# AWS CLI 2. Only if it builds the function does it also need cargo-lambda or Docker.
 set -euo pipefail
 
 usage() {
@@ -186,7 +186,7 @@ upload() {
 
 # Creates the stack with the bucket. If the stack exists without its bucket, its creation has failed, or the
 # bucket was deleted by hand. An update would create the bucket in neither case, so the stack is deleted
-# first.
+# first. A stack that consists only of a change set need not be deleted.
 create_bucket() {
   if attempt aws cloudformation describe-stacks --stack-name "$ARTIFACTS_STACK" --query 'Stacks[0].StackStatus' --output text; then
     case $reply in
@@ -204,8 +204,8 @@ create_bucket() {
 }
 
 # A change of the REST API reaches its stage only with a new deployment, which CloudFormation makes if the
-# deployment has a new name. So this puts a hash of the template, and of the addresses that may call the
-# API, into the name.
+# deployment has a new name. So this function puts a hash of the template, and of the addresses that may
+# call the API, into the name.
 stamp_template() {
   local stamp pair
   for pair in ${parameters[@]+"${parameters[@]}"}; do
@@ -235,7 +235,8 @@ deploy_stack() {
     --capabilities CAPABILITY_NAMED_IAM ${tagging[@]+"${tagging[@]}"} --parameter-overrides "${overrides[@]}" ${parameters[@]+"${parameters[@]}"}
 }
 
-# If the account already has a role for API logs, keeps it, even if this stack did not create it.
+# Adds the parameter ApiLogRole to overrides. If the account names a role for API logs that exists, that
+# role is kept, whether or not this stack created it. Otherwise the stack creates one.
 choose_log_role() {
   local role name
   attempt aws apigateway get-account --query cloudwatchRoleArn --output text || fail "$complaint"
@@ -371,7 +372,7 @@ attempt() {
   return "$code"
 }
 
-# Asks for a word, unless --yes was given.
+# Asks for a word, unless --yes was given. Fails if the answer is another one.
 confirm() {
   local answer=""
   [ "$yes" = no ] || return 0

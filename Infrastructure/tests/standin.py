@@ -1,5 +1,5 @@
 """A stand-in for AWS on loopback: moto, with corrections where its differences from CloudFormation
-affect deploy.sh.
+affect the tests of deploy.sh.
 
 It cannot check API Gateway's and CloudFormation's own semantics; `rules.py` does.
 Run as a script, this file is the server; `Cloud` starts and stops it.

@@ -25,7 +25,7 @@ DEPLOYMENTS = re.compile(r"ApiDeployment(?:Cors|NoCors)[0-9a-f]{8}")
 
 
 class Deployment(unittest.TestCase):
-    """Each test uses its own Region, so that the stacks of other tests are invisible to it."""
+    """Each test that deploys uses Regions of its own, in which it does not see the stacks of other tests."""
 
     folder: ClassVar[Path]
     cloud: ClassVar[Cloud]

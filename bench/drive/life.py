@@ -13,7 +13,7 @@ from typing import Any
 from drive.cases import PEER
 from drive.functions import dynamodb
 
-# The second is in the network of the first.
+# NEIGHBOUR is in the same /24 as HOME.
 HOME, NEIGHBOUR, OTHER_SOURCE, FULL_SOURCE = "203.0.113.7", "203.0.113.99", "198.51.100.1", "192.0.2.50"
 HOUR = 3_600
 # The maximum number of live peers of one source during the check. It is small, so that `Table.fill`
@@ -52,8 +52,9 @@ class Table:
         dynamodb(self.endpoint, "PutItem", {"TableName": self.name, "Item": item})
 
     def fill(self, source: str, live: int) -> None:
-        """Adds as many peers of a source as may be live. Of these, `live` are live, and the others are
-        dormant. They are copies of the peer, so that the functions have not written them themselves."""
+        """Adds `BOUND` peers of a source. Of these, `live` are live, and the others are dormant. They are
+        copies of the peer that the check itself puts into the table: a function also counts the peers that
+        it has just written, and these are not among them."""
         item = self.items_of(PEER)[PEER]
         packed = bytes([4, 0, 0, 0, 0]) + IPv4Address(source).packed
         holder = packed + base64.b64decode(item["holder"]["B"])[len(packed) :]

@@ -63,8 +63,8 @@ class System(ABC):
         return f"127.0.0.1:{self.port}"
 
     def start(self) -> dict[str, int]:
-        """Starts the processes, and waits until the system lists peers. Returns their number and the size
-        of the response."""
+        """Starts the processes, and waits until the system responds to a request for peers. Returns the
+        number of peers in the response, and its size."""
         self.launch()
         try:
             return self.ready()
@@ -80,8 +80,8 @@ class System(ABC):
     def spawn(self, command: list[str]) -> None:
         """Starts a process, whose output goes to a file."""
         with (self.folder / "log").open("ab") as log:
-            # Each process gets its own session. When the leader of a session ends, the kernel
-            # resumes the paused processes of that session.
+            # Each process gets its own session. In a shared one, the kernel would resume the paused
+            # processes when the leader of the session ends.
             process = subprocess.Popen(
                 command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )

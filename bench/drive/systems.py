@@ -180,7 +180,8 @@ class Tracker(System):
     keeps = "in memory"
     protocol = "announce"
     duties = ("join", "renew", "get", "both")
-    # A tracker distinguishes the peers at one address by their ports.
+    # A tracker distinguishes the peers of one torrent at one address by their ports. The load generator
+    # has 16 torrents, so it has ports for about a million peers.
     most_peers = 1_000_000
 
 
@@ -247,7 +248,7 @@ class Opentracker(Tracker):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.program = installed("opentracker")
-        # Debian's build lists the torrents that it serves.
+        # Debian's build serves only the torrents that a file lists.
         hashes = [torrent.encode().hex() for torrent in TORRENTS]
         (folder / "torrents").write_text("\n".join([*hashes, ""]))
 

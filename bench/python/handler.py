@@ -133,7 +133,7 @@ def parsed(read: Callable[[Any], Any], text: Any) -> Any:
 
 def third_of(ttl_seconds: int) -> int:
     """How long the peer should wait until the first heartbeat of a lease, in seconds: a third of
-    the lease."""
+    the lease, but at most HEARTBEAT_INTERVAL_MAX_SECONDS."""
     return max(1, min(ttl_seconds // 3, HEARTBEAT_INTERVAL_MAX_SECONDS))
 
 

@@ -2,8 +2,7 @@
 benchmark measures it for information, without a target.
 
 It parses and validates each request, writes it with one DynamoDB call, and responds in the original format.
-It does less for a registration than `handler.py`: it has no holder rule and no markers, and it writes every
-heartbeat.
+Unlike `handler.py`, it has no holder rule and no markers, and it writes every heartbeat.
 """
 
 from __future__ import annotations

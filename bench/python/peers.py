@@ -155,7 +155,7 @@ def write_renewal(stored: Stored, proven: bool, now: int) -> None:
 
 def update_lease(item: dict[str, Any], generation: bytes, proven: bool) -> None:
     """Writes the lease of an item, and the time of the proof if there is one. The condition is that
-    those in the table are not newer."""
+    the registration is the same, and that the times in the table are not newer."""
     change = "SET expires_at = :expires_at, seen = :seen, #ttl = :ttl, marked = :marked"
     condition = "gen = :gen AND expires_at <= :expires_at"
     values = {
@@ -179,8 +179,8 @@ def update_lease(item: dict[str, Any], generation: bytes, proven: bool) -> None:
 
 
 def check_holder(current: Stored | None, claim: Claim, now: int) -> None:
-    """Raises Refusal for a client that may not replace a live peer, and for a new peer if the registry
-    is full."""
+    """Raises Refusal for a client that may not replace a live peer, and for a peer that is not live if
+    the registry is full."""
     if current is None or not current.is_live(now):
         if table.size.at_least(MAX_PEERS):
             message = "the maximum number of peers is reached; try again later"
@@ -200,7 +200,8 @@ def not_holder(stored: Stored, now: int) -> Refusal:
 
 
 def condition_for(found: dict[str, Any] | None, current: Stored | None, claim: Claim) -> dict[str, Any]:
-    """The condition that the item is unchanged when the peer is written."""
+    """The condition under which the peer is written: no other registration has changed the item since it
+    was read. For some clients, no heartbeat may have changed it either."""
     if found is None:
         return {"ConditionExpression": "attribute_not_exists(peer_id)"}
     if current is None and "gen" not in found:

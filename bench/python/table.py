@@ -19,6 +19,8 @@ from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[impor
 INDEX = "LastSeenIndex"
 SECRET_KEY = " table"
 BLOCKS_KEY = " blocks"
+# The index spreads the peers of each archetype, and all peers, over this many hash keys, the lanes. Each lane
+# has an equal part of the range keys.
 LANES = 16
 LANE_WIDTH = 1 << 60
 # The lowest bits of an index entry's range key are the class of the peer's network.

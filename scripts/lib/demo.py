@@ -40,7 +40,7 @@ def demo() -> Iterator[str]:
 
 
 class Peer:
-    """A program of the tutorial as a process. It is killed at the end of its `with` block."""
+    """An example program as a process. It is killed at the end of its `with` block."""
 
     def __init__(self, command: list[str | Path]) -> None:
         self.lines: list[str] = []

@@ -37,12 +37,12 @@ class Round:
     discovers: list[tuple[float, float, bool]]
     """When each discover ended, how long it took, and whether it succeeded."""
     lost: int
-    """The number of registrations of all rounds that were acknowledged, but are missing in Valkey or not
-    listed."""
+    """The number of registrations of this and all earlier rounds that were acknowledged, but are missing in
+    Valkey, plus the number of those that are not listed."""
 
     @property
     def pause_seconds(self) -> float:
-        """The longest time between two acknowledged registrations."""
+        """The longest time between two consecutive acknowledged registrations."""
         times = sorted(at for at, _ in self.acknowledged)
         return max(later - earlier for earlier, later in pairwise(times))
 

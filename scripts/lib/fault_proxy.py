@@ -79,7 +79,7 @@ class Proxy:
             self._faults.append(fault)
 
     def hold(self) -> None:
-        """Holds new requests back, and returns when no earlier one is in progress."""
+        """Holds new requests back, and returns when no earlier one is in progress, streams excepted."""
         with self._lock:
             self._is_held = True
             if not self._lock.wait_for(lambda: self._in_flight == 0, UPSTREAM_SECONDS):
@@ -116,7 +116,8 @@ class Proxy:
 
     def begin(self, path: str, is_stream: bool) -> tuple[Seen, Fault]:
         """Records a request, and waits while requests are held back. Returns the record and the fault
-        that applies to the request. A dead endpoint records none, not even one that has just arrived."""
+        that applies to the request. Raises ConnectionAbortedError, and records nothing, if the endpoint
+        is dead: it may have been killed while the request arrived."""
         with self._lock:
             if self.is_dead:
                 raise ConnectionAbortedError

@@ -6,8 +6,8 @@ import os
 import subprocess
 import sys
 
-# The service treats loopback addresses as those of a proxy, so clients need addresses of another
-# network.
+# The service exempts loopback addresses from its limits, because a proxy may use them. Clients therefore
+# need addresses of another network.
 NETWORK = "10.0.0.0/8"
 INSIDE = "AURORA_CHECK_IN_NAMESPACE"
 

@@ -23,7 +23,8 @@ class Window:
 
 @dataclass(frozen=True)
 class Latencies:
-    """Latencies in seconds. Each is the median, over all windows, of the value within a window."""
+    """Latencies in seconds. Each is the median, over all windows, of the value within a window. `failed` is
+    the total of all windows."""
 
     p50: float
     p99: float

@@ -300,7 +300,8 @@ class Scenario:
 
 
 def match(expected: Any, actual: Any, context: object) -> None:
-    """Raises Mismatch unless `actual` has what `expected` has. Objects may have more keys."""
+    """Raises Mismatch unless `actual` has what `expected` has. Objects may have more keys. None in
+    `expected` matches anything."""
     if isinstance(expected, dict) and isinstance(actual, dict):
         for key, value in expected.items():
             match(value, actual.get(key), context)

@@ -19,7 +19,7 @@ SIGNATURE = "A" * 86
 @schemathesis.hook
 def before_call(context: Any, case: Any, arguments: Any) -> None:
     """Removes parameters that the service rightly rejects: a cursor is valid only for its query, and
-    only a sample can be filled."""
+    only a sample can be filled. Also replaces signed texts by well-formed ones."""
     for holder in (case.query, case.body):
         for query in (holder, holder.get("discover")) if isinstance(holder, dict) else ():
             for name in ("cursor", "since") if isinstance(query, dict) else ():
@@ -27,8 +27,8 @@ def before_call(context: Any, case: Any, arguments: Any) -> None:
                     del query[name]
             if isinstance(query, dict) and query.get("order") in ("all", ["all"]):
                 query.pop("fill", None)
-    # A schema cannot describe a valid signature, so this one is inserted. It is too old, so the service
-    # responds with 401.
+    # A schema cannot describe a valid signature, so this one is inserted. Its time is constant, and not
+    # close to the present, so the service responds with 401.
     if isinstance(case.body, dict) and isinstance(case.body.get("signed"), str):
         case.body["signed"] = SIGNED_RECORD
     if isinstance(case.body, dict) and isinstance(case.body.get("message"), str):

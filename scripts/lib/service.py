@@ -14,8 +14,8 @@ from types import TracebackType
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# How long a start may take. The service then replays its journal, which takes seconds for a million
-# peers. The checks register far fewer.
+# How long a start may take. The service replays its journal before it listens, which takes seconds for a
+# million peers. The checks register far fewer.
 START_SECONDS = 60.0
 # How long a stop may take: longer than the service's grace period for requests in progress.
 STOP_SECONDS = 60.0
@@ -24,7 +24,7 @@ ADDRESS = re.compile(r"127\.0\.0\.1:(\d+)")
 
 
 class StartFailed(RuntimeError):
-    """The service exited before it listened, or printed no address."""
+    """The service exited before it listened, or did not print its address in time."""
 
 
 def binary() -> Path:

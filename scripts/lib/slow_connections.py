@@ -66,7 +66,7 @@ class SlowConnections:
         self._thread = threading.Thread(target=self._run)
 
     def open_all(self, seconds: float) -> None:
-        """Waits until all connections are open."""
+        """Starts the thread, and waits until it has opened all connections."""
         self._thread.start()
         if not self._all_open.wait(seconds):
             self.close_all()

@@ -213,7 +213,7 @@ class Cluster:
         self.sentinels.append((port, process))
 
     def serve_options(self) -> list[str]:
-        """The options of `serve` that the unit file sets, for these Sentinels."""
+        """The options of `serve` that the packaged environment file sets, for these Sentinels."""
         values = dict(re.findall(r"^AURORA_(\w+)=(.*)$", self.settings, flags=re.MULTILINE))
         hosts = ",".join(f"127.0.0.1:{port}" for port, _ in self.sentinels)
         url = values["VALKEY_URL"].replace("one:26379,two:26379,three:26379", hosts)

@@ -1,9 +1,10 @@
 //! The clock of a shared store, which follows the time that the store's server reports.
 //!
 //! Processes that share a store have to agree on the time. Otherwise, a process whose clock is a
-//! day ahead would end all leases. Therefore no process uses its own wall clock. Each process takes
-//! samples of the server's time from the server's responses, and adds the time that has passed
-//! since the last sample by this machine's monotonic clock.
+//! day ahead would end all leases. Therefore a process does not use its own wall clock. It takes
+//! samples of the server's time from the server's responses, and adds the time that this machine's
+//! monotonic clock has measured since the last sample. The Lambda function is an exception: it uses
+//! its wall clock, which AWS synchronizes.
 //!
 //! The monotonic clock of Linux stops while the machine is suspended. On Linux, the time since the
 //! last sample is therefore also measured by `CLOCK_BOOTTIME`, which continues.

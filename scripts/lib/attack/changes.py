@@ -94,7 +94,7 @@ class ChangeFlush(Attack):
 
     def observe(self, scene: Scene) -> None:
         """Continues until the change log, which holds 65,536 changes, has dropped those from before the
-        attack."""
+        attack, or until a time limit."""
         began = time.monotonic()
         if until(2.0 if scene.form.short else 45.0, self._followers.has_lost):
             scene.notes.append(f"flushed {time.monotonic() - began:.0f} s after the measurement")

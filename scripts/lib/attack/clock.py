@@ -1,4 +1,5 @@
-"""A stopped process, and steps of the wall clock. Neither may shorten or extend a lease."""
+"""A stopped process, and steps of the wall clock. No lease may end because of them, and the leases that are
+renewed after them must end in time."""
 
 from __future__ import annotations
 

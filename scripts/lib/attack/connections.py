@@ -18,8 +18,8 @@ PAGE = "/discover?limit=1000"
 
 LARGE_FIELD = b"v" * 3_900
 # How many times the header block of a request refers to the large field. FEW is the largest number
-# for which the HTTP/2 library does not close the connection. MANY is the largest number that fits
-# into a frame.
+# for which the HTTP/2 library does not close the connection. With MANY, the header block almost fills a
+# frame.
 FEW, MANY = 15, 12_000
 BATCH = 64
 

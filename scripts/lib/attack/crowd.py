@@ -75,7 +75,7 @@ class Crowd:
         self._await("started")
 
     def attack(self) -> None:
-        """Begins the attack. Returns when the crowd has tried to open each connection once."""
+        """Begins the attack. Returns when the crowd has tried to open as many connections as it plans."""
         self._pipe.send("attack")
         self._await("connected")
 
@@ -104,8 +104,8 @@ class Crowd:
 
 def run(plan: Plan, port: int, pipe: Pipe) -> None:
     # Real attackers have machines of their own. Here, the attackers share the processors with the
-    # service and the honest clients. This process runs only while a processor is idle, so that it
-    # takes no processor time from the others.
+    # service and the honest clients. With SCHED_IDLE, this process takes almost no processor time from
+    # the others: it runs when a processor would otherwise be idle.
     os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     pipe.send("started")
     pipe.recv()

@@ -24,7 +24,7 @@ METRICS = re.compile(r"http://[\d.:]+/metrics")
 
 @dataclass(frozen=True)
 class Flood:
-    """Makes batches of registrations. No name repeats."""
+    """Makes batches of registrations. No connection repeats a name."""
 
     def __call__(self, number: int) -> bytes:
         first = number * BATCH

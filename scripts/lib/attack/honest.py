@@ -24,8 +24,8 @@ MEMBER_SOURCES = [f"10.1.{network}.1" for network in range(1, 11)]
 MEMBERS_PER_SOURCE = 5
 HEARTBEATS_PER_SECOND = 500
 NEWCOMERS_PER_SECOND = 5
-# A response that arrives later than this counts as missing. Slow responses are judged by their p99; this is
-# longer than a machine pauses.
+# A response that arrives later than this counts as missing. The limit is longer than any pause of the
+# machine. The p99 shows responses that are only slow.
 TIMEOUT_SECONDS = 60.0
 LEASE_SECONDS = 3600
 START_SECONDS = 60.0
@@ -38,7 +38,7 @@ class Experience:
 
     # In seconds, from when each request was due until its response.
     latencies: list[float] = field(default_factory=list)
-    # One line for each request that got no response or not 200.
+    # One line for each request that got no response, or not the expected one.
     failures: list[str] = field(default_factory=list)
     # The peers whose registration was acknowledged.
     registered: list[str] = field(default_factory=list)

@@ -14,7 +14,8 @@ METHOD_GET, SCHEME_HTTP = b"\x82", b"\x86"
 
 
 def opening(stream_window: int) -> bytes:
-    """The start of a connection whose streams have this window. The connection's own window is unlimited."""
+    """The start of a connection whose streams have this window. The connection's own window has the maximum
+    size."""
     settings = INITIAL_WINDOW_SIZE.to_bytes(2, "big") + stream_window.to_bytes(4, "big")
     window = (MAX_WINDOW - DEFAULT_WINDOW).to_bytes(4, "big")
     return PREFACE + frame(SETTINGS, 0, 0, settings) + frame(WINDOW_UPDATE, 0, 0, window)

@@ -87,7 +87,7 @@ def public_record(service: Service) -> object:
 
 
 def take_over(service: Service, finding: Finding, source: str, token: str | None = None) -> None:
-    """Tries every way to take the name without its key, with a stolen token if there is one."""
+    """Tries to take the name without its key in several ways, with a stolen token if there is one."""
     api, seq = Api(service.address, source), sequence()
     mine: dict[str, Any] = {"port": STOLEN_PORT}
     proof = {} if token is None else {"lease_token": token}
@@ -238,8 +238,8 @@ REQUIRE = ("--require-key", "read,write")
 
 @contextmanager
 def keys(**scopes: str) -> Iterator[tuple[str, str]]:
-    """The options of a service that accepts the API keys of these names. The text of each key is its
-    name."""
+    """Yields the options of a service that accepts an API key for each of these names, with the scope given
+    for it. The text of a key is its name."""
     with tempfile.TemporaryDirectory(prefix="aurora-identity-") as folder:
         path = Path(folder) / "keys"
         lines = [f"{name} {scope} {hashlib.sha256(name.encode()).hexdigest()}" for name, scope in scopes.items()]

@@ -21,7 +21,7 @@ TOKEN = "token"
 SENDERS = 16
 RECEIVERS = 64
 BATCH = 16
-# The longest session description that fits into a message, which has at most 4 KiB.
+# The size of a session description that almost fills a message, which has at most 4 KiB.
 DESCRIPTION = "x" * 2_700
 VICTIM, FRIEND = "mail-victim", "mail-friend"
 KEY = Key(7)

@@ -1,4 +1,4 @@
-"""Signed registrations, as a peer makes them with another library."""
+"""Signed registrations, made without the project's own code."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
 
 class Key:
-    """The key whose seed consists of 32 equal bytes."""
+    """The Ed25519 key whose seed consists of 32 times the byte `seed`."""
 
     def __init__(self, seed: int) -> None:
         self._private = Ed25519PrivateKey.from_private_bytes(bytes([seed] * 32))
         self.did = did(self._private.public_key().public_bytes_raw())
 
     def sign(self, kind: str, payload: dict[str, object], kid: str | None = None) -> str:
-        """A compact JWS whose header names this key, or another one."""
+        """A compact JWS, signed with this key. Its header names this key, or `kid` if that is given."""
         header = {"alg": "Ed25519", "typ": kind, "kid": kid or self.did}
         message = f"{b64(json.dumps(header).encode())}.{b64(json.dumps(payload).encode())}"
         return f"{message}.{b64(self._private.sign(message.encode()))}"

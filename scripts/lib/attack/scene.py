@@ -69,14 +69,14 @@ class Attack:
     name: str
     title: str
     options: tuple[str, ...] = ()
-    # The packet size of Ethernet.
+    # The maximum packet size (MTU) of the clients' network. The default is that of Ethernet.
     packet_bytes: int = 1_500
     # The request with which newcomers discover peers.
     discover: str = DISCOVER
     # Whether rate limits apply to the attackers. If so, the latency of honest clients has to meet
     # the target.
     is_limited: bool = True
-    # The status of the newcomers' registrations.
+    # The status that the newcomers' registrations must get.
     newcomers_get: int = 200
 
     def plans(self, form: Form) -> list[Plan]:
@@ -104,7 +104,7 @@ class Outcome:
     usage: Usage
     connections_held: int
     peers_held: int
-    # Requests of honest clients without a response or with another status than 200.
+    # Requests of honest clients without a response or with an unexpected one.
     refused: int
     notes: list[str]
     # The refused requests by kind, and the failures that the attack itself found.
@@ -144,7 +144,7 @@ def run(attack: Attack, scene: Scene, clients: list[Clients]) -> tuple[Outcome, 
     without = end(clients)
     with ExitStack() as stack:
         plans = attack.plans(scene.form)
-        # Started before the measurement, because the start of a process takes a core for some time.
+        # The crowds start before the measurement, because the start of a process takes a core for some time.
         scene.crowds = [stack.enter_context(Crowd(plan, scene.port)) for plan in plans]
         monitor = Monitor(scene.service)
         begin(clients, scene.form)
