@@ -37,7 +37,8 @@ def main() -> None:
 def renew(
     client: Client, agents: list[RegisterRequest], tokens: dict[str, str], heartbeats: int, interval: float | None
 ) -> None:
-    """Sends heartbeats at the interval that the service requests, unless another one is given."""
+    """Sends the first heartbeat after a second, and the others at the interval that the service
+    requests. If `interval` is given, it applies to all of them."""
     wait = interval or 1.0
     for _ in range(heartbeats):
         time.sleep(wait)

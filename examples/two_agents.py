@@ -14,7 +14,7 @@ from aurora_discovery import AsyncClient, DiscoverRequest, Joined, RegisterReque
 
 # Agents find each other by an archetype.
 GREETERS = "greeter"
-# The longest greeting that an agent reads, in bytes. Anyone can connect.
+# The longest greeting that an agent reads, in bytes. It is limited because anyone can connect.
 MAX_BYTES = 1_024
 SECONDS = 5.0
 

@@ -17,10 +17,11 @@ import { Watch } from "./watch.js";
 /**
  * A client of one service.
  *
- * Every request is retried after transient failures (no connection, 429, 500, 502, 503, 504), with
- * exponentially growing waits and jitter. Retries are safe: if only the response to an attempt was
- * lost, the next attempt has the same effect, or the service refuses it. A call that fails rejects
- * with a DiscoveryError, whose `code` says why the service refused the request.
+ * Requests, except that of `health`, are retried after transient failures (no connection, no
+ * response in time, 429, 500, 502, 503, 504), with exponentially growing waits and jitter. Retries
+ * are safe: if only the response to an attempt was lost, the next attempt has the same effect, or
+ * the service refuses it. A request that fails rejects with a DiscoveryError. If the service
+ * refused the request, the `code` of the error says why.
  */
 export class Client {
   #transport;
@@ -29,9 +30,11 @@ export class Client {
    * Creates a client without connecting.
    * @param {string | string[]} endpoints the URL of the service, `http://host:port` or
    *   `https://host/stage`, or several URLs of the same service. The client starts at a random one, stays
-   *   with one that works, and moves to the next one when a request fails.
+   *   with one that works, and moves to the next one when a request fails. After 5 to 10 minutes,
+   *   it returns to the one that it started at.
    * @param {import("./transport.js").ClientOptions} [options]
-   * @throws {TypeError} if an endpoint is not an HTTP URL
+   * @throws {TypeError} if there is no endpoint, or if one is not an HTTP URL, or has a user name,
+   *   a password, a query or a fragment
    */
   constructor(endpoints, options = {}) {
     this.#transport = new Transport(endpoints, options);
@@ -43,13 +46,13 @@ export class Client {
   }
 
   /**
-   * Registers a peer, or replaces its registration and starts a new lease. Rejects with the code
-   * `not_holder` while another client holds the id.
+   * Registers a peer, or replaces its registration. Either starts a new lease. Rejects with the
+   * code `not_holder` while another client holds the id, and `name_locked` if the id is locked to a
+   * key that has not signed the request.
    *
-   * A `signer` signs the registration, and signs it again if the local clock is wrong. If a live
-   * peer with this id was registered without a signature, the request needs its `lease_token`,
-   * which proves that this client holds the id. Rejects with the code `name_locked` if the id is
-   * locked to another key.
+   * A `signer` signs the registration. It signs again if the local clock is wrong, or if the
+   * service has a later record of the peer. If a live peer with this id was registered without a
+   * signature, the request needs its `lease_token`, which proves that this client holds the id.
    * @param {import("./types.js").RegisterRequest} request
    * @param {{signer?: import("./signer.js").Signer} & CallOptions} [options]
    * @returns {Promise<import("./types.js").RegisterResponse>}
@@ -78,7 +81,8 @@ export class Client {
   /**
    * Renews a lease, or revives a dormant peer, that is, one whose lease has ended but which the
    * service still remembers. Rejects with the code `peer_not_registered` if the peer has to
-   * register, and `not_holder` if the token is not the current one.
+   * register, and `not_holder` if the token is not the current one, or is missing for a token-only
+   * peer.
    * @param {import("./types.js").HeartbeatRequest} request
    * @param {CallOptions} [options]
    * @returns {Promise<import("./types.js").HeartbeatResponse>}
@@ -88,8 +92,8 @@ export class Client {
   }
 
   /**
-   * Renews the leases of up to a hundred peers. If one of them cannot be renewed, the call succeeds, and
-   * that peer's result has the error.
+   * Renews the leases of up to a hundred peers. If the service refuses to renew one of them, the
+   * call still succeeds, and the result of that peer has the error.
    * @param {import("./types.js").HeartbeatsRequest} request
    * @param {CallOptions} [options]
    * @returns {Promise<import("./types.js").HeartbeatsResponse>}
@@ -99,8 +103,9 @@ export class Client {
   }
 
   /**
-   * Deregisters a peer. Rejects with the code `peer_not_registered` if the service does not know the peer.
-   * This also happens if an earlier attempt of the same call removed the peer and the response was lost.
+   * Deregisters a peer. Rejects with the code `not_holder` if another client holds the id, and
+   * `peer_not_registered` if the service does not know the peer. The latter also happens if an
+   * earlier attempt of the same call removed the peer and the response was lost.
    * @param {import("./types.js").DeregisterRequest} request
    * @param {CallOptions} [options]
    * @returns {Promise<import("./types.js").DeregisterResponse>}
@@ -110,8 +115,10 @@ export class Client {
   }
 
   /**
-   * Leaves a message in the mailbox of another peer. `LeaseKeeper.connections` does so for you. Rejects with
-   * the code `peer_not_registered` if the receiver is not live, and `no_mailbox` if it does not take mail.
+   * Leaves a message in the mailbox of another peer. `LeaseKeeper.connections` and
+   * `LeaseKeeper.mailbox` do so for you. Rejects with the code `peer_not_registered` if the
+   * receiver or the sender is not live, and `no_mailbox` if it has no mailbox. The `field` of the
+   * error is `to` if the receiver is at fault.
    * @param {import("./types.js").MailRequest} request
    * @param {CallOptions} [options]
    * @returns {Promise<import("./types.js").MailResponse>}
@@ -163,8 +170,9 @@ export class Client {
   }
 
   /**
-   * Watches the peers that match, from now on or from the cursor `since`. The client connects when the
-   * caller requests the first event. Of `request`, only `archetypes`, `exclude` and `view` apply.
+   * Watches the peers that match. The client connects when the caller requests the first event. The
+   * watch reports the changes from then on, or those after the cursor `since`. Of `request`, only
+   * `archetypes`, `exclude` and `view` apply.
    * @param {import("./types.js").DiscoverRequest} [request]
    * @param {{since?: string} & CallOptions} [options]
    */
@@ -175,7 +183,7 @@ export class Client {
   }
 
   /**
-   * Requests the figures of the network.
+   * Requests statistics of the whole network.
    * @param {CallOptions} [options]
    * @returns {Promise<import("./types.js").Network>}
    */
@@ -184,7 +192,8 @@ export class Client {
   }
 
   /**
-   * Requests the health of the service. An unhealthy service is a regular result, which is not retried.
+   * Requests the health of the service. If the service is unhealthy, the promise still resolves,
+   * and the result has the reason. The request is not retried.
    * @param {CallOptions} [options]
    * @returns {Promise<import("./types.js").Health>}
    */

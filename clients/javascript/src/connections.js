@@ -1,6 +1,6 @@
 // WebRTC data channels between peers that accept no connections, such as browsers. To open a
-// channel, the peers exchange two session descriptions, an offer and an answer, through the
-// mailboxes of the service.
+// channel, the peers exchange two session descriptions, an offer and an answer, through their
+// mailboxes on the service.
 
 import { DiscoveryError } from "./errors.js";
 import { Mailbox } from "./mailbox.js";
@@ -8,21 +8,24 @@ import { SignedMessage } from "./signed-message.js";
 import { SignedRecord } from "./signed-record.js";
 import { anySignal, fullJitter, sleep } from "./time.js";
 
-// A description is sent once it has all ICE candidates, but at most this many seconds after
-// gathering them began, in case a STUN or TURN server does not respond.
+// A description is sent once it has all ICE candidates. It is sent this many seconds after
+// gathering them began at the latest, in case a STUN or TURN server does not respond.
 const GATHERING_SECONDS = 3;
+// The time limit of an attempt to open a channel, in seconds.
 const PATIENCE_SECONDS = 30;
 // The interval, in seconds, at which a description is sent again until the channel is open, because a
-// restart of the service may have lost it. The service refuses the repetition if it still has the
-// message.
+// restart of the service may have lost it. As long as the service remembers the message, it refuses
+// the repetition.
 const REPEAT_SECONDS = 10;
 // The maximum number of offers that are answered at the same time. Further offers are dropped, because
 // each one takes a connection.
 const MAX_ANSWERING = 16;
-// The maximum number of offers of one sender that are answered at the same time. A mailbox keeps at
-// most as many messages of one sender.
+// The maximum number of offers of one sender that are answered at the same time. A mailbox holds at
+// most two messages of one sender, too.
 const MAX_ANSWERING_SENDER = 2;
-// The upper bounds of the wait after a failure, in seconds.
+// After a channel has closed or an attempt has failed, `channels` waits for a random time. The
+// first number is the upper bound of that time after a channel has closed, in seconds. The bound
+// doubles with each failed attempt, up to the second number.
 const FIRST_CEILING = 1;
 const HIGHEST_CEILING = 30;
 
@@ -33,8 +36,10 @@ const HIGHEST_CEILING = 30;
 
 /**
  * `onConnection` gets the channels that other peers have opened. `accepts` decides which peers may open
- * one, by default all; compare `signed_by` with the key of the peer that you know. `iceServers` are used
- * in addition to those that the service names.
+ * one; without it, all may. To accept only a certain peer, compare `signed_by` with its key.
+ * Neither function is called if this peer is connecting to the other one at the same time:
+ * `connect` then returns the channel. `iceServers` are used in addition to those that the service
+ * names.
  * @typedef {object} ConnectionOptions
  * @property {(channel: RTCDataChannel, remote: Remote) => void} [onConnection]
  * @property {(remote: Remote) => boolean | Promise<boolean>} [accepts]
@@ -67,7 +72,7 @@ export class Connections {
   #offers = new Map();
   /** @type {Set<Remote>} The senders of the offers that are being answered, once for each offer. */
   #answering = new Set();
-  /** @type {WeakMap<RTCDataChannel, RTCPeerConnection>} The connections of open channels. */
+  /** @type {WeakMap<RTCDataChannel, RTCPeerConnection>} The connection of each channel. */
   #connections = new WeakMap();
 
   /**
@@ -86,12 +91,15 @@ export class Connections {
   }
 
   /**
-   * Opens a channel to a peer, as the full view of `Client.discover` lists it. When the promise
+   * Opens a channel to `peer`, an entry of the full view of `Client.discover`. When the promise
    * resolves, the other peer has proved that it holds the key that has signed `peer.signed`.
    *
-   * Rejects with a DiscoveryError if the service refuses the offer: `peer_not_registered` if the peer is
-   * not live, `no_mailbox` if it does not accept mail. Rejects with an Error of the name `TimeoutError`
-   * if there is no channel within 30 s.
+   * Rejects with a DiscoveryError if the record in `peer.signed` cannot be verified (the kind is
+   * `invalid_record`), or if the offer cannot be sent. The service refuses it with the code
+   * `peer_not_registered` if the peer is not live, and `no_mailbox` if it has no mailbox. Rejects
+   * with a TypeError if the record is that of another peer. Rejects with a DOMException of the name
+   * `TimeoutError` if there is no open channel after 30 s, and with the reason of `signal` when it
+   * is aborted.
    * @param {{peer_id: string, signed?: string}} peer
    * @param {{signal?: AbortSignal}} [options]
    * @returns {Promise<RTCDataChannel>}
@@ -125,9 +133,10 @@ export class Connections {
   }
 
   /**
-   * Yields an open channel to a peer. After that channel has closed, yields a new one, and so on, until
-   * the loop ends. The waits between failed attempts grow up to 30 s. Throws the error if the service
-   * refuses an offer permanently, and the reason of `signal` when it is aborted.
+   * Yields an open channel to a peer. Each time that channel has closed, yields a new one. An
+   * attempt is repeated, after a random wait of at most 30 s, if it fails with a transient error,
+   * times out, or the peer is not live. Throws any other error, and the reason of `signal` when it
+   * is aborted.
    * @param {{peer_id: string, signed?: string}} peer
    * @param {{signal?: AbortSignal}} [options]
    * @returns {AsyncGenerator<RTCDataChannel, void, undefined>}
@@ -164,8 +173,9 @@ export class Connections {
     const remote = { peer_id: from, signed_by };
     if (type === "answer") {
       const offer = this.#offers.get(sid);
-      // Only the holder of the key can answer, because the description, with the fingerprint of the
-      // connection's certificate, is signed. So not even the service can answer in its place.
+      // The answer is signed, and it contains the fingerprint of the certificate with which its
+      // sender will connect. Only the holder of the key can therefore answer. Not even the service
+      // can do so in its place.
       if (offer && isSame(offer.remote, remote)) {
         await offer.connection.setRemoteDescription({ type, sdp });
       }
@@ -186,8 +196,9 @@ export class Connections {
   }
 
   /**
-   * Answers an offer. If both peers have sent each other an offer, only the peer with the smaller id
-   * answers: it uses the other peer's offer and gives up its own.
+   * Answers an offer, unless `accepts` rejects its sender. If both peers are sending each other an
+   * offer, `accepts` is not called, and only the peer with the smaller id answers: it uses the
+   * other peer's offer and gives up its own.
    * @param {Remote} remote
    * @param {string} sid
    * @param {string} sdp
@@ -207,7 +218,7 @@ export class Connections {
         connection.addEventListener("datachannel", take, { once: true });
         aborted(limit).catch(reject);
       });
-      channel.catch(() => undefined); // prevents an unhandled rejection if sending fails first
+      channel.catch(() => undefined); // prevents an unhandled rejection if a step below fails first
       await connection.setRemoteDescription({ type: "offer", sdp });
       await this.#send("answer", sid, remote.peer_id, connection, channel, limit);
       const opened = await channel;
@@ -225,7 +236,7 @@ export class Connections {
 
   /**
    * Makes the local description of a connection. Sends it once it has its ICE candidates, and then
-   * again at intervals until `opened` is settled.
+   * again at intervals, until `opened` (the promise of the open channel) is settled.
    * @param {"offer" | "answer"} type
    * @param {string} sid
    * @param {string} to

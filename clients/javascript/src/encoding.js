@@ -9,8 +9,8 @@ export function base64url(bytes) {
 /**
  * The bytes of a text.
  * @param {unknown} text
- * @throws {SyntaxError} for a text that `base64url` would not write: each sequence of bytes has exactly one
- *   valid text
+ * @throws {SyntaxError} for a text that `base64url` would not write. Each sequence of bytes
+ *   therefore has exactly one valid text.
  */
 export function fromBase64url(text) {
   if (typeof text === "string" && /^[\w-]*$/.test(text) && text.length % 4 !== 1) {

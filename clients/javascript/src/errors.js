@@ -11,7 +11,10 @@ const TRANSIENT_STATUSES = [429, 500, 502, 503, 504];
  * @typedef {"refused" | "unreachable" | "timed_out" | "protocol" | "invalid_record"} ErrorKind
  */
 
-/** The reason why a request failed, as a sentence that a person can act on. */
+/**
+ * The failure of a request, or of the verification of a record or a message. Its message is a
+ * sentence that a person can act on.
+ */
 export class DiscoveryError extends Error {
   /**
    * @param {ErrorKind} kind
@@ -22,7 +25,7 @@ export class DiscoveryError extends Error {
   constructor(kind, message, { status, retryAfterSeconds, body, cause } = {}) {
     super(message, { cause });
     this.name = "DiscoveryError";
-    /** What failed. */
+    /** The kind of failure. */
     this.kind = kind;
     /** The HTTP status, if there was a response. */
     this.status = status;
@@ -34,7 +37,7 @@ export class DiscoveryError extends Error {
     /** The key or parameter at fault, if the service named one.
      * @type {string | undefined} */
     this.field = body?.field;
-    /** With `stale_record`: the highest sequence number of a record of the peer.
+    /** With `stale_record`: the sequence number of the record that the service has of the peer.
      * @type {number | undefined} */
     this.seq = body?.seq;
     /** With `stale_signature`: a nonce of the service, to sign in place of the time.
@@ -104,7 +107,7 @@ export function invalidRecord(problem, what = "the signed registration") {
  * @param {string} text the body
  */
 export function refusal(endpoint, status, headers, text) {
-  // The API never sends a date, so a date is ignored.
+  // HTTP also permits a date in `Retry-After`. The API never sends one, so a date is ignored.
   const delay = headers.get("retry-after")?.trim() ?? "";
   const retryAfterSeconds = /^\d+$/.test(delay) ? Number(delay) : undefined;
   try {

@@ -7,10 +7,11 @@ const SCALAR = /[^ \t\n\r,\]}]+/y;
 const STRUCTURE = /"[^"\\]*(?:\\.[^"\\]*)*"|[{}[\]]/g;
 
 /**
- * The JSON object in `text`. Each peer in its lists gets a key `metadata_text`.
+ * The JSON object in `text`. Each peer with metadata in its lists gets a key `metadata_text`, with
+ * the text of the metadata.
  * @param {string} text
  * @returns {any}
- * @throws {SyntaxError} if `text` is not a JSON object
+ * @throws {SyntaxError} if `text` is not a JSON object, or a peer in its lists is not one
  */
 export function parseResponse(text) {
   const value = parseObject(text);
@@ -26,7 +27,7 @@ export function parseResponse(text) {
 }
 
 /**
- * The peer in `text`, with a key `metadata_text`.
+ * The peer in `text`, with a key `metadata_text` if it has metadata.
  * @param {string} text
  * @returns {any}
  * @throws {SyntaxError} if `text` is not a JSON object
@@ -42,8 +43,8 @@ export function parsePeer(text) {
  * the text of its metadata.
  * @param {string} text
  * @returns {any}
- * @throws {SyntaxError} if `text` is not a JSON object, or repeats a key, because JSON parsers differ in
- * which of the values they take
+ * @throws {SyntaxError} if `text` is not a JSON object, or if the object repeats a key. JSON
+ *   parsers differ in which of the values of a repeated key they take.
  */
 export function parseSigned(text) {
   const value = parseObject(text);

@@ -1,4 +1,4 @@
-// Compact JWS (RFC 7515), restricted to what signed registrations may use.
+// Compact JWS (RFC 7515), restricted to what signed registrations and messages may use.
 
 import { publicBytes } from "./did-key.js";
 import { base64url, fromBase64url, fromUtf8, utf8 } from "./encoding.js";
@@ -102,8 +102,8 @@ async function verifies(bytes, message, signature) {
  * Whether a point has small order, that is, eight times the point is the neutral element. With such a
  * key, one signature is valid for many messages. Not every platform refuses these keys.
  *
- * The y of these points are 0 (order 4), 1 and -1 (orders 1 and 2), and the roots of d y^4 + 2 y^2 - 1
- * (order 8), with d = -121665/121666.
+ * The y coordinates of these points are 0 (order 4), 1 and -1 (orders 1 and 2), and the roots of
+ * d y^4 + 2 y^2 - 1 (order 8), with d = -121665/121666.
  * @param {Uint8Array} point
  */
 function isOfSmallOrder(point) {

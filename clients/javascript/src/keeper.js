@@ -7,8 +7,9 @@ import { Mailbox } from "./mailbox.js";
 import { Signer } from "./signer.js";
 import { seconds, sleep } from "./time.js";
 
-// Statuses that mean that the request itself is wrong, so that a retry cannot help. 403, the status
-// while another client holds the id, is not one of them, because the lease of that client may end.
+// If the service refuses a registration with one of these statuses, the keeper stops, because a
+// retry would be refused too. 403 is not one of them: the service sends it while another client
+// holds the id, and the lease of that client may end.
 const FINAL_STATUSES = [400, 401, 404, 405, 413, 501];
 
 /**
@@ -18,15 +19,17 @@ const FINAL_STATUSES = [400, 401, 404, 405, 413, 501];
 /**
  * The options of a lease keeper.
  *
- * If `onEvent` throws, the keeper stops. With a `tokenStore` a restarted peer is still the holder, from
- * any address, and no client without the token can change the registration. With `replace: false` the
- * keeper does not replace a live registration from the same address, such as that of a second copy of
- * the program, but waits until its lease ends.
+ * If `onEvent` throws, the keeper stops. With a `tokenStore`, a restarted peer is still the holder,
+ * from any address. Once `secured` is reported, no client without the token can change the
+ * registration. With `replace: false`, the keeper does not replace a live registration from the
+ * same address, such as that of a second copy of the program, but waits until its lease ends. If
+ * the keeper has a `key`, `replace` has no effect: the keeper replaces a registration whose name is
+ * locked to that key.
  *
- * A `key` signs the registration, which locks the name to it: from then on, no client without the key can
- * register the name, and a restarted peer needs no token. If `key` is a new key of the peer,
- * `replacesKey` is its old key, to which the name is still locked. With `audience`, only the
- * service of that name accepts the registration.
+ * A `key` signs the registration, which locks the name (the id of the peer) to the key: from then
+ * on, no client without the key can register the name, and a restarted peer needs no token. If
+ * `key` is a new key of the peer, `replacesKey` is its old key, to which the name is still locked.
+ * With `audience`, only the service of that name accepts the registration.
  * @typedef {object} KeeperOptions
  * @property {(event: KeeperEvent) => void} [onEvent]
  * @property {import("./types.js").TokenStore} [tokenStore]
@@ -37,8 +40,9 @@ const FINAL_STATUSES = [400, 401, 404, 405, 413, 501];
  */
 
 /**
- * What the keeper knows about the peer's registration: it is not registered, the result of the last
- * registration is unknown, another client holds the id, or the peer is registered.
+ * What the keeper knows about the peer's registration: the peer is not registered, the result of
+ * the last registration is unknown, another client holds the id (or another key has locked it), or
+ * the peer is registered.
  * @typedef {"absent" | "unresolved" | "held_by_another" | "held"} State
  */
 
@@ -47,7 +51,8 @@ const FINAL_STATUSES = [400, 401, 404, 405, 413, 501];
  * requests, registers the peer again if the service no longer knows it or its address has changed, and
  * retries transient failures without limit. `Client.keep` creates it.
  *
- * `stop` deregisters the peer. Without it, as after a crash, the lease ends by itself.
+ * `stop` deregisters the peer. If the program ends without calling it, for example in a crash, the
+ * lease ends by itself.
  */
 export class LeaseKeeper {
   #client;
@@ -68,14 +73,17 @@ export class LeaseKeeper {
   #state = "absent";
   /** @type {Lease | undefined} */
   #lease;
-  /** @type {RTCIceServer[]} The servers that the service named last. */
+  /** @type {RTCIceServer[]} The STUN and TURN servers that the service named last. */
   #iceServers = [];
   /** @type {FailureBackoff | undefined} */
   #backoff;
   #observedAddress = new ObservedAddress();
   /** Whether another client has taken over the id since the last registration. */
   #wasTakenOver = false;
-  /** Whether `secured` was reported since the last registration. */
+  /**
+   * Whether, after the last successful step, the registration was token-only and its token stored.
+   * `secured` is reported when this becomes true.
+   */
   #isSecured = false;
   /**
    * Whether the last update failed. The next update then waits until a heartbeat has succeeded: if
@@ -106,8 +114,9 @@ export class LeaseKeeper {
   }
 
   /**
-   * Waits until the keeper stops. Rejects with the permanent refusal of the registration, the failure
-   * to load the token, or the error that the event handler has thrown.
+   * Waits until the keeper stops. Rejects with the error that stopped it: the permanent refusal of
+   * the registration, a failure to load the token, an error that the event handler has thrown, or a
+   * mistake in the registration, such as an unknown key.
    */
   async ended() {
     await this.#kept;
@@ -133,9 +142,9 @@ export class LeaseKeeper {
 
   /**
    * Returns an object that opens WebRTC channels to other peers, and accepts channels from them
-   * until the keeper stops. Peers can connect in this way even if they accept no connections, as
-   * browsers don't. The keeper must have a key, and `mail: true` in its registration. Needs a
-   * platform with WebRTC, such as a browser.
+   * until the keeper stops. Two peers can connect in this way even if both cannot accept
+   * connections, for example because they are browsers. The keeper must have a key, and
+   * `mail: true` in its registration. Needs a platform with WebRTC, such as a browser.
    * @param {import("./connections.js").ConnectionOptions} [options]
    * @throws {TypeError} without a key or a mailbox
    */
@@ -144,10 +153,10 @@ export class LeaseKeeper {
   }
 
   /**
-   * Starts to receive messages of other peers, until the keeper stops. It is for programs that
-   * establish connections themselves, without `connections`. Do not use both: each would take
-   * messages that the other one waits for. The keeper must have a key, and `mail: true` in its
-   * registration.
+   * Opens the mailbox of the peer, which sends messages to other peers, and receives theirs until
+   * the keeper stops. Use it in a program that establishes its connections itself. Do not use it
+   * together with `connections`: each would take messages that the other one waits for. The keeper
+   * must have a key, and `mail: true` in its registration.
    * @param {import("./mailbox.js").MailboxOptions} options
    * @throws {TypeError} without a key or a mailbox
    */
@@ -193,7 +202,7 @@ export class LeaseKeeper {
     }
     if (this.#state === "unresolved" && !this.#mayReplace && lease_token === undefined) {
       // Without the token, the request could remove the registration of another client at the same
-      // address. The lease of this keeper ends by itself.
+      // address. If this keeper has registered the peer, the lease ends by itself.
       return;
     }
     if (this.#state !== "absent") {
@@ -284,9 +293,10 @@ export class LeaseKeeper {
   }
 
   /**
-   * Whether the registration must not replace one of another client, and therefore has to be
-   * token-only. In all other cases, it is not token-only at first: if the peer crashed before the
-   * token is stored, no client could use the id until its reservation ends, not even this one.
+   * Whether the registration has to be token-only, so that it does not replace that of another
+   * client. Otherwise, it is not token-only at first, because the service reserves the id of a
+   * token-only peer for some time after the end of its lease. If the peer crashed before its token
+   * is stored, no client could register the id during that time, not even this one.
    * @param {AbortSignal} signal
    */
   async #mustYield(signal) {
@@ -294,15 +304,17 @@ export class LeaseKeeper {
       return (!this.#mayReplace || this.#wasTakenOver) && (await this.#isKnown(signal));
     }
     if (this.#wasTakenOver) {
-      // A signature would replace even another client that has the same key, such as a copy of this
-      // program. After a takeover, the keeper therefore registers only if the id is free.
+      // A signed registration replaces even that of another client with the same key, such as a
+      // copy of this program. After a takeover, the keeper therefore registers only if the id is
+      // free.
       await this.#checkIsFree(signal);
     }
     return false;
   }
 
   /**
-   * Sends a heartbeat to find out whether another client holds the id. Rejects with the refusal if so.
+   * Sends a heartbeat to find out whether another client holds the id. Rejects with the refusal if
+   * so, and if the heartbeat fails for another reason, with that error.
    * @param {AbortSignal} signal
    */
   async #checkIsFree(signal) {
@@ -317,10 +329,11 @@ export class LeaseKeeper {
   /**
    * Whether the service knows the id, and this client does not have its current token.
    *
-   * To find that out, it sends a heartbeat, which changes nothing if its token is wrong. It gets 404 for an
-   * unknown id and 403 for a known one. The keeper registers a known id token-only, which replaces
-   * a dormant peer but not a live one. It does not register an unknown id token-only: if the
-   * response were lost, the id would be reserved under a token that no client knows.
+   * To find that out, this method sends a heartbeat, which changes nothing if its token is wrong.
+   * The response is 404 for an unknown id and 403 for a known one. The keeper registers a known id
+   * token-only, which replaces a dormant peer, but not one that its holder keeps live. It does not
+   * register an unknown id token-only: if the response were lost, the id would be reserved under a
+   * token that no client knows.
    * @param {AbortSignal} signal
    */
   async #isKnown(signal) {
@@ -338,8 +351,9 @@ export class LeaseKeeper {
   }
 
   /**
-   * Whether the registration has to be updated. It should be token-only exactly if the token is stored,
-   * and it should list the address at which the service sees the peer.
+   * Whether the registration has to be updated. It should be token-only exactly if it is unsigned
+   * and the token is stored. If it leaves its address out, it should list the address at which the
+   * service sees the peer. After a failed update, false until a heartbeat has succeeded.
    */
   #needsUpdate() {
     // A signed registration is not made token-only, because the signature protects the name
@@ -350,7 +364,7 @@ export class LeaseKeeper {
   }
 
   /**
-   * Registers the peer again, with its token, to change the registration that it holds.
+   * Registers the peer again, with its token, to change its registration.
    * @param {number} sentAt
    * @param {AbortSignal} signal
    * @returns {Promise<KeeperEvent | undefined>}
@@ -380,7 +394,7 @@ export class LeaseKeeper {
       this.#observedAddress.heartbeat(response.observed_address);
     }
     this.#lease = new Lease(sentAt, response);
-    // The credentials of a TURN server expire, so each response replaces them.
+    // The credentials of a TURN server expire, so each response that has servers replaces the list.
     this.#iceServers = response.ice_servers ?? this.#iceServers;
     return { type: "renewed", response };
   }

@@ -4,8 +4,9 @@ import { createNew, isReadableByOthers, read } from "./private-file.js";
 import { SecretKey } from "./secret-key.js";
 
 /**
- * A file with the private key of one peer, as a JSON Web Key. Only its owner may read it (mode 0600). The
- * command and the other clients read it too.
+ * A file with the private key of one peer, as a JSON Web Key. `create` makes it so that only its
+ * owner may read it (mode 0600). The command `aurora-discovery` and the clients for other languages
+ * can read the file too.
  */
 export class KeyFile {
   #path;

@@ -2,17 +2,18 @@
 
 import { fullJitter, seconds } from "./time.js";
 
-// The minimum interval between two heartbeats in seconds, whatever the service requests, so that no
-// response can make a peer flood the service.
+// If the service requests a shorter interval between heartbeats than this, in seconds, this one
+// applies. So no response can make a peer flood the service.
 const SHORTEST_INTERVAL = 0.5;
 // How much earlier than requested a heartbeat may be sent, as a ratio of the interval. The jitter
 // spreads out peers that started together. It never makes a heartbeat late.
 const INTERVAL_JITTER = 0.1;
-// The upper bound of the first wait after a failure, in seconds. The keeper counts a failure only
-// after the client has used up its own retries.
+// The upper bound of the random wait after the first failure, in seconds. It doubles with each
+// further failure. Before the keeper counts a transient failure, the client has used up its own
+// retries.
 const FIRST_CEILING = 1;
-// While there is no lease: the upper bound of a random wait, and the longest `Retry-After` that is
-// honored, in seconds.
+// While there is no lease: the maximum of that upper bound, in seconds. Unless another client holds
+// the id, also the longest `Retry-After` that is honored.
 const HIGHEST_CEILING = 60;
 // The longest `Retry-After`, in seconds, that is honored while another client holds the id. That
 // client's lease may last longer, but it may also end earlier, because the client can deregister at
@@ -63,9 +64,9 @@ export class FailureBackoff {
   /**
    * Counts a failure. Returns the seconds until the next attempt.
    *
-   * While the lease runs, retries are fast at first, to save it. After it has ended, they are about as
-   * frequent as heartbeats, because fast retries of all clients would overload a service that comes back
-   * after a long outage.
+   * Retries are fast at first, so that a running lease may be saved. After the lease has ended,
+   * they are about as frequent as heartbeats, because fast retries of all clients would overload a
+   * service that comes back after a long outage.
    * @param {import("./errors.js").DiscoveryError} error
    * @param {Lease} [lease]
    */
@@ -79,7 +80,8 @@ export class FailureBackoff {
   }
 
   /**
-   * Counts a refusal because another client holds the id. Returns the seconds until the next attempt.
+   * Counts a refusal because another client holds the id, or another key has locked it. Returns the
+   * seconds until the next attempt.
    * @param {import("./errors.js").DiscoveryError} error
    */
   afterNotHolder(error) {
@@ -98,7 +100,10 @@ export class FailureBackoff {
   }
 }
 
-/** The address from which the service sees the peer's requests. */
+/**
+ * The address from which the service sees the peer's requests. A change counts as confirmed when
+ * two consecutive heartbeats have come from the same new address.
+ */
 export class ObservedAddress {
   /** @type {string | undefined} */
   #registered;
@@ -136,8 +141,8 @@ export class ObservedAddress {
   }
 
   /**
-   * Whether the peer has to register its new address. It tries at most once in `lease` seconds, so that
-   * a client that alternates between two addresses does not register all the time.
+   * Whether the peer has to register its new address. The keeper tries at most once in `lease`
+   * seconds, so that a client that alternates between two addresses does not register all the time.
    * @param {number} lease
    */
   hasMoved(lease) {
@@ -164,7 +169,7 @@ function after(error, longest, pause) {
 }
 
 /**
- * The address. An IPv4 address in the notation of IPv6, such as `::ffff:192.0.2.1`, becomes a plain IPv4
+ * Returns the address. An IPv4-mapped IPv6 address, such as `::ffff:192.0.2.1`, becomes the IPv4
  * address.
  * @param {string} address
  */

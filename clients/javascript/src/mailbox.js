@@ -17,7 +17,9 @@ const TOKEN_POLL_SECONDS = 1;
 // The maximum difference between the time of a message and now, in seconds. Received messages are
 // remembered for twice as long, so that repetitions are dropped.
 const MAX_AGE_SECONDS = 300;
-// The upper bounds of the wait after a failure, in seconds.
+// After a failed request, the mailbox waits for a second and a random time. The first number is the
+// upper bound of that time after one failure, in seconds. The bound doubles with each further
+// failure, up to the second number.
 const FIRST_CEILING = 1;
 const HIGHEST_CEILING = 30;
 
@@ -33,8 +35,8 @@ const HIGHEST_CEILING = 30;
  */
 
 /**
- * `onMessage` gets each message once. Of several messages of one sender with the same `sid`, it
- * gets only the first. While `isExpecting` returns true, mail is requested as often as the service
+ * `onMessage` gets each message once. Of several messages with the same sender, key and `sid`, it
+ * gets only one. While `isExpecting` returns true, mail is requested as often as the service
  * permits, even if the service does not let requests wait for mail.
  * @typedef {object} MailboxOptions
  * @property {(message: SignedMessage) => void | Promise<void>} onMessage
@@ -69,7 +71,8 @@ export class Mailbox {
 
   /**
    * Signs a message, and leaves it in the mailbox of another peer. If this peer is not registered, waits
-   * until it is. Rejects as `Client.mail` does, or if the mailbox is closed during that wait.
+   * until it is. Rejects as `Client.mail` does, except for `repeated_message`, and if the mailbox
+   * is closed during that wait.
    *
    * The receiver gets one message of each sender per `sid` within two minutes; further ones are dropped
    * without an error. Use `SignedMessage.newSession()` for each message that is not an answer.
@@ -84,7 +87,8 @@ export class Mailbox {
     try {
       await this.#client.mail({ to, lease_token, message }, { signal });
     } catch (error) {
-      // `repeated_message` means that an earlier attempt succeeded and its response was lost.
+      // `repeated_message` means that the receiver's mailbox has already accepted a message with
+      // this `sid`, for example in an earlier attempt whose response was lost.
       if (!(error instanceof DiscoveryError) || error.code !== "repeated_message") {
         throw error;
       }
@@ -113,7 +117,7 @@ export class Mailbox {
     }
   }
 
-  /** Requests mail until `close` is called. Each request acknowledges the messages of the previous one. */
+  /** Requests mail until `close` is called. Each request acknowledges the mail received last. */
   async #receive() {
     const { signal } = this.#closed;
     /** @type {string[]} */
@@ -154,15 +158,15 @@ export class Mailbox {
   }
 
   /**
-   * Passes a message on, after its signature is verified.
+   * Verifies a message. Passes it on if it is for this peer, recent and not a repetition.
    * @param {string} from
    * @param {string} text
    */
   async #take(from, text) {
     const message = await SignedMessage.verify(text);
     const age = Math.abs(this.#local.now() / 1_000 - message.issued_at);
-    // Sessions are distinguished by sender, key and `sid`. Without the key, a message that another
-    // key signed would suppress the genuine one.
+    // The sender, the key and the `sid` together identify a session. Without the key, a message
+    // that another key has signed would suppress the genuine one.
     const isForMe = message.to === this.#local.peer_id && message.from === from;
     if (isForMe && age <= MAX_AGE_SECONDS && this.#isNew(`${from} ${message.signed_by} ${message.sid}`)) {
       await this.#onMessage(message);

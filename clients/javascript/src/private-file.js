@@ -45,7 +45,7 @@ export async function replace(path, text) {
 }
 
 /**
- * Creates a file that does not exist yet, durably and as a whole.
+ * Creates a file, durably and as a whole. Rejects if the path exists.
  * @param {string} path
  * @param {string} text
  */
@@ -61,7 +61,7 @@ export async function createNew(path, text) {
 }
 
 /**
- * Checks that a file can be written, without changing it.
+ * Checks that `replace` can create its temporary file. Does not change the file at `path`.
  * @param {string} path
  */
 export async function checkWritable(path) {
@@ -78,8 +78,8 @@ export async function isReadableByOthers(path) {
 }
 
 /**
- * The temporary file, which is renamed when it is complete. It is in the same directory, because a
- * rename is atomic only within a file system.
+ * The temporary file, which gets the name `path` when it is complete. It is in the same directory,
+ * because a file can be renamed or linked only within its file system.
  * @param {string} path
  */
 function newPath(path) {
@@ -105,7 +105,7 @@ async function create(path, text) {
 }
 
 /**
- * Makes a rename within the directory of `path` survive a loss of power.
+ * Makes a new name in the directory of `path` survive a loss of power.
  * @param {string} path
  */
 async function syncDirectory(path) {
@@ -113,7 +113,7 @@ async function syncDirectory(path) {
   try {
     directory = await open(dirname(path), "r");
   } catch {
-    // Some systems cannot open a directory as a file.
+    // Some systems, such as Windows, cannot open a directory as a file.
     return;
   }
   try {

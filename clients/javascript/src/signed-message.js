@@ -22,8 +22,8 @@ const RULES = {
  * The content of a message. `sid` names the session that the message is part of: 16 to 64 visible
  * ASCII characters. Use a new one for each message that is not an answer, because the receiver gets
  * one message of each sender per `sid` within two minutes. `type` is the kind of message: 1 to 16
- * lowercase letters, such as `offer`. A message has at most 4 KiB, so `sdp` can have about 2,500
- * bytes.
+ * lowercase letters, such as `offer`. `sdp` is the session description. A message has at most
+ * 4 KiB, so `sdp` can have about 2,500 bytes.
  * @typedef {{sid: string, type: string, sdp: string}} Message
  */
 
@@ -71,7 +71,7 @@ export class SignedMessage {
   /**
    * Verifies a message. Rejects with a DiscoveryError of the kind `invalid_record` if the signature is not
    * by the key that the message names, or if the service could not have accepted the message. The caller
-   * compares the names, the key and the time with what it expects.
+   * has to compare `from`, `to`, `signed_by` and `issued_at` with what it expects.
    * @param {string} text
    */
   static async verify(text) {

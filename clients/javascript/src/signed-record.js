@@ -116,8 +116,8 @@ function isHash(value) {
 }
 
 /**
- * The old key that has signed its replacement by `newKey`. Rejects if the old key has signed the
- * replacement for another record.
+ * Verifies a statement of an old key, which says that `newKey` replaces it in this record. Returns
+ * the old key. Rejects if the signature is wrong, or if the statement is for another record.
  * @param {string} text
  * @param {any} record
  * @param {string} newKey

@@ -67,7 +67,7 @@ export class Signer {
   /**
    * The JSON body of a signed registration.
    * @param {import("./types.js").RegisterRequest} request
-   * @param {string} [nonce]
+   * @param {string} [nonce] a nonce of the service, to sign in place of the time
    */
   async body(request, nonce) {
     const now = this.now();

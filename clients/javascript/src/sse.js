@@ -9,7 +9,8 @@ const MAX_EVENT_LENGTH = 256 * 1024;
 const LINE_END = /\r\n|\n|\r(?!$)/;
 
 /**
- * One event, or a comment (without fields). `retry` is in milliseconds.
+ * The fields of one event, or of a block without an event, such as a comment with an `id`. `retry`
+ * is in milliseconds.
  * @typedef {{event?: string, data: string, id?: string, retry?: number}} Frame
  */
 

@@ -1,5 +1,5 @@
-// Durations. They are measured on the monotonic clock, so that a wrong or changed wall clock has no
-// effect on a client.
+// Durations. They are measured on the monotonic clock, so that a wrong or changed wall clock does
+// not affect them.
 
 /** The seconds since some moment in the past. */
 export function seconds() {

@@ -16,8 +16,8 @@ export class TokenFile {
   }
 
   /**
-   * Reads the token, and checks that the file can be written. Resolves to `undefined` if the
-   * file does not exist.
+   * Reads the token, and checks that the file can be written. Resolves to `undefined` if the file
+   * does not exist. Rejects if the file cannot be read or written, or does not contain a token.
    * @returns {Promise<string | undefined>}
    */
   async load() {

@@ -4,9 +4,10 @@ import { Endpoints } from "./endpoints.js";
 import { DiscoveryError, protocol, refusal, timedOut, unreachable } from "./errors.js";
 import { fullJitter, seconds, sleep } from "./time.js";
 
-// A page of the API has at most 1 MiB of peers.
+// A longer response is an error. A page of the API has at most 1 MiB of peers.
 const MAX_RESPONSE_BYTES = 8 * 1024 * 1024;
-// The upper bound of the first wait between retries, in seconds. It doubles with each further wait.
+// The upper bound of the random part of the wait before the first retry, in seconds. It doubles
+// with each further retry.
 const FIRST_CEILING = 0.2;
 // The maximum of that upper bound. Longer waits would delay callers without relieving the service
 // further.
@@ -17,7 +18,7 @@ const HIGHEST_CEILING = 10;
  * @typedef {object} ClientOptions
  * @property {number} [timeoutSeconds] The time limit of one attempt (10).
  * @property {number} [retries] The maximum number of retries after transient failures (3).
- * @property {number} [patienceSeconds] The time limit of a request with its retries (30).
+ * @property {number} [patienceSeconds] The time after which a request is not attempted again (30).
  * @property {Record<string, string>} [headers] Headers to send with every request.
  * @property {typeof fetch} [fetch] Used instead of the global `fetch`.
  */
@@ -48,8 +49,8 @@ export class Transport {
    * @param {DiscoveryError} error
    */
   failed(endpoint, error) {
-    // A rate limit (429) counts the requests of a source at all endpoints together, so another
-    // endpoint would refuse the request as well.
+    // A client that is over a rate limit (429) must wait. At another endpoint, it would only evade
+    // the limit.
     const isLocal = error.isTransient && error.status !== 429;
     if (isLocal) {
       this.#endpoints.leave(endpoint);
@@ -98,7 +99,8 @@ export class Transport {
   }
 
   /**
-   * Sends a GET request without retries. A response with any status is a success.
+   * Sends a GET request without retries. A response with any status is a success. After a failure
+   * that may affect only this endpoint, the next request goes to another one.
    * @param {string} path
    * @param {AbortSignal} [signal]
    */
@@ -118,7 +120,8 @@ export class Transport {
   }
 
   /**
-   * Opens a stream, without retries. The time limit applies until the response begins.
+   * Opens a stream, without retries. The time limit applies until the response begins. After a
+   * failure that may affect only this endpoint, the next request goes to another one.
    * @param {string} path with its query
    * @param {AbortSignal} signal closes the stream
    */
@@ -169,8 +172,9 @@ export class Transport {
   }
 
   /**
-   * Runs an exchange within the time limit of one attempt. If the caller aborts it, the caller's reason
-   * is thrown, and otherwise a DiscoveryError.
+   * Runs an exchange within the time limit of one attempt. If the caller aborts the exchange,
+   * throws the reason of the caller's signal. If the exchange fails otherwise, throws a
+   * DiscoveryError.
    * @template T
    * @param {string} endpoint
    * @param {AbortSignal | undefined} signal
@@ -218,7 +222,8 @@ export class Transport {
 }
 
 /**
- * The message of the innermost cause of an error. The outer errors do not say why a request failed.
+ * The message of the innermost cause of an error. The messages of the outer errors, such as
+ * `fetch failed`, do not say why a request failed.
  * @param {unknown} error
  */
 export function reason(error) {

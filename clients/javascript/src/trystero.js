@@ -1,10 +1,10 @@
-// A strategy for trystero, that is, a way in which the peers of a room find each other: here on an
-// Aurora Discovery service. They exchange the messages of WebRTC through their mailboxes at the
-// service.
+// A strategy for trystero. A strategy is a way in which the peers of a room find each other and
+// exchange the messages that set up a WebRTC connection. With this strategy, they find each other
+// on an Aurora Discovery service, and exchange the messages through their mailboxes on it.
 //
 // For each room that it joins, this client registers a peer with the room's archetype. The id of
-// that peer consists of the client's trystero id and the room. It is locked to the key that first
-// registered it, so no other key can use that trystero id in the room.
+// that peer consists of the client's trystero id and the room. The id is locked to the key that
+// first registered it, so no other key can use that trystero id in the room.
 
 import { createStrategy, selfId } from "@trystero-p2p/core";
 
@@ -20,7 +20,8 @@ export { selfId };
 const MESSAGE_TYPE = "trystero";
 // The maximum number of peers that one search for others returns.
 const PAGE = 100;
-// How often this peer looks for others, in seconds. Peers that join later find this one.
+// The interval at which this peer looks for others, in seconds. It can be long, because peers that
+// join later find this one.
 const SEARCH_SECONDS = 60;
 // The minimum interval between two searches, in seconds. Each announcement of a peer starts a search, and
 // trystero announces a peer several times at first.
@@ -50,13 +51,13 @@ const EXPECTING_SECONDS = 60;
 
 /** @typedef {{client: Client, key: SecretKey, rooms: Map<string, Presence>}} Relay */
 
-/** @type {Map<string, string>} The keys of the peers, by their ids of trystero. */
+/** @type {Map<string, string>} The keys of the peers, by their trystero ids. */
 const keys = new Map();
 /** @type {Promise<SecretKey> | undefined} The key of this peer, if its configuration has none. */
 let ownKey;
 /**
- * @type {Map<string, Promise<void>>} By topic: resolves when this client has left the room that it
- * joined last under that topic.
+ * @type {Map<string, Promise<void>>} For the topic of each room that this client has joined: a
+ *   promise that resolves when the client has left the room.
  */
 const departures = new Map();
 
@@ -69,8 +70,8 @@ const join = createStrategy({
   }),
   subscribe: async (/** @type {Relay} */ relay, rootTopic, selfTopic, onMessage, _getOffers, context) => {
     const { config } = /** @type {{config: Config}} */ (context);
-    // If this client has been in the room before, that presence must be deregistered first. Both
-    // have the same id, so a later deregistration would remove the new presence.
+    // If this client has been in the room before, its earlier presence must be deregistered first.
+    // Both have the same id, so a later deregistration would remove the new presence.
     const previous = departures.get(rootTopic);
     /** @type {() => void} */
     let hasLeft;
@@ -94,14 +95,14 @@ const join = createStrategy({
  * @param {AuroraRoomConfig} config `relayConfig.urls` has the URL of the service
  * @param {string} roomId
  * @param {import("@trystero-p2p/core").JoinRoomCallbacks} [callbacks]
- * @throws {Error} if the configuration is incomplete
+ * @throws {Error} if the configuration is incomplete, or one of the URLs is not an HTTP URL
  */
 export function joinRoom(config, roomId, callbacks) {
   const urls = config?.relayConfig?.urls ?? [];
   if (urls.length === 0) {
     throw new TypeError("relayConfig.urls has to name the Aurora Discovery service");
   }
-  new Client(urls); // throws if one is not a URL
+  new Client(urls); // throws if one is not an HTTP URL
   /** @type {Config["iceServers"]} */
   const iceServers = [];
   // A mailbox holds few messages, so trickle ICE is off, and all candidates are sent in one
@@ -119,8 +120,9 @@ export function joinRoom(config, roomId, callbacks) {
 }
 
 /**
- * The public key of a peer, a `did:key`. The peer has signed its messages with this key, including
- * the fingerprint of its certificate. `undefined` if this client has had no contact with the peer.
+ * The public key of a peer, a `did:key`. Messages of the peer, including those with the fingerprint
+ * of its certificate, are accepted only if this key has signed them. `undefined` if this client has
+ * neither found the peer nor received a message from it.
  * @param {string} peerId
  */
 export function keyOf(peerId) {
@@ -182,8 +184,9 @@ class Presence {
   }
 
   /**
-   * Finds the other peers of the room, and passes them to trystero. Of two peers, at least the one
-   * that registers later finds the other one.
+   * Finds up to `PAGE` other peers of the room, and passes them to trystero. The search waits until
+   * this peer is registered. So unless the room has more peers than that, at least the one of two
+   * peers that registers later finds the other one.
    */
   async search() {
     await this.#registered;
@@ -201,7 +204,7 @@ class Presence {
     }
   }
 
-  /** Deregisters the peer. Never rejects, because its lease ends by itself. */
+  /** Deregisters the peer. Ignores a failure, because the lease then ends by itself. */
   async leave() {
     this.#mailbox.close();
     await this.#keeper.stop().catch(() => undefined);
@@ -215,7 +218,7 @@ class Presence {
   }
 
   /**
-   * Passes a message of a peer of this room on, unless the peer had another key before.
+   * Passes a message of a peer of this room to trystero, unless the peer had another key before.
    * @param {string} from
    * @param {string} key
    * @param {Record<string, unknown>} message
@@ -228,8 +231,8 @@ class Presence {
       return;
     }
     keys.set(peerId, key);
-    // Trystero expects an object of its own in `peer`, so a value that was received must not stay
-    // there.
+    // Trystero expects an object of its own in `peer`, so a value that the sender put there is
+    // removed.
     this.#onMessage({ ...message, peerId, peer: undefined }, (_topic, signal) => this.#reply(from, signal));
   }
 
@@ -242,7 +245,7 @@ class Presence {
     try {
       await this.#mailbox.send(to, { sid: SignedMessage.newSession(), type: MESSAGE_TYPE, sdp: signal });
     } catch (error) {
-      // A peer that has left is listed until its lease ends.
+      // It is normal that a peer has left by the time that this one replies.
       if (!(error instanceof DiscoveryError) || error.code !== "peer_not_registered") {
         this.#warn(error);
       }

@@ -1,15 +1,19 @@
 // The requests and responses of the API, and the events of watches and lease keepers. Requests and
-// responses have the keys of the API, which docs/api.md of the project describes. Times are UTC
-// without a suffix: `new Date(`${peer.last_seen}Z`)`.
+// responses have the keys of the API, which docs/api.md of the project describes. In addition,
+// peers have `metadata_text`. A `DiscoverRequest` has the list `archetypes` in place of the
+// parameter `archetype`. Times are UTC without a suffix, so `new Date(`${peer.last_seen}Z`)`
+// converts one.
 
 /**
  * Which peers to list, and how.
  * @typedef {object} DiscoverRequest
- * @property {string[]} [archetypes] List peers that have any of these archetypes (at most 8), or all.
+ * @property {string[]} [archetypes] List peers that have any of these archetypes (at most 8), or
+ *   all peers if it is empty.
  * @property {number} [limit] The maximum number of peers, 1 to 1000.
  * @property {string} [exclude] The id of a peer to leave out, normally the caller's own.
- * @property {"sample" | "diverse" | "all"} [order] `sample` (default) is a uniform random sample.
- *   Half of a `diverse` sample comes from different networks. `all` is an enumeration.
+ * @property {"sample" | "diverse" | "all"} [order] `sample` is a uniform random sample. Half of a
+ *   `diverse` sample comes from different networks. `all` is an enumeration, page by page. The
+ *   default is `sample`, unless the operator of the service has made `diverse` the default.
  * @property {string} [cursor] `next_cursor` of the previous page of an enumeration.
  * @property {"legacy" | "full" | "contact" | "observer"} [view] The representation of each peer.
  * @property {"any"} [fill] Fill a short sample with random peers of the whole network.
@@ -23,7 +27,7 @@
  * @property {number} [port] 0 (default) means that the peer does not accept connections.
  * @property {string[]} [archetypes] The tags that the peer can be found by.
  * @property {object | string} [metadata] A JSON object, or its text, which others get byte for byte.
- * @property {number} [ttl_seconds] The lease to request.
+ * @property {number} [ttl_seconds] The duration of the lease to request.
  * @property {string} [lease_token] Proves that the caller is the holder.
  * @property {boolean} [token_only] From now on, only a client with the token can replace, renew or
  *   deregister the peer.
@@ -36,7 +40,7 @@
  * @property {string} peer_id
  * @property {string} [lease_token] Proves that the caller is the holder.
  * @property {boolean} [mail] If true, the response includes the messages in the mailbox of the
- *   peer, and its STUN and TURN servers.
+ *   peer, and the STUN and TURN servers, if the operator of the service has configured any.
  * @property {DiscoverRequest} [discover] If given, the response includes this page of peers.
  */
 
@@ -55,7 +59,8 @@
 /**
  * @typedef {object} MailRequest
  * @property {string} to The peer that receives the message.
- * @property {string} lease_token The token of the sender, which the message names.
+ * @property {string} lease_token The token of the sender, that is, of the peer in the message's
+ *   `from`.
  * @property {string} message A compact JWS, at most 4,096 bytes.
  */
 
@@ -79,7 +84,7 @@
 
 /**
  * `next_poll_seconds` is how long the client should wait before the next request. It is 0 if the
- * service lets requests wait for mail.
+ * service lets requests wait for mail, unless the service is stopping.
  * @typedef {{mail: Mail[], next_poll_seconds: number}} MailboxResponse
  */
 
@@ -91,11 +96,13 @@
  * @property {number} port 0 means that the peer does not accept connections.
  * @property {string[]} archetypes
  * @property {string} last_seen When the lease was last acquired or renewed.
- * @property {Record<string, any>} metadata The parsed metadata. Large numbers lose digits.
+ * @property {Record<string, any>} metadata The parsed metadata. Large integers and long
+ *   fractions lose digits.
  * @property {string} metadata_text The metadata exactly as the peer wrote it, as JSON text.
- * @property {number} [expires_in_seconds] The time until the lease ends, in the full view.
- * @property {number} [registered_seconds_ago] The age of the registration, in the full view.
- * @property {string} [signed] The signed registration of a peer that signed, in the full view.
+ * @property {number} [expires_in_seconds] The time until the lease ends. Only the views `full` and
+ *   `observer` have this key and the next two.
+ * @property {number} [registered_seconds_ago] The age of the registration.
+ * @property {string} [signed] The signed registration, if the peer has signed it.
  *   `SignedRecord.verify` verifies it.
  */
 
@@ -169,9 +176,10 @@
 /**
  * An event of a watch.
  *
- * - `started`: the watch will deliver every change from here on. Enumerate the peers now.
- * - `joined`: the peer is listed from now on. The caller may already know it from an enumeration.
- * - `changed`: the peer registered again with different content.
+ * - `started`: the watch will deliver every change after its cursor. If it started without a
+ *   cursor, enumerate the peers now.
+ * - `joined`: the peer is listed from now on. The caller may already know it.
+ * - `changed`: the peer registered again with different content. The caller may not know it yet.
  * - `left`: the peer is no longer listed. The watch may not have reported it before.
  * - `reset`: changes were lost, for example because the service was restarted. Discard the known peers
  *   and enumerate again; the watch continues from here.
@@ -186,20 +194,21 @@
 /**
  * An event of a lease keeper.
  *
- * - `registered`: the peer was registered, for the first time or again after it was lost.
+ * - `registered`: the peer was registered, for the first time or again after its registration was
+ *   lost.
  * - `renewed`: the lease was renewed.
  * - `secured`: the lease token is stored, and the registration is now token-only.
  * - `unsecured`: the lease token could not be stored. The keeper retries after each heartbeat.
  * - `moved`: the service saw the peer at a new address, and the keeper has registered it there.
  * - `forgotten`: the service no longer knows the peer. The keeper registers it again immediately.
  * - `taken_over`: another client has taken over the id. The keeper registers the peer again when the
- *   other lease has ended.
+ *   other lease has ended, unless `stop` was called.
  * - `failed`: a request failed. The keeper will retry.
  * - `expired`: the lease ended before it could be renewed. The keeper continues to try.
  * - `recovered`: a request succeeded after failures.
  * - `refused`: the service refuses the registration. Without `retryInSeconds` the refusal is permanent,
- *   and the keeper has stopped.
- * - `deregistered`: the peer was deregistered. The keeper has stopped.
+ *   and the keeper stops.
+ * - `deregistered`: the keeper has stopped, and its peer is no longer registered.
  * @typedef {{type: "registered", response: RegisterResponse} | {type: "renewed", response: HeartbeatResponse}
  *   | {type: "secured"} | {type: "unsecured", error: unknown}
  *   | {type: "moved", oldAddress: string, newAddress: string} | {type: "forgotten"}
@@ -213,7 +222,8 @@
 /**
  * Keeps the lease token of a lease keeper across restarts. `TokenFile` is a token store.
  * @typedef {object} TokenStore
- * @property {() => Promise<string | undefined>} load Reads the token. Rejects if tokens cannot be kept.
+ * @property {() => Promise<string | undefined>} load Reads the token, if there is one. If it
+ *   rejects, for example because tokens cannot be stored, the keeper stops.
  * @property {(token: string) => Promise<void>} save When it resolves, the token survives a crash.
  */
 

@@ -22,7 +22,8 @@ const HIGHEST_CEILING = 60;
  * The changes of the peers that match, as an async iterator. `Client.watch` creates it.
  *
  * After a transient failure it yields `interrupted` and reconnects without limit. It resumes after
- * the last event, so that no change is missed. A permanent failure is thrown and ends the watch.
+ * the last event, so that no change is missed; if the service no longer has the changes since then,
+ * the watch yields `reset`. A permanent failure is thrown and ends the watch.
  */
 export class Watch {
   #transport;
@@ -98,7 +99,10 @@ export class Watch {
     return { done: true, value: undefined };
   }
 
-  /** Connects if necessary and reads one frame. Returns `undefined` if the frame carries no event. */
+  /**
+   * Connects if necessary, and then handles the next frame, or receives more frames if there is
+   * none. Returns `undefined` if this yields no event.
+   */
   async #step() {
     if (this.#wait > 0) {
       await sleep(this.#wait, this.#signal);
@@ -145,7 +149,7 @@ export class Watch {
   }
 
   /**
-   * Reads a frame and moves the cursor past it.
+   * Returns the event in a frame, if it has one, and moves the cursor past the frame.
    * @param {Connection} connection
    * @param {import("./sse.js").Frame} frame
    */
@@ -186,7 +190,7 @@ export class Watch {
       case "left":
         return { type: "left", peer_id: parseResponse(data).peer_id };
       default:
-        // A comment, which only moves the cursor, or an event of a later version.
+        // A comment, which only moves the cursor, or an event of a later version of the service.
         return undefined;
     }
   }

@@ -1,5 +1,5 @@
-// Each call ends when its signal is aborted. Scenarios cannot test this, because other languages have no
-// abort signals.
+// Each call ends when its signal is aborted. The scenarios cannot test this, because they are the
+// same for all languages, and the other clients have no abort signals.
 
 import assert from "node:assert/strict";
 import { once } from "node:events";

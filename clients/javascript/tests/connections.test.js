@@ -1,5 +1,5 @@
-// Tests of connections with a stand-in for WebRTC, which Node does not have. The checks of the page open
-// real channels.
+// Tests of connections with a stand-in for WebRTC, which Node does not have.
+// `scripts/check-channels` opens real channels, in a browser.
 
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
@@ -31,7 +31,7 @@ class FakeConnection extends EventTarget {
     await this.#described.promise;
   }
 
-  /** Only connections that answer an offer get a remote description. */
+  /** In these tests, only connections that answer an offer get a remote description. */
   async setRemoteDescription() {
     this.describes();
   }
@@ -63,7 +63,7 @@ function offerOfBob(sdp) {
   return SignedMessage.sign(message, other);
 }
 
-/** The connections of alice, to whom `batches` of messages are delivered as soon as they resolve. */
+/** The connections of alice. Her mailbox delivers the `batches` in order, each when it resolves. */
 function connectionsOf(batches, onMail, options = {}) {
   const handlers = {
     "/mailbox": async (_, signal) => {

@@ -1,12 +1,12 @@
-// How a client returns to the endpoint that it started at. Scenarios cannot test this, because it takes
-// five minutes.
+// How a client leaves an endpoint, and returns to the one that it started at. Scenarios cannot test
+// the return, because it takes five minutes.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { Client } from "@aurora-alliance/discovery";
 
-// The package does not export this module, so it is found beside the one that it exports.
+// The package does not export this module, so it is imported from the directory of the main module.
 const { Endpoints } = await import(new URL("endpoints.js", import.meta.resolve("@aurora-alliance/discovery")));
 
 const URLS = ["http://a.example", "http://b.example", "http://c.example"];

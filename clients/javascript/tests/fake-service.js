@@ -27,7 +27,7 @@ export function refusal(status, code) {
   return Response.json({ error: "the reason", code }, { status });
 }
 
-/** A response that never comes. */
+/** A response that never comes. Rejects when the request is aborted. */
 export function untilAborted(signal) {
   return new Promise((_, reject) => {
     signal.addEventListener("abort", () => reject(signal.reason));

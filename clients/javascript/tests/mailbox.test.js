@@ -1,4 +1,4 @@
-// Tests of mailboxes, and of what ends with their keeper.
+// Tests of mailboxes, which also end when their keeper does.
 
 import assert from "node:assert/strict";
 import { getEventListeners } from "node:events";
@@ -31,7 +31,7 @@ test("a message by another key does not suppress one of the same session", async
   const next = (_, signal) => responses.shift() ?? (end.resolve(), untilAborted(signal));
   const mailbox = open({ "/mailbox": next }, { onMessage: ({ sdp }) => taken.push(sdp) });
   await end.promise;
-  // The messages are verified concurrently, so that the last ones may still be on their way.
+  // The messages are verified concurrently, so the last ones may not have been passed on yet.
   for (const limit = performance.now() + 60_000; taken.length < 2 && performance.now() < limit; ) {
     await new Promise((later) => setTimeout(later, 5));
   }
@@ -42,7 +42,7 @@ test("a message by another key does not suppress one of the same session", async
 test("a mailbox keeps no listener for each request", async () => {
   const end = deferred();
   const counts = [];
-  // The client of the mailbox sees its own signal, on which listeners would stay.
+  // This stand-in for `Client` gets the mailbox's own signal, so it can count the listeners on it.
   const client = {
     mailbox: async (_, { signal }) => {
       counts.push(getEventListeners(signal, "abort").length);

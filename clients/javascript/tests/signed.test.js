@@ -10,7 +10,7 @@ import { after, before, test } from "node:test";
 import { SecretKey, SignedMessage, SignedRecord } from "@aurora-alliance/discovery";
 import { KeyFile } from "@aurora-alliance/discovery/key-file";
 
-// Records that other libraries have made.
+// Records that other libraries have made, and in `ours` some that the Rust crate has made.
 const vectors = JSON.parse(await readFile(process.env.VECTORS, "utf8"));
 let directory;
 

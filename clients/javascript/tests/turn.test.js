@@ -7,7 +7,7 @@ import { test } from "node:test";
 
 import { Client, SecretKey } from "@aurora-alliance/discovery";
 
-// The record of alice, which another library has made.
+// A record of alice, which the Rust crate has made.
 const { ours: [signed] } = JSON.parse(await readFile(process.env.VECTORS, "utf8"));
 
 test("heartbeats renew the passwords of a peer with a mailbox for TURN servers", async () => {

@@ -1,5 +1,5 @@
-"""How a client changes its endpoint: without retries, and back to the endpoint that it started at. Scenarios
-cannot test the return, because it takes five minutes."""
+"""How a client changes its endpoint: after a failed request that is not retried, and back to the
+endpoint that it started at. Scenarios cannot test the return, because it takes five minutes."""
 
 from __future__ import annotations
 

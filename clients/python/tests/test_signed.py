@@ -18,7 +18,7 @@ READABLE = {"accepted", "stale_signature"}
 
 
 class Vectors(unittest.TestCase):
-    """Verifies records that other libraries have made."""
+    """Verifies records that other libraries and, in `ours`, the Rust crate have made."""
 
     def test_each_record_is_verified_or_refused(self) -> None:
         for vector in json.loads(VECTORS.read_text())["vectors"]:

@@ -1,4 +1,4 @@
-"""The parts of the use of httpx that the blocking and the asynchronous client share."""
+"""What the blocking and the asynchronous client share in their use of httpx."""
 
 from __future__ import annotations
 

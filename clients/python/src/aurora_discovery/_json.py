@@ -14,10 +14,10 @@ _LISTS = frozenset({"peers", "joined", "changed"})
 
 
 def parse_response(body: bytes) -> dict[str, Any]:
-    """The JSON object in `body`. Each peer that it lists gets a key `metadata_text` with the text
-    of its metadata.
+    """The JSON object in `body`. Each peer with metadata in its lists gets a key `metadata_text`,
+    with the text of the metadata.
 
-    Raises ValueError if `body` is not a JSON object.
+    Raises ValueError if `body` is not a JSON object, or a peer in its lists is not one.
     """
     text, value = _parse(body)
     for key, start in _members(text, 0):
@@ -28,7 +28,7 @@ def parse_response(body: bytes) -> dict[str, Any]:
 
 
 def parse_peer(body: bytes) -> dict[str, Any]:
-    """The peer in `body`, with a key `metadata_text`.
+    """The peer in `body`, with a key `metadata_text` if it has metadata.
 
     Raises ValueError if `body` is not a JSON object.
     """
@@ -41,8 +41,8 @@ def parse_signed(body: bytes) -> dict[str, Any]:
     """The JSON object in `body`, which a peer has signed. The object gets a key `metadata_text`
     with the text of its metadata.
 
-    Raises ValueError if `body` is not a JSON object, or repeats a key, because JSON parsers differ in
-    which of the values they take.
+    Raises ValueError if `body` is not a JSON object, or if the object repeats a key. JSON parsers
+    differ in which of the values of a repeated key they take.
     """
     text, value = _parse(body)
     keys = [key for key, _ in _members(text, 0)]

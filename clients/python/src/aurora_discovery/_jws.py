@@ -89,7 +89,7 @@ def _is_of_small_order(point: bytes) -> bool:
     """Whether a point has small order, that is, eight times the point is the neutral element. With such
     a key, one signature is valid for many messages. OpenSSL accepts these keys.
 
-    The y of these points are 0 (order 4), 1 and -1 (orders 1 and 2), and the roots of
+    The y coordinates of these points are 0 (order 4), 1 and -1 (orders 1 and 2), and the roots of
     d y^4 + 2 y^2 - 1 (order 8), with d = -121665/121666.
     """
     y = int.from_bytes(point, "little") & (2**255 - 1)

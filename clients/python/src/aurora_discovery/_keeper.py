@@ -8,10 +8,15 @@ heartbeat, and returns the seconds until the next step:
   registration has to be updated.
 - If the service no longer knows the peer, or another client has taken over the id: 0, and the next step
   tries to register the peer.
-- If the service refuses a registration because another client holds the id: the time in `Retry-After`,
-  but at most 300 s, plus a random wait.
-- After any other failure: a random wait whose upper bound doubles with each failure, plus `Retry-After`.
-  `_lease.FailureBackoff` has the bounds."""
+- If the service refuses a registration because another client holds the id, or another key has
+  locked it: the time in `Retry-After`, but at most 300 s, plus a random wait.
+- After a failure that may be temporary: a random wait plus the time in `Retry-After`. The upper
+  bound of the wait doubles with each failure. `_lease.FailureBackoff` has the bounds, and the waits
+  after the lease has ended.
+
+If the service refuses a registration permanently, the step raises the refusal, which ends the
+keeper.
+"""
 
 from __future__ import annotations
 
@@ -49,8 +54,9 @@ from .token_file import TokenFile
 
 EventHandler = Callable[[KeeperEvent], None]
 
-# Statuses that mean that the request itself is wrong, so that a retry cannot help. 403, the status
-# while another client holds the id, is not one of them, because the lease of that client may end.
+# If the service refuses a registration with one of these statuses, the keeper stops, because a
+# retry would be refused too. 403 is not one of them: the service sends it while another client
+# holds the id, and the lease of that client may end.
 _FINAL_STATUSES = frozenset({400, 401, 404, 405, 413, 501})
 
 
@@ -60,8 +66,10 @@ class State(Enum):
     ABSENT = auto()
     """The peer is not registered."""
     UNRESOLVED = auto()
-    """A registration was sent, and its result is unknown, because no response has arrived."""
+    """A registration was sent, and its result is unknown, for example because no response has
+    arrived."""
     HELD_BY_ANOTHER = auto()
+    """Another client holds the id, or another key has locked it."""
     HELD = auto()
 
 
@@ -98,8 +106,8 @@ class Keeper:
         if self._token_file:
             self._saved_token = self._token_file.read()
             self._token_file.check_writable()
-        # The registration that is sent, with the current token. While the peer is registered,
-        # `token_only` is the value that the service accepted.
+        # The registration, with the current token. While the peer is registered, `token_only` has
+        # the value that the service accepted last.
         self._registration = registration
         if self._saved_token:
             self._registration = replace(registration, lease_token=self._saved_token)
@@ -117,7 +125,7 @@ class Keeper:
         self._update_failed = False
 
     async def keep(self, calls: Calls) -> NoReturn:
-        """Keeps the lease until that is permanently impossible."""
+        """Runs steps until one raises, for example because of a permanent refusal."""
         while True:
             await calls.transport.io.sleep(await self._step(calls))
 
@@ -128,7 +136,7 @@ class Keeper:
             return
         if self._state is State.UNRESOLVED and not self._may_replace and token is None:
             # Without the token, the request could remove the registration of another client at the
-            # same address. The lease of this keeper ends by itself.
+            # same address. If this keeper has registered the peer, the lease ends by itself.
             return
         if self._state is not State.ABSENT:
             try:
@@ -188,22 +196,25 @@ class Keeper:
         return _lease(sent_at, response), Registered(response)
 
     async def _must_yield(self, calls: Calls) -> bool:
-        """Whether the registration must not replace one of another client, and therefore has to be
-        token-only.
+        """Whether the registration has to be token-only, so that it does not replace that of
+        another client.
 
-        Otherwise it is not token-only at first: if the peer crashed before the token is on disk,
-        no client could use the id until its reservation ends, not even this one.
+        Otherwise, it is not token-only at first, because the service reserves the id of a
+        token-only peer for some time after the end of its lease. If the peer crashed before its
+        token is on disk, no client could register the id during that time, not even this one.
         """
         if self._signer is None:
             return (not self._may_replace or self._was_taken_over) and await self._is_known(calls)
         if self._was_taken_over:
-            # A signature would replace even another client that has the same key, such as a copy of this
-            # program. After a takeover, the keeper therefore registers only if the id is free.
+            # A signed registration replaces even that of another client with the same key, such as
+            # a copy of this program. After a takeover, the keeper therefore registers only if the
+            # id is free.
             await self._check_is_free(calls)
         return False
 
     async def _check_is_free(self, calls: Calls) -> None:
-        """Raises RefusedError if another client holds the id."""
+        """Sends a heartbeat. Raises RefusedError if another client holds the id, and DiscoveryError
+        if the heartbeat fails for another reason."""
         try:
             await calls.heartbeat(self._registration.peer_id, self._registration.lease_token)
         except DiscoveryError as error:
@@ -213,10 +224,11 @@ class Keeper:
     async def _is_known(self, calls: Calls) -> bool:
         """Whether the service knows the id, and this client does not have its current token.
 
-        To find that out, it sends a heartbeat, which changes nothing if its token is wrong. It gets 404
-        for an unknown id and 403 for a known one. The keeper registers a known id token-only, which
-        replaces a dormant peer but not a live one. It does not register an unknown id token-only: if
-        the response were lost, the id would be reserved under a token that no client knows.
+        To find that out, this method sends a heartbeat, which changes nothing if its token is
+        wrong. The response is 404 for an unknown id and 403 for a known one. The keeper registers a
+        known id token-only, which replaces a dormant peer, but not one that its holder keeps live.
+        It does not register an unknown id token-only: if the response were lost, the id would be
+        reserved under a token that no client knows.
         """
         own = self._registration.lease_token
         try:
@@ -228,15 +240,17 @@ class Keeper:
         return own is None
 
     def _needs_update(self) -> bool:
-        """Whether the registration differs from what it should be: it is token-only exactly if the
-        token is on disk, and it lists the address at which the service sees the peer."""
+        """Whether the registration has to be updated. It should be token-only exactly if it is
+        unsigned and the token is on disk. If it leaves its address out, it should list the address
+        at which the service sees the peer. After a failed update, False until a heartbeat has
+        succeeded."""
         # A signed registration is not made token-only, because the signature protects the name already.
         differs = self._signer is None and self._registration.token_only != self._is_saved()
         has_moved = self._lease is not None and self._observed_address.has_moved(self._lease.ttl)
         return not self._update_failed and (differs or has_moved)
 
     async def _update(self, calls: Calls, sent_at: float) -> tuple[Lease, KeeperEvent | None]:
-        """Registers the peer again, with its token, to change the registration that it holds."""
+        """Registers the peer again, with its token, to change its registration."""
         self._update_failed = True
         self._observed_address.tried()
         request = replace(self._registration, token_only=self._is_saved(), discover=None)

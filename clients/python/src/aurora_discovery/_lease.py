@@ -9,17 +9,18 @@ import time
 from ._transport import full_jitter
 from .errors import DiscoveryError
 
-# The minimum interval between two heartbeats in seconds, whatever the service requests, so that no
-# response can make a peer flood the service.
+# If the service requests a shorter interval between heartbeats than this, in seconds, this one
+# applies. So no response can make a peer flood the service.
 _SHORTEST_INTERVAL = 0.5
 # How much earlier than requested a heartbeat may be sent, as a ratio of the interval. The jitter spreads
 # out peers that started together. It never makes a heartbeat late.
 _INTERVAL_JITTER = 0.1
-# The upper bound of the first wait after a failure, in seconds. The keeper counts a failure only
-# after the client has used up its own retries.
+# The upper bound of the random wait after the first failure, in seconds. It doubles with each
+# further failure. Before the keeper counts a transient failure, the client has used up its own
+# retries.
 _FIRST_CEILING = 1.0
-# While there is no lease: the upper bound of a random wait, and the longest `Retry-After` that is
-# honored, in seconds.
+# While there is no lease: the maximum of that upper bound, in seconds. Unless another client holds
+# the id, also the longest `Retry-After` that is honored.
 _HIGHEST_CEILING = 60.0
 # The longest `Retry-After`, in seconds, that is honored while another client holds the id. That client's
 # lease may last longer, but it may also end earlier, because the client can deregister at any time.
@@ -58,9 +59,9 @@ class FailureBackoff:
     def after_failure(self, error: DiscoveryError, lease: Lease | None) -> float:
         """Counts a failure. Returns the seconds until the next attempt.
 
-        While the lease runs, retries are fast at first, to save it. After it has ended, they are about
-        as frequent as heartbeats, because fast retries of all clients would overload a service that
-        comes back after a long outage.
+        Retries are fast at first, so that a running lease may be saved. After the lease has ended,
+        they are about as frequent as heartbeats, because fast retries of all clients would overload
+        a service that comes back after a long outage.
         """
         self._failures += 1
         highest = lease.interval if lease else _HIGHEST_CEILING
@@ -71,8 +72,8 @@ class FailureBackoff:
         return _after(error, highest, pause)
 
     def after_not_holder(self, error: DiscoveryError) -> float:
-        """Counts a refusal with the code `not_holder`: another client holds the id. Returns the
-        seconds until the next attempt."""
+        """Counts a refusal because another client holds the id, or another key has locked it.
+        Returns the seconds until the next attempt."""
         self._failures += 1
         pause = full_jitter(self._failures, _FIRST_CEILING, _HIGHEST_CEILING)
         return _after(error, _LONGEST_WAIT_FOR_HOLDER, pause)
@@ -86,7 +87,8 @@ class FailureBackoff:
 
 
 class ObservedAddress:
-    """The address from which the service sees the peer's requests."""
+    """The address from which the service sees the peer's requests. A change counts as confirmed
+    when two consecutive heartbeats have come from the same new address."""
 
     def __init__(self) -> None:
         self._registered: str | None = None
@@ -114,8 +116,9 @@ class ObservedAddress:
         self._candidate = seen
 
     def has_moved(self, lease: float) -> bool:
-        """Whether the peer has to register its new address. It tries at most once in `lease` seconds,
-        so that a client that alternates between two addresses does not register all the time."""
+        """Whether the peer has to register its new address. The keeper tries at most once in
+        `lease` seconds, so that a client that alternates between two addresses does not register
+        all the time."""
         is_due = self._tried_at is None or time.monotonic() - self._tried_at >= lease
         return self._is_confirmed and is_due
 

@@ -1,4 +1,5 @@
-"""Files that only their owner may read (mode 0600). All functions raise OSError."""
+"""Files that only their owner may read (mode 0600). The functions raise OSError if the system
+refuses an operation."""
 
 from __future__ import annotations
 
@@ -7,12 +8,12 @@ import os
 from pathlib import Path
 
 # Keys and tokens are shorter than this limit, in bytes. It keeps a wrong path, such as `/dev/zero`,
-# from making the client read without an end.
+# from making the client read forever.
 _MAX_BYTES = 1_024
 
 
 def read(path: Path) -> str | None:
-    """The text of a small file, or None if it does not exist."""
+    """The text of a file, cut off at `_MAX_BYTES`, or None if it does not exist."""
     try:
         with path.open("rb") as file:
             return file.read(_MAX_BYTES).decode("ascii", "replace").strip()
@@ -37,7 +38,7 @@ def replace(path: Path, text: str) -> None:
 
 
 def create_new(path: Path, text: str) -> None:
-    """Creates a file that does not exist yet, durably and as a whole."""
+    """Creates a file, durably and as a whole. Raises FileExistsError if the path exists."""
     new = _new_path(path)
     _create(new, f"{text}\n")
     try:
@@ -49,7 +50,7 @@ def create_new(path: Path, text: str) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Checks that a file can be written, without changing it."""
+    """Checks that `replace` can replace the file, without changing the file."""
     if path.is_dir():
         # A rename cannot replace a directory.
         raise IsADirectoryError("it is a directory")
@@ -63,8 +64,8 @@ def is_readable_by_others(path: Path) -> bool:
 
 
 def _new_path(path: Path) -> Path:
-    """The temporary file, which is renamed when it is complete. It is in the same directory, because a
-    rename is atomic only within a file system."""
+    """The temporary file, which gets the name `path` when it is complete. It is in the same
+    directory, because a file can be renamed or linked only within its file system."""
     return path.with_name(f"{path.name}.new")
 
 
@@ -81,9 +82,9 @@ def _create(path: Path, text: str) -> None:
 
 
 def _sync_directory(path: Path) -> None:
-    """Makes a rename within the directory of `path` survive a loss of power."""
+    """Makes a new name in the directory of `path` survive a loss of power."""
     if os.name != "posix":
-        # Other systems cannot open a directory as a file.
+        # Windows cannot open a directory as a file.
         return
     descriptor = os.open(path.parent, os.O_RDONLY)
     try:

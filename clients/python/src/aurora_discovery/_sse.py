@@ -19,7 +19,7 @@ _LINE_END = re.compile(rb"\r\n|\n|\r(?!\Z)")
 
 @dataclass(frozen=True)
 class Frame:
-    """One event, or a comment (without fields)."""
+    """The fields of one event, or of a block without an event, such as a comment with an `id`."""
 
     event: str = ""
     data: bytes = b""

@@ -20,10 +20,11 @@ DEFAULT_TIMEOUT = 10.0
 DEFAULT_PATIENCE = 30.0
 DEFAULT_RETRIES = 3
 
-# A page of the API has at most 1 MiB of peers.
+# A longer response is an error. A page of the API has at most 1 MiB of peers.
 MAX_RESPONSE_BYTES = 8 * 1024 * 1024
 
-# The upper bound of the first wait between retries, in seconds. It doubles with each further wait.
+# The upper bound of the random part of the wait before the first retry, in seconds. It doubles with
+# each further retry.
 _FIRST_CEILING = 0.2
 # The maximum of that upper bound. Longer waits would delay callers without relieving the service
 # further.
@@ -57,7 +58,7 @@ class Response:
 
 
 class Stream(Protocol):
-    """A response body that has no end."""
+    """A response body that is read as it arrives."""
 
     @property
     def content_type(self) -> str: ...
@@ -71,7 +72,8 @@ class Stream(Protocol):
 
 
 class Io(Protocol):
-    """Sends requests and waits. The methods raise UnreachableError, TimedOutError and ProtocolError."""
+    """Sends requests and waits. `exchange` and `open` raise UnreachableError, TimedOutError and
+    ProtocolError."""
 
     async def exchange(self, request: Request, timeout: float) -> Response: ...
 
@@ -180,8 +182,8 @@ class Transport:
     def failed(self, endpoint: str, error: DiscoveryError) -> bool:
         """Handles the failure of a request to `endpoint`. Moves to the next endpoint if the request
         may succeed there. Returns whether that is so."""
-        # A rate limit (429) counts the requests of a source at all endpoints together, so another
-        # endpoint would refuse the request as well.
+        # A client that is over a rate limit (429) must wait. At another endpoint, it would only
+        # evade the limit.
         is_local = error.is_transient and error.status != 429
         if is_local:
             self.endpoints.leave(endpoint)

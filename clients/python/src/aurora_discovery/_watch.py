@@ -60,7 +60,8 @@ class Watcher:
             await stream.close()
 
     async def _step(self) -> WatchEvent | None:
-        """Connects if necessary and reads one frame. None means that it carries no event."""
+        """Handles the next frame. If there is none, connects if necessary, and receives more
+        frames. Returns None if this yields no event."""
         if self._wait:
             wait, self._wait = self._wait, 0.0
             await self._transport.io.sleep(wait)
@@ -91,7 +92,7 @@ class Watcher:
         return stream
 
     def _read(self, frame: Frame) -> WatchEvent | None:
-        """Reads a frame and moves the cursor past it."""
+        """Returns the event in a frame, if it has one, and moves the cursor past the frame."""
         if frame.retry is not None:
             self._requested_wait = min(frame.retry / 1_000, _HIGHEST_CEILING)
         try:
@@ -120,7 +121,8 @@ class Watcher:
             case "left":
                 return Left(parse_response(frame.data)["peer_id"])
             case _:
-                # A comment, which only moves the cursor, or an event of a later version.
+                # A comment, which only moves the cursor, or an event of a later version of the
+                # service.
                 return None
 
     def _interrupted(self, error: DiscoveryError) -> float:

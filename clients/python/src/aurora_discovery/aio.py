@@ -122,7 +122,7 @@ class AsyncClient:
         return AsyncLeaseKeeper(self._calls, Keeper(registration, on_event, token_file, replace, signing))
 
     async def close(self) -> None:
-        """Closes the connections."""
+        """Closes the connections, unless they are those of `http_client`."""
         if self._owns_http:
             await self._http.aclose()
 
@@ -138,8 +138,8 @@ class AsyncClient:
 class AsyncWatch:
     """The changes of the peers that match, as an asynchronous iterator. See `Watch`.
 
-    If the wait for an event is cancelled, the watch reconnects when the next event is requested,
-    and misses no change.
+    If the wait for an event is cancelled, the connection may be lost. The watch then yields
+    Interrupted when the next event is requested, reconnects, and misses no change.
     """
 
     def __init__(self, watcher: Watcher) -> None:
@@ -189,9 +189,10 @@ class AsyncLeaseKeeper:
         self._task: asyncio.Task[NoReturn] = asyncio.create_task(keeper.keep(calls), name="lease-keeper")
 
     async def ended(self) -> None:
-        """Waits until the keeper stops by itself.
+        """Waits until the keeper stops.
 
-        Raises the permanent refusal of the registration, or the exception of the event handler.
+        Raises the exception that stopped it, such as the permanent refusal of the registration, or
+        an exception of the event handler.
         """
         await asyncio.wait([self._task])
         self._take_error()

@@ -28,10 +28,11 @@ from .signer import Signer
 class Client:
     """A client of one service, which threads may share.
 
-    Every request is retried after transient failures (no connection, 429, 500, 502, 503, 504), with
-    exponentially growing waits and jitter. Retries are safe: if only the response to an attempt was
-    lost, the next attempt has the same effect, or the service refuses it. A call that fails raises
-    DiscoveryError, whose `code` says why the service refused the request.
+    Requests, except that of `health`, are retried after transient failures (no connection, no
+    response in time, 429, 500, 502, 503, 504), with exponentially growing waits and jitter. Retries
+    are safe: if only the response to an attempt was lost, the next attempt has the same effect, or
+    the service refuses it. A request that fails raises DiscoveryError. If the service refused the
+    request, the `code` of the error says why.
     """
 
     def __init__(
@@ -52,12 +53,14 @@ class Client:
         to the next one when a request fails. After 5 to 10 minutes, it returns to the one that it started
         at.
 
-        `timeout` is the time limit of one attempt, and `patience` that of a request with its retries, in
-        seconds. `headers` are sent with every request. `verify` determines how certificates are
-        verified, as in httpx. With `http_client`, the client uses that HTTP client instead of its own,
-        ignores `headers` and `verify`, and leaves closing to the caller.
+        `timeout` is the time limit of one attempt, in seconds. When `patience` seconds have passed
+        since a request began, it is not attempted again. `headers` are sent with every request.
+        `verify` determines how certificates are verified, as in httpx. With `http_client`, the
+        client uses that HTTP client instead of its own, ignores `headers` and `verify`, and leaves
+        closing to the caller.
 
-        Raises ValueError if an endpoint is not an HTTP URL.
+        Raises ValueError if there is no endpoint, or if one is not an HTTP URL, or has a user name,
+        a password, a query or a fragment.
         """
         self._endpoints = Endpoints(endpoints)
         self._http = http_client or httpx.Client(**client_options(headers, verify))
@@ -72,13 +75,13 @@ class Client:
         return self._endpoints.current
 
     def register(self, request: RegisterRequest, *, signer: Signer | None = None) -> RegisterResponse:
-        """Registers a peer, or replaces its registration and starts a new lease. Raises
-        DiscoveryError with the code `not_holder` while another client holds the id.
+        """Registers a peer, or replaces its registration. Either starts a new lease. The code of
+        the error is `not_holder` while another client holds the id, and `name_locked` if the id is
+        locked to a key that has not signed the request.
 
-        `signer` signs the registration, and signs it again if the local clock is wrong. If a live
-        peer with this id was registered without a signature, `request` needs its `lease_token`,
-        which proves that this client holds the id. The code is `name_locked` if the id is locked to
-        another key.
+        `signer` signs the registration. It signs again if the local clock is wrong, or if the
+        service has a later record of the peer. If a live peer with this id was registered without a
+        signature, `request` needs its `lease_token`, which proves that this client holds the id.
         """
         return run(self._calls.register(request, signer))
 
@@ -87,26 +90,29 @@ class Client:
     ) -> HeartbeatResponse:
         """Renews a lease, or revives a dormant peer, that is, one whose lease has ended but which the
         service still remembers. The code of the error is `peer_not_registered` if the peer has to
-        register, and `not_holder` if the token is not the current one."""
+        register, and `not_holder` if the token is not the current one, or is missing for a
+        token-only peer."""
         return run(self._calls.heartbeat(peer_id, lease_token, discover))
 
     def heartbeats(
         self, peers: Iterable[str | tuple[str, str]], *, discover: DiscoverRequest | None = None
     ) -> HeartbeatsResponse:
-        """Renews the leases of up to a hundred peers: ids, or pairs of an id and its lease token."""
+        """Renews the leases of up to a hundred peers: ids, or pairs of an id and its lease token.
+        If the service refuses to renew one of them, the call still succeeds, and the result of that
+        peer has the error."""
         return run(self._calls.heartbeats(peers, discover))
 
     def deregister(self, peer_id: str, *, lease_token: str | None = None) -> None:
-        """Deregisters a peer. The code of the error is `peer_not_registered` if the service does
-        not know the peer. This also happens if an earlier attempt of the same call removed it and
-        the response was lost."""
+        """Deregisters a peer. The code of the error is `not_holder` if another client holds the id,
+        and `peer_not_registered` if the service does not know the peer. The latter also happens if
+        an earlier attempt of the same call removed the peer and the response was lost."""
         run(self._calls.deregister(peer_id, lease_token))
 
     def mail(self, to: str, *, lease_token: str, message: str) -> int:
         """Leaves a message, which `SignedMessage.sign` has made, in the mailbox of another peer.
         Returns the maximum time that it waits there, in seconds. The code of the error is
-        `peer_not_registered` if the receiver is not live, and `no_mailbox` if it does not take
-        mail."""
+        `peer_not_registered` if the receiver or the sender is not live, and `no_mailbox` if it has
+        no mailbox. The `field` of the error is `to` if the receiver is at fault."""
         return run(self._calls.mail(to, lease_token, message))
 
     def mailbox(
@@ -131,9 +137,9 @@ class Client:
             yield from page.peers
 
     def watch(self, request: DiscoverRequest | None = None, *, since: str | None = None) -> Watch:
-        """Watches the peers that match, from now on or from the cursor `since`. The client connects
-        when the caller requests the first event. Of `request`, only `archetypes`, `exclude` and
-        `view` apply."""
+        """Watches the peers that match. The client connects when the caller requests the first
+        event. The watch reports the changes from then on, or those after the cursor `since`. Of
+        `request`, only `archetypes`, `exclude` and `view` apply."""
         return Watch(Watcher(self._calls.transport, request or DiscoverRequest(), since))
 
     def network(self) -> Network:
@@ -161,15 +167,18 @@ class Client:
         Events are passed to `on_event` in that thread. If it raises, the keeper stops.
 
         `token_file` keeps the lease token on disk, readable only by its owner. A restarted peer is then
-        still the holder, from any address, and no client without the token can change the registration.
+        still the holder, from any address. Once Secured is reported, no client without the token
+        can change the registration.
 
         With `replace=False`, the keeper does not replace a live registration from the same address, such
-        as that of another copy of the program. It waits until that lease ends.
+        as that of another copy of the program. It waits until that lease ends. If the keeper has a
+        `key`, `replace` has no effect: the keeper replaces a registration whose name is locked to
+        that key.
 
-        `key` signs the registration, which locks the name to it: from then on, no client without the key
-        can register the name, and a restarted peer needs no token. See KeyFile. `replaces_key` is the
-        old key, to which the name is still locked, if `key` is a new one. With `audience`, only the
-        service of that name accepts the registration.
+        `key` signs the registration, which locks the name (the id of the peer) to the key: from
+        then on, no client without the key can register the name, and a restarted peer needs no
+        token. See KeyFile. `replaces_key` is the old key, to which the name is still locked, if
+        `key` is a new one. With `audience`, only the service of that name accepts the registration.
 
         Raises TokenFileError if the token file cannot be read or written.
         """
@@ -177,7 +186,7 @@ class Client:
         return LeaseKeeper(self, Keeper(registration, on_event, token_file, replace, signing))
 
     def close(self) -> None:
-        """Closes the connections."""
+        """Closes the connections, unless they are those of `http_client`."""
         if self._owns_http:
             self._http.close()
 
@@ -197,7 +206,8 @@ class Watch:
     """The changes of the peers that match, as an iterator.
 
     After a transient failure it yields Interrupted and reconnects without limit. It resumes after
-    the last event, so that no change is missed. A permanent failure is raised and ends the watch.
+    the last event, so that no change is missed; if the service no longer has the changes since
+    then, the watch yields Reset. A permanent failure is raised and ends the watch.
     """
 
     def __init__(self, watcher: Watcher) -> None:
@@ -240,8 +250,8 @@ class LeaseKeeper:
     service requests, registers the peer again if the service no longer knows it or its address has
     changed, and retries transient failures without limit. `Client.keep` creates it.
 
-    Use it in a `with` block, or call `stop`, which deregisters the peer. Without either, as after a
-    crash, the lease ends by itself.
+    Use it in a `with` block, or call `stop`, which deregisters the peer. If the program ends
+    without either, for example in a crash, the lease ends by itself.
     """
 
     def __init__(self, client: Client, keeper: Keeper) -> None:
@@ -256,9 +266,11 @@ class LeaseKeeper:
         self._thread.start()
 
     def ended(self, timeout: float | None = None) -> bool:
-        """Waits up to `timeout` seconds until the keeper stops by itself. Returns whether it has.
+        """Waits until the keeper stops, but at most `timeout` seconds. Returns whether it has
+        stopped.
 
-        Raises the permanent refusal of the registration, or the exception of the event handler.
+        Raises the exception that stopped it, such as the permanent refusal of the registration, or
+        an exception of the event handler.
         """
         self._thread.join(timeout)
         if self._error:

@@ -11,7 +11,8 @@ TRANSIENT_STATUSES = frozenset({429, 500, 502, 503, 504})
 
 
 class DiscoveryError(Exception):
-    """The reason why a request failed, as a sentence that a person can act on."""
+    """The failure of a request, of a verification, or of an operation on a file. Its text is a
+    sentence that a person can act on."""
 
     status: int | None = None
     """The HTTP status, if there was a response."""
@@ -32,7 +33,7 @@ class RefusedError(DiscoveryError):
     """The service refused the request. `docs/api.md` lists the codes."""
 
     seq: int | None
-    """With `stale_record`: the highest sequence number of a record of the peer."""
+    """With `stale_record`: the sequence number of the record that the service has of the peer."""
     nonce: str | None
     """With `stale_signature`: a nonce of the service, to sign in place of the time."""
     timestamp: datetime | None

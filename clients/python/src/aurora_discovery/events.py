@@ -11,8 +11,8 @@ from .responses import HeartbeatResponse, Peer, RegisterResponse
 
 @dataclass(frozen=True)
 class Started:
-    """The watch has begun and will deliver every change from here on. A caller that enumerates the peers
-    now misses no change."""
+    """The watch has begun and will deliver every change after its cursor. A caller that has started
+    it without a cursor, and enumerates the peers now, misses no change."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Joined:
 
 @dataclass(frozen=True)
 class Changed:
-    """The peer registered again with different content."""
+    """The peer registered again with different content. The caller may not know it yet."""
 
     peer: Peer
 
@@ -61,7 +61,7 @@ WatchEvent = Started | Joined | Changed | Left | Reset | Interrupted | Resumed
 
 @dataclass(frozen=True)
 class Registered:
-    """The peer was registered, for the first time or again after it was lost."""
+    """The peer was registered, for the first time or again after its registration was lost."""
 
     response: RegisterResponse
 
@@ -82,8 +82,8 @@ class Secured:
 
 @dataclass(frozen=True)
 class Unsecured:
-    """The lease token could not be written to the token file, so that the registration is not
-    token-only. The keeper retries after each heartbeat."""
+    """The lease token could not be written to the token file. Until it is written, the keeper does
+    not keep the registration token-only. It retries after each heartbeat."""
 
     error: DiscoveryError
 
@@ -105,7 +105,7 @@ class Forgotten:
 class TakenOver:
     """Another client has taken over the id of the peer, for example while the machine of this peer
     slept and its lease had ended. The keeper registers the peer again when the other lease has
-    ended."""
+    ended, unless `stop` was called."""
 
     reason: str
 
@@ -139,13 +139,13 @@ class Refused:
 
     reason: str
     retry_in: float | None
-    """Seconds until the next attempt, if another client holds the id. None if the refusal is
-    permanent: the keeper has then stopped."""
+    """Seconds until the next attempt, if another client holds the id, or another key has locked it.
+    None if the refusal is permanent: the keeper then stops."""
 
 
 @dataclass(frozen=True)
 class Deregistered:
-    """The peer was deregistered. The keeper has stopped."""
+    """The keeper has stopped, and its peer is no longer registered."""
 
 
 KeeperEvent = (

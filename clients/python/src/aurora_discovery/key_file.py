@@ -11,8 +11,9 @@ from .secret_key import SecretKey
 
 
 class KeyFile:
-    """A file with the private key of one peer, as a JSON Web Key. Only its owner may read it (mode
-    0600). The command and the other clients read it too."""
+    """A file with the private key of one peer, as a JSON Web Key. `create` makes it so that only
+    its owner may read it (mode 0600). The command `aurora-discovery` and the clients for other
+    languages can read the file too."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)

@@ -19,8 +19,9 @@ class DiscoverRequest:
     exclude: str | None = None
     """The id of a peer to leave out, normally the caller's own."""
     order: Literal["sample", "diverse", "all"] | None = None
-    """`sample` (the default) is a uniform random sample. Half of a `diverse` sample comes from
-    different networks. `all` is an enumeration, page by page."""
+    """`sample` is a uniform random sample. Half of a `diverse` sample comes from different
+    networks. `all` is an enumeration, page by page. The default is `sample`, unless the operator of
+    the service has made `diverse` the default."""
     cursor: str | None = None
     """`next_cursor` of the previous page of an enumeration."""
     view: Literal["legacy", "full", "contact", "observer"] | None = None
@@ -60,7 +61,7 @@ class RegisterRequest:
     metadata: Mapping[str, Any] | str | None = None
     """A JSON object, or its text, which other peers then get byte for byte."""
     ttl_seconds: int | None = None
-    """The lease to request, in seconds."""
+    """The duration of the lease to request."""
     lease_token: str | None = field(default=None, repr=False)
     """Proves that the caller is the holder."""
     token_only: bool = False
@@ -76,7 +77,8 @@ class RegisterRequest:
     def body(self) -> bytes:
         """The JSON body of the request.
 
-        Raises ValueError if the metadata is not JSON.
+        Raises ValueError if the metadata is text that is not JSON, or an object with NaN or
+        infinite numbers.
         """
         keys: dict[str, Any] = {"peer_id": self.peer_id, "port": self.port, "archetypes": list(self.archetypes)}
         optional = ("address", "ttl_seconds", "lease_token")

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Self
 
-# Responses are parsed by `from_json`, which raises KeyError, TypeError or ValueError if a response
-# does not conform to the API.
+# `from_json` makes these objects from the JSON of a response. It raises KeyError, TypeError or
+# ValueError if a required key is missing, or a value cannot be converted.
 Json = dict[str, Any]
 
 
@@ -24,16 +24,17 @@ class Peer:
     last_seen: datetime | None = None
     """When the lease was last acquired or renewed, in UTC. None in the contact view."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    """The metadata parsed as JSON. A number that does not fit a double becomes infinite."""
+    """The metadata parsed as JSON. Integers keep all digits. Other numbers become doubles, or
+    infinite if they are too large for that."""
     metadata_text: str = "{}"
     """The metadata as the peer wrote it, with every digit."""
     expires_in_seconds: int | None = None
-    """The seconds until the lease ends, in the full view."""
+    """The seconds until the lease ends. None in the views `legacy` and `contact`."""
     registered_seconds_ago: int | None = None
-    """The age of the registration, in the full view."""
+    """The age of the registration. None in the views `legacy` and `contact`."""
     signed: str | None = field(default=None, repr=False)
-    """The signed registration of a peer that signed, in the full view. `SignedRecord.verify` verifies
-    it."""
+    """The signed registration, if the peer has signed it. None in the views `legacy` and `contact`.
+    `SignedRecord.verify` verifies it."""
 
     @classmethod
     def from_json(cls, peer: Json) -> Self:
@@ -152,7 +153,7 @@ class Mailbox:
     mail: tuple[Mail, ...]
     next_poll_seconds: int
     """How long the client should wait before the next request for mail, in seconds. 0 if the
-    service lets requests wait for mail."""
+    service lets requests wait for mail, unless the service is stopping."""
 
     @classmethod
     def from_json(cls, response: Json) -> Self:
@@ -202,7 +203,7 @@ class Network:
 
     peers: int
     archetypes: Mapping[str, int]
-    """The number of live peers of the most frequent archetypes."""
+    """The number of live peers of each of the 100 most frequent archetypes."""
     at_risk: tuple[str, ...]
     """Sentences that describe risks to the network."""
     minutes: int | None = None
@@ -212,7 +213,8 @@ class Network:
     expiries_per_minute: float | None = None
     revivals_per_minute: float | None = None
     undiscovered_ratio: float | None = None
-    """The ratio of live peers that no discover response has listed during their last lease."""
+    """The fraction of live peers, 0 to 1, that no page has listed within the last lease
+    duration."""
 
     @classmethod
     def from_json(cls, network: Json) -> Self:

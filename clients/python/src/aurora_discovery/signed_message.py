@@ -17,7 +17,8 @@ MESSAGE_TYPE = "aurora-mail+jws"
 _SUBJECT = "message"
 # The maximum length of a message, in bytes. A message is ASCII.
 _MAX_LENGTH = 4096
-# The texts in the payload, as regular expressions. The session description (`sdp`) may be any text.
+# The rules of the texts in the payload, as regular expressions. The session description (`sdp`) may
+# be any text.
 _PEER_ID = r"[!-~]{1,128}"
 _TEXTS = {"from": _PEER_ID, "to": _PEER_ID, "sid": r"[!-~]{16,64}", "type": r"[a-z]{1,16}", "sdp": r"(?s:.*)"}
 # JSON parsers read integers up to this one exactly.
@@ -26,8 +27,8 @@ _MAX_INTEGER = 2**53 - 1
 
 @dataclass(frozen=True)
 class SignedMessage:
-    """A message whose signature has been verified. The caller compares the names, the key and the time with
-    what it expects."""
+    """A message whose signature has been verified. The caller has to compare `sender`, `to`,
+    `signed_by` and `issued_at` with what it expects."""
 
     signed_by: str
     """The key that signed, a `did:key`."""
@@ -36,7 +37,7 @@ class SignedMessage:
     sid: str
     """The session that the message is part of."""
     kind: str
-    """What the message is, such as `offer`. Its key is `type`."""
+    """What the message is, such as `offer`. Its key in the payload is `type`."""
     sdp: str
     """The session description."""
     issued_at: int
@@ -46,8 +47,9 @@ class SignedMessage:
     def sign(
         key: SecretKey, *, sender: str, to: str, sid: str, kind: str, sdp: str, issued_at: int | None = None
     ) -> str:
-        """Signs a message, for `Client.mail`. `sid` has 16 to 64 characters, and `kind` 1 to 16 lowercase
-        letters. `issued_at` is in seconds since the Unix epoch, by default now."""
+        """Signs a message, for `Client.mail`. `sid` has 16 to 64 visible ASCII characters, and
+        `kind` 1 to 16 lowercase letters. `issued_at` is in seconds since the Unix epoch, by default
+        now."""
         iat = int(time.time()) if issued_at is None else issued_at
         payload = {"from": sender, "to": to, "sid": sid, "iat": iat, "type": kind, "sdp": sdp}
         return _jws.sign(json.dumps(payload, ensure_ascii=False).encode(), MESSAGE_TYPE, key)

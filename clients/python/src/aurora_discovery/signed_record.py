@@ -122,8 +122,9 @@ def _is_hash(value: object) -> bool:
 
 
 def _old_key(text: str, record: dict[str, Any], new_key: str) -> str:
-    """The old key that has signed its replacement by `new_key`. Raises InvalidRecordError if the
-    old key has signed the replacement for another record."""
+    """Verifies a statement of an old key, which says that `new_key` replaces it in this record.
+    Returns the old key. Raises InvalidRecordError if the signature is wrong, or if the statement is
+    for another record."""
     rotation = _jws.verify(text, ROTATION_TYPE)
     try:
         payload = parse_signed(rotation.payload)

@@ -55,7 +55,8 @@ class Signer:
         return self._token
 
     def body(self, request: RegisterRequest, nonce: str | None) -> bytes:
-        """The JSON body of a signed registration."""
+        """The JSON body of a signed registration. With `nonce`, a nonce of the service is signed in
+        place of the time."""
         now = _milliseconds() + self._clock_offset
         self._last_seq = seq = max(now, self._last_seq + 1)
         terms: dict[str, Any] = {"seq": seq}
