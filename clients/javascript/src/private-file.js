@@ -1,6 +1,6 @@
 // Files that only their owner may read (mode 0600), for Node, Deno and Bun.
 
-import { link, open, readFile, rename, rm, stat } from "node:fs/promises";
+import { link, open, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import process from "node:process";
 
@@ -15,8 +15,14 @@ const MAX_BYTES = 1_024;
  */
 export async function read(path) {
   try {
-    const { size } = await stat(path);
-    return size <= MAX_BYTES ? (await readFile(path, "utf8")).trim() : "";
+    const file = await open(path);
+    try {
+      const bytes = new Uint8Array(MAX_BYTES + 1);
+      const { bytesRead } = await file.read(bytes, 0, bytes.length);
+      return bytesRead <= MAX_BYTES ? new TextDecoder().decode(bytes.subarray(0, bytesRead)).trim() : "";
+    } finally {
+      await file.close();
+    }
   } catch (error) {
     if (/** @type {any} */ (error).code === "ENOENT") {
       return undefined;

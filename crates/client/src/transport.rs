@@ -104,8 +104,8 @@ impl Transport {
     /// If so, the next endpoint becomes the current one, and if the host name of the failed
     /// endpoint has several addresses, new connections go to the next of them.
     pub(crate) fn failed(&self, route: &Route, error: &Error) -> bool {
-        // A rate limit (429) counts the requests of a source at all endpoints together, so another
-        // endpoint would refuse the request as well.
+        // A client that is over a rate limit (429) must wait. At another endpoint, it would only evade
+        // the limit.
         let is_local = error.is_transient() && error.status() != Some(429);
         if is_local {
             self.endpoints.leave(route.index);
