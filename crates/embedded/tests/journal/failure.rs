@@ -10,8 +10,12 @@ fn a_full_disk_refuses_records_undoes_the_newest_first_and_heals() {
 
     disk.set_capacity(Some(disk.used() + 10));
     let stall = disk.stall();
-    let commits: Vec<_> =
-        (1..=50u64).map(|n| opened.journal.append(&[n as u8; 300], Some(n)).unwrap()).collect();
+    let append = |n: u64| opened.journal.append(&[n as u8; 300], Some(n)).unwrap();
+    let mut commits = vec![append(1)];
+    // The first batch has one record, which fits into the preallocated space. The journal waits for
+    // its sync while the others are appended. It would refuse them if it had failed before.
+    stall.wait();
+    commits.extend((2..=50).map(append));
     drop(stall);
     let mut undone = Vec::new();
     let mut lost = commits.into_iter().map(|commit| wait(commit).is_err()).collect::<Vec<_>>();
