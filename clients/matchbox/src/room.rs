@@ -34,7 +34,8 @@ pub(crate) struct Room {
     pub(crate) met: HashSet<PeerId>,
     /// The peers in `met` that have sent signals. They may be connected.
     pub(crate) answered: HashSet<PeerId>,
-    /// The queue of signals to each peer. `None` only announces that this peer has joined.
+    /// For each other peer, the queue of signals to send to it. An entry `None` is a message without
+    /// a signal, which only tells the other peer that this one has joined.
     pub(crate) outboxes: HashMap<PeerId, UnboundedSender<Option<PeerSignal>>>,
     /// One task receives mail. For each peer in `outboxes`, another task sends signals, and returns
     /// the peer if it could not be reached.

@@ -46,7 +46,7 @@ pub(crate) struct TransferArgs {
     table: TableArgs,
 }
 
-/// The first line.
+/// The first line of an export.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Header {

@@ -130,9 +130,9 @@ fn client(source: IpAddr, forwarded_for: Option<HeaderValue>, trusted_hops: usiz
         return source;
     }
     let headers = forwarded_for.into_iter().map(|value| (X_FORWARDED_FOR, value)).collect();
-    // The gateway has appended `source` to the header, so it counts as one more hop. If the header
-    // has too few entries for all hops, the request has bypassed the operator's proxies, and
-    // `source` is the client itself.
+    // The gateway has appended `source` to the header, so the gateway counts as one more hop. If the
+    // header has too few entries for all hops, or the client's entry is not an address, the request
+    // did not pass through all of the operator's proxies. `source` then counts as the client.
     Origin::of(&headers, source, trusted_hops + 1).map_or(source, |origin| origin.address)
 }
 

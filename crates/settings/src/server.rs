@@ -1,4 +1,5 @@
-//! The sockets of `serve`: where it listens, and its limits for clients.
+//! The settings of the server of `serve`: where it listens, its certificate, the API keys, the audit
+//! log, the STUN and TURN servers, the path prefix, the page, and its limits for clients.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -9,7 +9,8 @@ use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
 
-/// The journal cannot accept records now. The reason is a sentence for the log and for `/health`.
+/// Why the journal did not accept a record or make it durable, or why a checkpoint was not written.
+/// The reason is a sentence for the log and for `/health`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unavailable {
     reason: Arc<str>,

@@ -66,8 +66,8 @@ impl Run {
         state
     }
 
-    /// Whether this state results from the acknowledged changes, or from these and some of the
-    /// later ones, in order.
+    /// Whether `found` is the state after the first changes of this run, without gaps: at least all
+    /// acknowledged ones, and any number of those that directly follow.
     fn allows(&self, found: &State) -> bool {
         (self.acknowledged..=self.changes.len()).any(|changes| self.state_after(changes) == *found)
     }

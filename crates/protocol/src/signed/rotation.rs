@@ -29,7 +29,8 @@ pub(super) fn old_key(text: &str, record: &SignedRecord) -> Result<PublicKey, Re
     jws.verify()
 }
 
-/// Signs the statement that `new` replaces `old` in the record `seq` of `peer`.
+/// Signs, with `old`, the statement that the key `new` replaces `old` for the name `peer`. Only the
+/// record with this `seq` may contain the statement.
 pub(super) fn sign(peer: &PeerId, seq: u64, old: &SecretKey, new: PublicKey) -> String {
     let payload = serde_json::json!({ "peer_id": peer, "key": new, "seq": seq });
     Jws::sign(&payload.to_string(), ROTATION_TYPE, old)
