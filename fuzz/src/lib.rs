@@ -10,6 +10,7 @@ use aurora_discovery_http::{Clock, DiscoveryService, Origin, ServiceOptions};
 use aurora_discovery_protocol::Timestamp;
 use aurora_discovery_registry::{Limits, Registry};
 use axum::body::{Body, Bytes};
+use http::header::CONTENT_TYPE;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::value::RawValue;
@@ -27,13 +28,15 @@ type Object = HashMap<String, Box<RawValue>>;
 pub struct Response {
     /// The status code.
     pub status: StatusCode,
-    /// The complete body.
-    pub body: Bytes,
+    /// The complete body, if it is JSON. Other bodies are not read, because an event stream does not
+    /// end.
+    pub body: Option<Bytes>,
 }
 
 impl Response {
     fn object(&self) -> Object {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {:?}", self.body))
+        let body = self.body.as_ref().expect("a JSON body");
+        serde_json::from_slice(body).unwrap_or_else(|error| panic!("{error}: {body:?}"))
     }
 }
 
@@ -42,13 +45,16 @@ impl Response {
 ///
 /// # Panics
 ///
-/// If the response is an internal error or not a JSON object, or if it refuses the request without
-/// a code and a short error message. Each of these is a finding.
+/// If the response is an internal error, if its JSON is not an object, or if it refuses the request
+/// without a code and a short error message. Each of these is a finding.
 pub fn send(method: &str, path_and_query: &str, body: &[u8]) -> Option<Response> {
     // Input that is not a URI never reaches the service.
     let request =
         Request::builder().method(method).uri(path_and_query).body(Body::from(body.to_vec())).ok()?;
     let response = SERVICE.with_borrow(|service| service.respond(request));
+    if response.status.is_success() && response.body.is_none() {
+        return Some(response);
+    }
     let object = response.object();
     assert_ne!(response.status, StatusCode::INTERNAL_SERVER_ERROR, "{object:?}");
     if !response.status.is_success() {
@@ -99,7 +105,10 @@ impl Service {
         let (parts, body) = self.runtime.block_on(async {
             let response = self.discovery.respond(request, origin).await;
             let (parts, body) = response.into_parts();
-            (parts, body.collect().await.expect("a whole body").to_bytes())
+            let is_json = parts.headers.get(CONTENT_TYPE).is_some_and(|value| value == "application/json");
+            let body =
+                if is_json { Some(body.collect().await.expect("a whole body").to_bytes()) } else { None };
+            (parts, body)
         });
         Response { status: parts.status, body }
     }
