@@ -41,12 +41,13 @@ pub use aurora_discovery_protocol::{
     Address, ApiKey, Archetype, ArchetypePeers, Archetypes, BlockReason, BlockRequest, BlockResponse,
     BlocksResponse, ChangeKind, ChangesRequest, Code, DeltaInfo, DeltaResponse, DeregisterRequest,
     DeregisterResponse, DiscoverRequest, DiscoverRequestBuilder, DiscoverResponse, DiscoveredPage, ErrorBody,
-    EvictResponse, Fill, HealthResponse, HeartbeatEntries, HeartbeatEntry, HeartbeatRequest,
-    HeartbeatResponse, HeartbeatResult, HeartbeatsRequest, HeartbeatsResponse, IceServer, Invalid,
+    EvictResponse, Fill, Freshness, HealthResponse, HeartbeatEntries, HeartbeatEntry, HeartbeatRequest,
+    HeartbeatResponse, HeartbeatResult, HeartbeatsRequest, HeartbeatsResponse, Host, IceServer, Invalid,
     LeaseToken, ListedBlock, Mail, MailId, MailRequest, MailResponse, MailboxRequest, MailboxResponse,
-    MessageTerms, Metadata, NetworkRates, NetworkResponse, Order, PageInfo, Peer, PeerId, PublicKey, Refusal,
-    RegisterRequest, RegisterRequestBuilder, RegisterResponse, SecretKey, SignedMessage, SignedRecord,
-    SignedRegisterRequest, SourcePrefix, Subject, SubjectRequest, Timestamp, Ttl, UnblockResponse, View,
+    MessageTerms, Metadata, NetworkRates, NetworkResponse, Order, PageInfo, Peer, PeerId, PublicKey,
+    RecordContent, Refusal, RegisterRequest, RegisterRequestBuilder, RegisterResponse, SecretKey,
+    SignedMessage, SignedRecord, SignedRegisterRequest, SourcePrefix, Subject, SubjectRequest, Timestamp,
+    Ttl, UnblockResponse, View,
 };
 
 // The libraries whose types appear in this API, and the runtime that it needs, so that callers can

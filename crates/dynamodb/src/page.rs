@@ -9,8 +9,9 @@ use crate::estimate::{scale, to_u64};
 use crate::item::StoredPeer;
 use crate::lane::LaneGroup;
 
-/// The approximate size of the largest peer on a page, in bytes: 4 KiB of metadata, 1 KiB of
-/// archetypes whose size may double when they are escaped in JSON, and the other fields.
+/// The approximate size of the largest peer on a page, in bytes, without its signed record: 4 KiB of
+/// metadata, 1 KiB of archetypes whose size may double when they are escaped in JSON, and the other
+/// fields. In the full view, a peer with a signed record can be more than twice as large.
 const LARGEST_PEER: usize = 7_000;
 /// The cost of reading the largest peer, in half read units.
 const LARGEST_READ: u64 = 2;

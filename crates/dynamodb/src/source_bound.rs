@@ -8,8 +8,8 @@
 //! 1. One query lists the markers of the source. If there are fewer than the bound, the newcomer is
 //!    admitted.
 //! 2. Otherwise the peers of up to a hundred markers are read, to see how many are live. If the
-//!    source has no more markers than that, the number of live peers is exact. If it has more, the
-//!    number is extrapolated from a hundred consecutive markers that start at a random one.
+//!    source has no more markers than were read, the number of live peers is exact. If it has more,
+//!    the number is extrapolated from consecutive markers that start at a random one.
 //!
 //! Not every marker has a live peer: the peer may be dormant, deleted, or registered from another
 //! source by now. A registration does not delete the marker at a former source, because this would
@@ -193,9 +193,9 @@ impl Core {
         }
     }
 
-    /// Counts the live and the known peers of a source, by reading the peers of its markers. If
-    /// there are more than [`MAX_READ`] markers, reads the peers of that many consecutive markers
-    /// from a random one on, and extrapolates.
+    /// Counts the live and the known peers of a source, by reading the peers of its listed markers.
+    /// If there are more than [`MAX_READ`], reads the peers of that many consecutive markers from a
+    /// random one on. Extrapolates if the source has more markers than were read.
     async fn population(
         &self,
         source: Source,
@@ -206,7 +206,7 @@ impl Core {
         // The marker of a peer is written before the peer. A peer that this process is still
         // writing may be missing from the table, so it counts as live in any case.
         let being_written = self.newcomers.0.lock().get(&source).cloned().unwrap_or_default();
-        let is_exact = entries.len() <= MAX_READ;
+        let is_exact = total == to_u64(entries.len()) && entries.len() <= MAX_READ;
         let listed: HashSet<_> = entries.iter().map(|(position, _)| *position).collect();
         if !is_exact {
             let first = fastrand::usize(..entries.len());

@@ -175,6 +175,16 @@ async fn the_live_peers_of_a_large_source_are_estimated_from_a_hundred_of_them()
     assert_eq!(put_newcomer(&store, "new", at(300)).await, STORED, "all others are dormant");
 }
 
+/// With this bound, a hundred markers are listed, and the peers of all these are read. The chance that
+/// so few of them are live that the estimate is below the bound is less than one in ten million.
+#[tokio::test]
+async fn the_live_peers_are_also_estimated_if_not_all_markers_are_listed() {
+    let options = fresh_table().await;
+    let store = filled(&options, 25, 800).await;
+    store.write_unchecked(&peers_named("live", 200), at(400)).await.unwrap();
+    assert_eq!(put_newcomer(&store, "new", at(500)).await, REFUSED);
+}
+
 #[tokio::test]
 async fn a_newcomer_evicts_a_dormant_peer_if_its_source_has_twice_as_many_as_may_be_live() {
     let options = fresh_table().await;

@@ -1,6 +1,7 @@
 //! Figures of the process, under the names that Prometheus's own client libraries use.
 //!
-//! Linux reports most of them in `/proc`. Elsewhere they are left out.
+//! Most of them are read from `/proc`, which only Linux has in this form. On other systems, these
+//! figures are left out, and only the others are reported.
 
 use std::fmt;
 use std::fs;

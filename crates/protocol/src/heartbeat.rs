@@ -186,7 +186,8 @@ pub enum HeartbeatResult {
     Renewed {
         /// The peer.
         peer_id: PeerId,
-        /// The earliest time at which the lease can end.
+        /// The time at which the lease ends if no request renews or ends it before. A pause of the
+        /// service can make it end later.
         ttl_expires: Timestamp,
         /// The duration of the lease, in seconds.
         ttl_seconds: Ttl,

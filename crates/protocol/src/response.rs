@@ -20,7 +20,8 @@ pub struct RegisterResponse<P = DiscoveredPage> {
     pub message: String,
     /// The registered id.
     pub peer_id: PeerId,
-    /// The earliest time at which the lease can end.
+    /// The time at which the lease ends if no request renews or ends it before. A pause of the
+    /// service can make it end later.
     pub ttl_expires: Timestamp,
     /// The duration of the lease, in seconds.
     pub ttl_seconds: Ttl,
@@ -54,7 +55,8 @@ pub struct HeartbeatResponse<P = DiscoveredPage> {
     pub peer_id: PeerId,
     /// The time at which the lease was renewed.
     pub timestamp: Timestamp,
-    /// The earliest time at which the lease can end.
+    /// The time at which the lease ends if no request renews or ends it before. A pause of the
+    /// service can make it end later.
     pub ttl_expires: Timestamp,
     /// The duration of the lease, in seconds.
     pub ttl_seconds: Ttl,

@@ -59,7 +59,8 @@ pub struct Registered {
 /// The result of acquiring or renewing a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GrantedLease {
-    /// The earliest time at which the lease can end.
+    /// The time at which the lease ends if no request renews or ends it before. A pause of the
+    /// service can make it end later.
     pub ttl_expires: Timestamp,
     /// The duration of the lease.
     pub ttl: Ttl,
