@@ -253,13 +253,11 @@ class Scenario:
         match(status, response.status, content)
         match(expect, content, content)
 
-    def _step_seen(
-        self, path: str, count: int | None = None, at_least: int = 0, gap_at_least: float | None = None
-    ) -> None:
-        """Checks what the proxies saw: the number of requests for a path, and the seconds between a
-        response and the next request."""
+    def _step_seen(self, path: str, count: int | list[int] | None = None, gap_at_least: float | None = None) -> None:
+        """Checks what the proxies saw: the number of requests for a path (one of those in a list), and
+        the seconds between a response and the next request."""
         seen = [seen for proxy in self._proxies for seen in list(proxy.seen) if seen.path == path]
-        if len(seen) < at_least or (count is not None and len(seen) != count):
+        if count is not None and len(seen) not in (count if isinstance(count, list) else [count]):
             raise Mismatch(f"{len(seen)} requests were seen")
         if gap_at_least is not None:
             gaps = [after.received - before.responded for before, after in pairwise(seen) if before.responded]

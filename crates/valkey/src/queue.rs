@@ -441,7 +441,7 @@ mod tests {
         LogEntry { id: StreamId::default(), nonce, previous: None, changes }
     }
 
-    /// Overtakes so many peers that the queue looks for those that it can forget.
+    /// Overtakes so many peers that the queue prunes its map of overtaken peers.
     fn overtake_many(queue: &Queue, prefix: &str) {
         (0..2 * MIN_PRUNED).for_each(|number| queue.overtake(&peer(&format!("{prefix}{number}"))));
     }

@@ -86,8 +86,8 @@ fn request(args: &DiscoverArgs) -> Result<DiscoverRequest, Failure> {
 }
 
 impl DiscoverArgs {
-    /// Whether `--watch` shows a random sample, which each request draws anew, instead of all
-    /// peers.
+    /// Whether `--watch` shows a random sample instead of all peers. Each request then draws another
+    /// sample.
     fn is_sample(&self) -> bool {
         self.fill || self.diverse
     }
